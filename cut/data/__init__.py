@@ -1,0 +1,1 @@
+"""Reading pictures from disk: folders, transforms, the sample stream, downloads."""

@@ -30,7 +30,9 @@ def list_images(folder: str | os.PathLike) -> list[Path]:
         raise UserError(f"{folder}: {what}")
     paths = [p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
     if not paths:
-        raise UserError(f"{folder}: holds no picture (looked for {', '.join(s[1:] for s in SUFFIXES)}, also in folders below)")
+        raise UserError(
+            f"{folder}: holds no picture (looked for {', '.join(s[1:] for s in SUFFIXES)}, also in folders below)"
+        )
     return sorted(paths)
 
 
@@ -92,15 +94,17 @@ def _decode(picture: Image.Image, path: str | os.PathLike) -> np.ndarray:
         return _decode_16_bit_colour(path, picture.getexif().get(_EXIF_ORIENTATION, 1))
     picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I;16"):
-        return np.asarray(picture).astype(np.uint16)
+        return np.array(picture, dtype=np.uint16)
     if picture.mode in ("I", "F"):
-        raise UserError(f"{path}: holds 32-bit {'integers' if picture.mode == 'I' else 'floats'}; save it with 8 or 16 bits")
+        raise UserError(
+            f"{path}: holds 32-bit {'integers' if picture.mode == 'I' else 'floats'}; save it with 8 or 16 bits"
+        )
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
     elif picture.mode not in ("L", "RGB"):
         picture = picture.convert("L" if picture.mode == "1" else "RGB")
-    return np.asarray(picture)
+    return np.array(picture)  # a copy, for a view would be read-only
 
 
 def _decode_16_bit_colour(path: str | os.PathLike, orientation: int) -> np.ndarray:
@@ -129,7 +133,7 @@ def _with_channels(array: np.ndarray, channels: int) -> np.ndarray:
     if channels == 3:
         return array
     if array.dtype == np.uint8:
-        return np.asarray(Image.fromarray(array).convert("L"))[:, :, None]
+        return np.array(Image.fromarray(array).convert("L"))[:, :, None]
     return np.rint(array @ _LUMA).astype(array.dtype)[:, :, None]
 
 
@@ -143,7 +147,11 @@ def _encode(path: Path, array: np.ndarray, suffix: str) -> None:
         assert done, f"OpenCV cannot encode {array.shape} {array.dtype} as {suffix}"
         path.write_bytes(data.tobytes())
         return
-    options = {".jpg": {"quality": 95, "subsampling": 0}, ".webp": {"lossless": True}, ".tif": {"compression": "tiff_lzw"}}
+    options = {
+        ".jpg": {"quality": 95, "subsampling": 0},
+        ".webp": {"lossless": True},
+        ".tif": {"compression": "tiff_lzw"},
+    }
     options |= {".jpeg": options[".jpg"], ".tiff": options[".tif"]}
     Image.fromarray(array).save(path, **options.get(suffix, {}))
 

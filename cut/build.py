@@ -1,0 +1,166 @@
+"""The one composition root: config -> data, networks, method, optimizers, trainer."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from cut.config import RunConfig, changed_keys, load_config, parse_config
+from cut.data.unpaired import UnpairedStream, domain_channels, fixed_samples
+from cut.engine.checkpoint import list_checkpoints, load_checkpoint, load_inference_file
+from cut.engine.schedules import Schedule
+from cut.engine.seeding import seed_all
+from cut.engine.trainer import Trainer
+from cut.errors import UserError
+from cut.methods import find_method, method_config
+from cut.methods.base import Method
+from cut.models.initialisation import initialise
+from cut.models.patch_discriminator import PatchDiscriminator, PixelDiscriminator
+from cut.models.resnet_generator import ResnetGenerator
+
+_GENERATORS = {"resnet": ResnetGenerator}
+_DISCRIMINATORS = {"patch": PatchDiscriminator, "pixel": PixelDiscriminator}
+_INIT_FIELDS = {"name", "init", "init_gain"}
+
+
+class ConfiguredNetworks:
+    """Builds networks from a config; see `cut.methods.base.Networks`."""
+
+    def __init__(self, config: RunConfig):
+        self.config = config
+        self.channels_a, self.channels_b = domain_channels(config.data)
+
+    def generator(self) -> nn.Module:
+        section = self.config.generator
+        arguments = section.model_dump(exclude=_INIT_FIELDS)
+        return self.initialise(_GENERATORS[section.name](self.channels_a, self.channels_b, **arguments))
+
+    def discriminator(self) -> nn.Module:
+        section = self.config.discriminator
+        network = _DISCRIMINATORS[section.name](self.channels_b, **section.model_dump(exclude=_INIT_FIELDS))
+        return initialise(network, section.init, section.init_gain)
+
+    def initialise(self, network: nn.Module) -> nn.Module:
+        return initialise(network, self.config.generator.init, self.config.generator.init_gain)
+
+
+def read_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """A YAML with overrides as a validated config; see `cut.config.load_config`."""
+    return load_config(path, overrides, method_config)
+
+
+def build_method(config: RunConfig) -> Method:
+    """The method with freshly initialised networks, on the CPU; the weights depend on the global random streams.
+
+    Raises:
+        UserError: the method and the networks do not fit together.
+    """
+    try:
+        return find_method(config.method.name).build(config.method, ConfiguredNetworks(config))
+    except ValueError as error:
+        raise UserError(f"method: {error}") from None
+
+
+def build_trainer(config: RunConfig) -> Trainer:
+    """Everything that a training needs, at step 0.
+
+    Raises:
+        UserError: data are missing, or a setting does not fit.
+    """
+    fabric = _build_fabric(config)
+    seed_all(config.seed)
+    torch.use_deterministic_algorithms(config.train.deterministic)
+    method = fabric.to_device(build_method(config))
+    optimizers = {}
+    for player in method.players():
+        parameters = [p for network in player.networks for p in network.parameters()]
+        adam = config.optim
+        optimizer = torch.optim.Adam(parameters, adam.lr, adam.betas, adam.eps, adam.weight_decay)
+        optimizers[player.name] = fabric.setup_optimizers(optimizer)
+    stream = UnpairedStream(config.data, config.seed)
+    steps_per_epoch = stream.samples_per_epoch // config.data.batch_size
+    if steps_per_epoch == 0:
+        raise UserError(
+            f"data.batch_size: {config.data.batch_size} is more than the {stream.samples_per_epoch} pictures"
+        )
+    schedule = Schedule(config.schedule, steps_per_epoch)
+    if config.data.no_crop_in_decay and schedule.decay_start_step is not None:
+        stream.whole_from = schedule.decay_start_step * config.data.batch_size
+    samples = fixed_samples(config.data, config.train.num_samples)
+    return Trainer(config, method, optimizers, schedule, stream, samples, fabric)
+
+
+def open_run(trainer: Trainer, run_dir: Path, resume: bool) -> str:
+    """Prepares the run directory: a new one gets the config, one with checkpoints is taken up.
+
+    Args:
+        trainer: at step 0; loaded with the newest readable checkpoint, if there is one.
+        run_dir: of the run.
+        resume: go on even if the config has changed.
+
+    Returns:
+        One line that says where the run starts.
+
+    Raises:
+        UserError: the config has changed (the line says how), or no checkpoint can be read.
+    """
+    config = trainer.config
+    lines = []
+    for path in reversed(list_checkpoints(run_dir / "checkpoints")):
+        try:
+            state = load_checkpoint(path)
+        except UserError as error:
+            lines.append(str(error))
+            continue
+        changes = changed_keys(state["config"], config.to_dict())
+        if changes and not resume:
+            raise UserError(
+                f"{run_dir}: holds a run with another config ({'; '.join(changes)}); "
+                "choose another --run-dir, or give --resume to go on with the new settings"
+            )
+        trainer.load(state)
+        _write_config(run_dir, config)
+        at = f"{run_dir}: going on from step {trainer.step} of {trainer.last_step}"
+        return "; ".join([*lines, at, *([f"with {', '.join(changes)}"] if changes else [])])
+    if lines:
+        raise UserError("; ".join(lines))
+    _write_config(run_dir, config)
+    return f"{run_dir}: a new run of {trainer.last_step} steps"
+
+
+def load_translator(path: Path) -> tuple[Method, RunConfig]:
+    """The method with the generator's weights from an inference file or a checkpoint, ready for `forward`.
+
+    Raises:
+        UserError: the file is damaged or does not hold what its own config describes.
+    """
+    tensors, values, _ = load_inference_file(path)
+    config = parse_config(values, method_config, where=str(path))
+    method = build_method(config)
+    for name, network in method.inference_networks().items():
+        prefix = f"{name}."
+        try:
+            network.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise UserError(f"{path}: the weights do not fit the config beside them ({reason})") from None
+    return method.eval(), config
+
+
+def _build_fabric(config: RunConfig) -> Fabric:
+    try:
+        fabric = Fabric(accelerator=config.train.accelerator, devices=1, precision=config.train.precision)
+    except (RuntimeError, ValueError) as error:  # no such device here
+        raise UserError(f"train.accelerator, train.precision: {str(error).splitlines()[0]}") from None
+    fabric.launch()
+    return fabric
+
+
+def _write_config(run_dir: Path, config: RunConfig) -> None:
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        (run_dir / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{run_dir}: cannot be written ({error.strerror or error}); choose another --run-dir") from None

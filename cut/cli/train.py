@@ -1,0 +1,73 @@
+"""`cut-train`: trains the method that a YAML describes."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from cut.cli import run
+
+EXAMPLE = """example:
+  cut-train --config configs/quickstart.yaml --set train.max_steps=200 --run-dir runs/try
+
+A run that was stopped or killed goes on when the same command is given again. Ctrl-C and SIGTERM save first; the exit
+status is then 130 or 143."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The console entry point."""
+    args = _parse(argv)
+    run("cut-train", lambda: _train(args))
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("cut-train", description=__doc__, epilog=EXAMPLE, formatter_class=formatter)
+    parser.add_argument("--config", required=True, metavar="FILE", help="the YAML of the run")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a setting, e.g. optim.lr=1e-4; repeatable",
+    )
+    parser.add_argument(
+        "--run-dir", metavar="DIR", type=Path, help="where the run goes (default: runs/<name of the YAML>)"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on in the run directory even though the config has changed since"
+    )
+    parser.add_argument("--print-config", action="store_true", help="print the complete config and exit")
+    parser.add_argument("--dry-run", action="store_true", help="build everything, do one step, write nothing and exit")
+    return parser.parse_args(argv)
+
+
+def _train(args: argparse.Namespace) -> int:
+    from cut.build import build_trainer, open_run, read_config  # only now, for they import torch
+    from cut.engine.allocator import keep_freed_memory
+    from cut.engine.signals import Stopped
+
+    config = read_config(args.config, args.set)
+    if args.print_config:
+        print(config.to_yaml(), end="")
+        return 0
+    keep_freed_memory()
+    trainer = build_trainer(config)
+    if args.dry_run:
+        print(trainer.dry_run())
+        return 0
+    run_dir = args.run_dir or Path("runs") / Path(args.config).stem
+    print(open_run(trainer, run_dir, args.resume), file=sys.stderr)
+    if trainer.step >= trainer.last_step:
+        print(f"{run_dir}: finished already")
+        return 0
+    try:
+        trainer.fit(run_dir)
+    except Stopped as stopped:
+        print(f"{run_dir}: {stopped}", file=sys.stderr)
+        return 128 + stopped.signum
+    print(f"{run_dir}: finished; translate pictures with: cut-test --run {run_dir} --input FOLDER --output FOLDER")
+    return 0
+
+
+if __name__ == "__main__":
+    main()

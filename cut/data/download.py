@@ -1,0 +1,351 @@
+"""Public data sets: where they are, fetched so that a broken line or a hostile archive does no harm.
+
+Archives come from the authors of CycleGAN, CUT and pix2pix. A download is continued where it broke off; an archive is
+unpacked beside its target and moved there whole, or not at all.
+"""
+
+import difflib
+import os
+import shlex
+import shutil
+import stat
+import sys
+import tarfile
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path, PurePath, PureWindowsPath
+from typing import IO, Literal, TypeAlias
+
+from tqdm import tqdm
+
+from cut.errors import UserError
+
+MAX_BYTES = 20_000_000_000  # of an archive, and of all its files together
+MAX_ENTRIES = 1_000_000  # the largest set, edges2handbags, has about 140,000
+_BLOCK_BYTES = 1 << 20
+_TIMEOUT_SECONDS = 30
+_RETRIES = 5
+_RETRY_SECONDS = 2.0
+_Entry: TypeAlias = tuple[str, Callable[[], IO[bytes]] | None]  # name and how to open it; None for a folder
+_SERVER = "https://efrosgans.eecs.berkeley.edu"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One public data set; `address` is None where its licence forbids others to hand it out."""
+
+    name: str
+    address: str | None
+    layout: Literal["unpaired", "aligned"]
+    size_mb: int | None  # of the archive, about; None where nobody has published it
+    holds: str
+
+
+def _unpaired(name: str, size_mb: int | None, holds: str) -> Dataset:
+    return Dataset(name, f"{_SERVER}/cyclegan/datasets/{name}.zip", "unpaired", size_mb, holds)
+
+
+def _aligned(name: str, size_mb: int | None, holds: str) -> Dataset:
+    archive = name.removesuffix("_aligned")  # two names exist in both layouts
+    return Dataset(name, f"{_SERVER}/pix2pix/datasets/{archive}.tar.gz", "aligned", size_mb, holds)
+
+
+_TABLE = (
+    _unpaired("horse2zebra", 117, "horses -> zebras, from ImageNet"),
+    _unpaired("grumpifycat", None, "88 Russian Blue cats -> 214 pictures of Grumpy Cat; no test pictures"),
+    _unpaired("maps", 1477, "aerial photographs -> Google Maps, 1096 of each for training"),
+    _unpaired("facades", 35, "photographs of facades -> label maps, 400 of each for training"),
+    Dataset(
+        "cityscapes", None, "unpaired", 11_600, "street photographs -> label maps; from its owners, after registration"
+    ),
+    _unpaired("summer2winter_yosemite", 133, "Yosemite in summer -> in winter, from Flickr"),
+    _unpaired("monet2photo", 305, "paintings by Monet -> landscape photographs"),
+    _unpaired("cezanne2photo", 280, "paintings by Cezanne -> landscape photographs"),
+    _unpaired("ukiyoe2photo", 293, "ukiyo-e prints -> landscape photographs"),
+    _unpaired("vangogh2photo", 307, "paintings by Van Gogh -> landscape photographs"),
+    _unpaired("apple2orange", 78, "apples -> oranges, from ImageNet"),
+    _unpaired("iphone2dslr_flower", 340, "flowers by telephone -> by SLR camera (shallow depth of field)"),
+    _unpaired("ae_photos", 10, "photographs to try the painting models on; test pictures only"),
+    _aligned("facades_aligned", 31, "photograph | label map, 400 pairs for training"),
+    _aligned("maps_aligned", 246, "aerial photograph | Google Maps, 1096 pairs for training"),
+    _aligned("edges2shoes", 2200, "edges | shoe, 50,000 pairs for training"),
+    _aligned("edges2handbags", 8600, "edges | handbag, 137,000 pairs for training"),
+    _aligned("night2day", 1900, "night | day of the same place, about 20,000 pairs"),
+)
+DATASETS = {dataset.name: dataset for dataset in _TABLE}
+
+
+class _BrokenConnectionError(Exception):
+    """The connection failed; what has arrived is kept, and the next request continues it."""
+
+
+def fetch_command(root: str) -> str | None:
+    """The command that fetches the data of a config's `root`, or None where we know none.
+
+    >>> fetch_command("datasets/horse2zebra")
+    'cut-data download horse2zebra'
+    >>> fetch_command("/data/maps")
+    'cut-data download maps --output /data'
+    """
+    path = PurePath(root)
+    if path.name == "earth2map":
+        return f"cut-data earth2map --output {shlex.quote(str(path))}"
+    if path.name not in DATASETS:
+        return None
+    parent = str(path.parent)
+    return f"cut-data download {path.name}" + ("" if parent == "datasets" else f" --output {shlex.quote(parent)}")
+
+
+def download_dataset(
+    name: str,
+    output_root: str | os.PathLike = "datasets",
+    base_url: str | None = None,
+    max_bytes: int = MAX_BYTES,
+    progress: bool = True,
+) -> Path:
+    """Puts the data set `name` into `<output_root>/<name>`; where that exists already, says so and does nothing.
+
+    An archive that lies ready as `<output_root>/<name>.zip` (or .tar.gz) is used instead of the network.
+
+    Args:
+        name: a key of `DATASETS`.
+        output_root: the folder that holds all data sets; made if missing.
+        base_url: the folder of another server that holds the same archives.
+        max_bytes: refuse archives, and sums of unpacked files, above this.
+        progress: show a bar on stderr.
+
+    Returns:
+        The folder of the data set.
+
+    Raises:
+        UserError: unknown name, no network, refused archive, full disk, a set that only its owners may hand out.
+    """
+    dataset = _find(name)
+    root = Path(output_root)
+    target = root / name
+    if target.exists():
+        print(f"{target}: there already, nothing to do (delete it to download it again)", file=sys.stderr)
+        return target
+    address = _address(dataset, base_url)
+    archive = root / f"{name}{'.zip' if address.endswith('.zip') else '.tar.gz'}"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        if not archive.exists():
+            _download(address, archive, max_bytes, progress)
+        _unpack(archive, target, address, max_bytes)
+        archive.unlink()
+    except OSError as error:
+        raise UserError(
+            f"{target}: cannot be written ({error.strerror or error}) with what comes from {address}; "
+            "make room or choose another --output, then run the same command again"
+        ) from None
+    return target
+
+
+def _find(name: str) -> Dataset:
+    if name in DATASETS:
+        return DATASETS[name]
+    if name == "earth2map":
+        raise UserError(f"{name}: is not downloaded but made: cut-data earth2map --output datasets/earth2map")
+    is_path = PureWindowsPath(name).name != name  # this class splits at both kinds of slash
+    what = "a path was given where a name belongs" if is_path else "no such data set"
+    near = difflib.get_close_matches(PureWindowsPath(name).name, DATASETS, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise UserError(f"{name!r}: {what}; {hint}known names: {', '.join(DATASETS)}")
+
+
+def _address(dataset: Dataset, base_url: str | None) -> str:
+    if dataset.address is None:
+        raise UserError(
+            f"{dataset.name}: its licence lets only its owners hand it out; register at "
+            "https://www.cityscapes-dataset.com and get gtFine_trainvaltest.zip and leftImg8bit_trainvaltest.zip, "
+            "then put the photographs into trainA and valA, the label maps into trainB and valB"
+        )
+    if base_url is None:
+        return dataset.address
+    if not base_url.lower().startswith(("http://", "https://")):
+        raise UserError(f"--base-url {base_url}: must start with http:// or https://")
+    return f"{base_url.rstrip('/')}/{dataset.address.rpartition('/')[2]}"
+
+
+def _download(address: str, archive: Path, max_bytes: int, progress: bool) -> None:
+    part = archive.with_name(f"{archive.name}.part")
+    tag = archive.with_name(f"{archive.name}.part.tag")
+    furthest, retries = _num_bytes(part), 0  # bytes that arrive earn the retries: without network there is none
+    while True:
+        try:
+            _receive(address, part, tag, max_bytes, progress)
+            break
+        except _BrokenConnectionError as error:
+            retries = _RETRIES if _num_bytes(part) > furthest else retries - 1
+            furthest = max(furthest, _num_bytes(part))
+            if retries <= 0:
+                raise UserError(
+                    f"{address}: cannot be fetched ({error}), {furthest / 1e6:.1f} MB are kept; run the same command "
+                    f"again to go on, or save the file by hand as {archive} and run it then"
+                ) from None
+            time.sleep(_RETRY_SECONDS)
+    os.replace(part, archive)
+    tag.unlink(missing_ok=True)
+
+
+def _receive(address: str, part: Path, tag: Path, max_bytes: int, progress: bool) -> None:
+    """One request: appends to `part` what it lacks, or starts it again where the server cannot continue it.
+
+    `tag` keeps the version that `part` belongs to (the ETag, or else the date); the server compares it (If-Range).
+    """
+    done = _num_bytes(part)
+    headers = {"User-Agent": "cut-data"}
+    if done:
+        headers["Range"] = f"bytes={done}-"
+        if tag.exists():
+            headers["If-Range"] = tag.read_text()
+    with _open(address, headers) as response:
+        given_range = response.headers.get("Content-Range", "")
+        if response.status == 416 and given_range == f"bytes */{done}":
+            return  # all of it had arrived
+        if done and (
+            response.status == 416 or (response.status == 206 and not given_range.startswith(f"bytes {done}-"))
+        ):
+            part.unlink()  # not the range that was asked for: nothing to append to, so ask for the whole
+            return _receive(address, part, tag, max_bytes, progress)
+        done = done if response.status == 206 else 0
+        length = response.headers.get("Content-Length", "")
+        total = done + int(length) if length.isdecimal() else None
+        if (total or 0) > max_bytes:
+            raise UserError(f"{address}: {total / 1e9:.2f} GB, above the bound of {max_bytes / 1e9:g} GB (--max-gb)")
+        with open(part, "ab" if done else "wb") as file, _bar(part.stem, total, done, progress) as bar:
+            if not done:
+                _write_tag(tag, response.headers)
+            for block in _blocks(response):
+                done += len(block)
+                if done > max_bytes:
+                    raise UserError(f"{address}: above the bound of {max_bytes / 1e9:g} GB (--max-gb)")
+                file.write(block)
+                bar.update(len(block))
+                if done == total:  # some servers keep the connection open
+                    break
+    if total is not None and done != total:
+        raise _BrokenConnectionError(f"the connection broke after {done} of {total} bytes")
+
+
+def _open(address: str, headers: dict[str, str]):
+    """The server's response; a refused range (416) is one too."""
+    request = urllib.request.Request(address, headers=headers)  # noqa: S310  http and https only, see _address
+    try:
+        return urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)  # noqa: S310
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and "Range" in headers:
+            return error
+        with error:
+            raise UserError(
+                f"{address}: the server answers {error.code} {error.reason}; try later, or --base-url"
+            ) from None
+    except (OSError, HTTPException, ValueError) as error:
+        raise _BrokenConnectionError(getattr(error, "reason", error)) from None
+
+
+def _blocks(response: HTTPResponse) -> Iterator[bytes]:
+    """What arrives; only here does an OSError mean the network, elsewhere it means the disk."""
+    while True:
+        try:
+            block = response.read1(_BLOCK_BYTES)  # not read: it would lose what came before the connection broke
+        except (OSError, HTTPException) as error:
+            raise _BrokenConnectionError(error) from None
+        if not block:
+            return
+        yield block
+
+
+def _bar(name: str, total: int | None, done: int, shown: bool) -> tqdm:
+    return tqdm(desc=name, total=total, initial=done, unit="B", unit_scale=True, mininterval=0.5, disable=not shown)
+
+
+def _write_tag(tag: Path, headers) -> None:
+    etag = headers.get("ETag", "")
+    version = headers.get("Last-Modified") if not etag or etag.startswith("W/") else etag  # If-Range takes no weak ETag
+    if version:
+        tag.write_text(version)
+    else:
+        tag.unlink(missing_ok=True)
+
+
+def _num_bytes(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _unpack(archive: Path, target: Path, address: str, max_bytes: int) -> None:
+    """Unpacks beside `target` and moves it there in one step; a refused archive is deleted."""
+    temporary = target.with_name(f".{target.name}.unpacking")
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a process that was killed
+    temporary.mkdir()
+    try:
+        _extract(archive, temporary, max_bytes)
+        shutil.rmtree(temporary / "__MACOSX", ignore_errors=True)  # what a Mac adds to archives
+        tops = list(temporary.iterdir())
+        os.replace(tops[0] if len(tops) == 1 and tops[0].is_dir() else temporary, target)
+    except UserError as error:  # kept: with a higher bound it need not be fetched again
+        raise UserError(f"{archive} from {address}: {error}") from None
+    except Exception as error:  # noqa: BLE001  zipfile and tarfile raise many kinds on broken archives
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk, not the archive
+        archive.unlink()
+        raise UserError(
+            f"{archive} from {address}: refused and deleted, damaged or not safe to unpack ({error}); "
+            "run the same command again, or try another --base-url"
+        ) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _extract(archive: Path, folder: Path, max_bytes: int) -> None:
+    """Writes the files of `archive` below `folder`, counting the bytes that come out, not those that a header claims.
+
+    Raises:
+        UserError: too many files or bytes.
+        ValueError: an entry that would be written outside `folder`, or that is neither a file nor a folder.
+    """
+    num_entries = num_bytes = 0
+    for name, open_entry in _zip_entries(archive) if archive.suffix == ".zip" else _tar_entries(archive):
+        num_entries += 1
+        path = PureWindowsPath(name)  # takes both / and \ as separators, and knows drive letters
+        if path.anchor or ".." in path.parts:
+            raise ValueError(f"its entry {name!r} leads outside the folder")
+        if num_entries > MAX_ENTRIES:
+            raise UserError(f"holds more than {MAX_ENTRIES} files")
+        destination = folder.joinpath(*path.parts)
+        (destination if open_entry is None else destination.parent).mkdir(parents=True, exist_ok=True)
+        if open_entry is None:
+            continue
+        with open_entry() as stream, open(destination, "wb") as file:
+            while block := stream.read(_BLOCK_BYTES):
+                num_bytes += len(block)
+                if num_bytes > max_bytes:
+                    raise UserError(f"unpacks to more than the bound of {max_bytes / 1e9:g} GB (--max-gb)")
+                file.write(block)
+    if not num_entries:
+        raise ValueError("it is empty")
+
+
+def _zip_entries(archive: Path) -> Iterator[_Entry]:
+    with zipfile.ZipFile(archive) as source:
+        for info in source.infolist():
+            if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise ValueError(f"its entry {info.filename!r} is a link or a device")
+            yield info.filename, None if info.is_dir() else partial(source.open, info)
+
+
+def _tar_entries(archive: Path) -> Iterator[_Entry]:
+    with tarfile.open(archive) as source:
+        for member in source:
+            if not (member.isfile() or member.isdir()):
+                raise ValueError(f"its entry {member.name!r} is a link or a device")
+            yield member.name, partial(source.extractfile, member) if member.isfile() else None
+        while source.fileobj.read(_BLOCK_BYTES):  # gzip compares its checksum at the very end
+            pass

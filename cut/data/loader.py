@@ -1,0 +1,38 @@
+"""Batches of a sample stream, from any point of the run on."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from cut.errors import UserError
+
+
+def batches(
+    stream: Dataset, batch_size: int, first_step: int, last_step: int, num_workers: int, pin_memory: bool = False
+) -> Iterator[dict[str, torch.Tensor]]:
+    """The batches of steps `first_step` up to, not including, `last_step`; step s holds samples s * batch_size onwards.
+
+    Raises:
+        UserError: a picture cannot be used.
+    """
+    loader = DataLoader(
+        stream,
+        batch_size=batch_size,
+        sampler=range(first_step * batch_size, last_step * batch_size),
+        num_workers=num_workers,
+        collate_fn=_collate,
+        pin_memory=pin_memory,
+        # The loader draws a base seed for its workers; from a generator of its own, so that the run's is left alone.
+        generator=torch.Generator(),
+    )
+    for batch in loader:
+        if isinstance(batch, UserError):
+            raise batch
+        yield batch
+
+
+def _collate(samples: list[Any]) -> Any:
+    """Stacks samples; the first mistake among them stands for the batch."""
+    return next((s for s in samples if isinstance(s, UserError)), None) or default_collate(samples)

@@ -1,0 +1,100 @@
+"""From a decoded picture to the tensor that the networks see, and back."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as tv
+
+from cut.config import UnpairedDataConfig
+from cut.errors import UserError
+
+MULTIPLE_PX = 4  # the generators halve twice, so pictures that are not cropped are scaled to a multiple of it
+
+
+def to_tensor(picture: np.ndarray) -> Tensor:
+    """`(H, W, C)` uint8 or uint16 -> `(C, H, W)` float in [-1, 1]."""
+    full = 65535.0 if picture.dtype == np.uint16 else 255.0
+    return torch.from_numpy(picture.astype(np.float32)).permute(2, 0, 1).contiguous() * (2.0 / full) - 1.0
+
+
+def to_picture(image: Tensor, dtype: type = np.uint8) -> np.ndarray:
+    """`(C, H, W)` float in [-1, 1], clamped and rounded -> `(H, W, C)` uint8 or uint16."""
+    full = 65535.0 if dtype == np.uint16 else 255.0
+    unit = image.detach().float().cpu().clamp(-1.0, 1.0).add(1.0).mul(0.5 * full).round()
+    return unit.permute(1, 2, 0).numpy().astype(dtype)
+
+
+def random_transform(
+    picture: np.ndarray, config: UnpairedDataConfig, rng: np.random.Generator, whole: bool, path: str
+) -> Tensor:
+    """The training transform: scales, crops and mirrors as `config.preprocess` and `config.flip` say.
+
+    Args:
+        picture: `(H, W, C)`, uint8 or uint16.
+        config: which transform, and its sizes.
+        rng: decides the crop's place and the mirroring.
+        whole: scale to the crop's size instead of cropping (the authors' code, while the rate decays).
+        path: of the picture, for errors.
+
+    Returns:
+        `(C, H, W)` in [-1, 1].
+
+    Raises:
+        UserError: the picture is smaller than the crop.
+    """
+    load_px = config.crop_px if whole else config.load_px
+    image = _scale(picture, config.preprocess, load_px, config.crop_px)
+    if "crop" in config.preprocess:
+        image = _random_crop(image, config.crop_px, rng, path)
+    if config.flip and rng.random() < 0.5:
+        image = image.flip(2)
+    return image
+
+
+def fixed_transform(picture: np.ndarray, config: UnpairedDataConfig, path: str) -> Tensor:
+    """What sample sheets show: scaled as in training, the middle of it, never mirrored. `(C, H, W)` in [-1, 1]."""
+    image = _scale(picture, config.preprocess, config.crop_px, config.crop_px)
+    if "crop" in config.preprocess:
+        _check_size(image, config.crop_px, path)
+        image = tv.center_crop(image, [config.crop_px, config.crop_px])
+    return image
+
+
+def _scale(picture: np.ndarray, preprocess: str, load_px: int, crop_px: int) -> Tensor:
+    """The geometry of the authors' preprocessing, with an anti-aliased bicubic filter."""
+    height, width = picture.shape[:2]
+    if preprocess == "resize_and_crop":
+        size = (load_px, load_px)
+    elif preprocess.startswith("scale_width"):
+        size = (max(round(load_px * height / width), crop_px), load_px)
+    elif preprocess == "scale_shortside_and_crop":
+        short = min(height, width)
+        size = (round(height * load_px / short), round(width * load_px / short))
+    else:
+        size = (height, width)
+    if "crop" not in preprocess:
+        size = tuple(max(MULTIPLE_PX * 2, round(side / MULTIPLE_PX) * MULTIPLE_PX) for side in size)
+    if size == (height, width):
+        return to_tensor(picture)
+    if picture.dtype == np.uint8:  # scaled in 8 bits, the fast path
+        pixels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)
+        pixels = tv.resize(pixels, list(size), InterpolationMode.BICUBIC, antialias=True)
+        return pixels.float() * (2.0 / 255.0) - 1.0
+    return tv.resize(to_tensor(picture), list(size), InterpolationMode.BICUBIC, antialias=True).clamp(-1.0, 1.0)
+
+
+def _random_crop(image: Tensor, crop_px: int, rng: np.random.Generator, path: str) -> Tensor:
+    _check_size(image, crop_px, path)
+    top = int(rng.integers(image.shape[1] - crop_px + 1))
+    left = int(rng.integers(image.shape[2] - crop_px + 1))
+    return image[:, top : top + crop_px, left : left + crop_px]
+
+
+def _check_size(image: Tensor, crop_px: int, path: str) -> None:
+    height, width = image.shape[1:]
+    if min(height, width) < crop_px:
+        raise UserError(
+            f"{path}: {width}x{height} px is smaller than the crop of {crop_px} px; "
+            "lower data.crop_px or set data.preprocess to one that scales, e.g. resize_and_crop"
+        )

@@ -1,0 +1,107 @@
+"""Checkpoints: written whole or not at all, read without executing code."""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from cut.errors import UserError
+
+SCHEMA_VERSION = 1
+INFERENCE_FILE = "generator.safetensors"
+
+
+def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int) -> Path:
+    """Writes `folder/step_<step>.pt` and deletes all but the newest `keep` checkpoints.
+
+    Raises:
+        UserError: the file cannot be written, for instance on a full disk; older checkpoints stay.
+    """
+    path = folder / f"step_{step:08d}.pt"
+    _replace(path, lambda temporary: torch.save({"schema_version": SCHEMA_VERSION, "step": step, **state}, temporary))
+    for old in list_checkpoints(folder)[:-keep]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint, on the CPU.
+
+    Raises:
+        UserError: no such file, damaged, or not one of ours.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # noqa: BLE001  a damaged archive raises RuntimeError, EOFError, UnpicklingError, KeyError, ...
+        raise UserError(f"{path}: damaged or not a checkpoint ({type(error).__name__}); use an earlier one") from None
+    if not isinstance(state, dict) or "schema_version" not in state or "method" not in state:
+        raise UserError(f"{path}: not a checkpoint of this program (no schema version)")
+    if state["schema_version"] != SCHEMA_VERSION:
+        raise UserError(f"{path}: schema version {state['schema_version']}; this program reads {SCHEMA_VERSION}")
+    return state
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """All checkpoints in a folder, oldest first."""
+    return sorted(p for p in folder.glob("step_*.pt") if re.fullmatch(r"step_\d{8,}\.pt", p.name))
+
+
+def save_inference_file(path: Path, networks: Mapping[str, nn.Module], config: Mapping[str, Any], step: int) -> None:
+    """Writes what `forward` needs, and nothing else, with the resolved config, as safetensors."""
+    tensors = {
+        f"{name}.{key}": value.detach().cpu().contiguous()
+        for name, network in networks.items()
+        for key, value in network.state_dict().items()
+    }
+    metadata = {"config": json.dumps(config), "step": str(step), "schema_version": str(SCHEMA_VERSION)}
+    _replace(path, lambda temporary: save_file(tensors, temporary, metadata))
+
+
+def load_inference_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], int]:
+    """The tensors, the resolved config and the step of an inference file, or of a checkpoint (`.pt`).
+
+    Raises:
+        UserError: no such file, damaged, or not one of ours.
+    """
+    if path.suffix == ".pt":
+        state = load_checkpoint(path)
+        return state["method"], state["config"], state["step"]
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  not a dict
+        return tensors, json.loads(metadata["config"]), int(metadata["step"])
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise UserError(f"{path}: damaged or not an inference file of this program ({type(error).__name__})") from None
+
+
+def _replace(path: Path, write: Any) -> None:
+    """Calls `write(temporary)`, flushes the file to the disk and moves it to `path` in one step."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        folder = os.open(path.parent, os.O_RDONLY) if os.name == "posix" else None
+        if folder is not None:  # the rename itself must reach the disk too
+            os.fsync(folder)
+            os.close(folder)
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch.save reports a full disk as RuntimeError
+        temporary.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise UserError(
+            f"{path}: cannot be written ({reason}); free some space, then run the same command again"
+        ) from None

@@ -1,0 +1,105 @@
+"""What a run tells: metrics.jsonl, TensorBoard, and the terminal."""
+
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+
+class RunLog:
+    """Writes one line of JSON per logged step and keeps a progress bar; a viewer is never needed.
+
+    Args:
+        run_dir: `metrics.jsonl` and `tensorboard/` go here; None logs to the terminal only.
+        first_step: steps already done; lines of later steps, left by a killed run, are dropped.
+        last_step: where the bar ends.
+        tensorboard: also write TensorBoard events.
+    """
+
+    def __init__(self, run_dir: Path | None, first_step: int, last_step: int, tensorboard: bool):
+        self._file = None
+        self._writer = None
+        if run_dir is not None:
+            _drop_later_lines(run_dir / "metrics.jsonl", first_step)
+            self._file = open(run_dir / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115  closed in `close`
+            if tensorboard:
+                from torch.utils.tensorboard import SummaryWriter  # only here, for it is slow to import
+
+                self._writer = SummaryWriter(run_dir / "tensorboard", purge_step=first_step + 1)
+        self._bar = tqdm(total=last_step, initial=first_step, unit="step", dynamic_ncols=True, disable=None)
+
+    def tick(self) -> None:
+        """One step is done."""
+        self._bar.update()
+
+    def metrics(self, step: int, values: dict[str, float]) -> None:
+        """Logs the figures of the steps since the last call."""
+        losses = {k.removeprefix("loss/"): f"{v:.3g}" for k, v in values.items() if k.startswith("loss/")}
+        rate = f"{values['time/seconds_per_step']:.2f} s/step, {values['time/images_per_second']:.1f} images/s"
+        memory = f"{values['memory/peak_mib'] / 1024:.1f} GiB"
+        if self._bar.disable:
+            shown = ", ".join(f"{k} {v}" for k, v in losses.items())
+            remaining = _duration((self._bar.total - step) * values["time/seconds_per_step"])
+            self.say(f"step {step}/{self._bar.total}: {shown}; {rate}, {memory}, {remaining} to go")
+        else:
+            self._bar.set_postfix({**losses, "speed": rate, "memory": memory})
+        if self._file:
+            self._file.write(json.dumps({"step": step, "time": round(time.time(), 3), **values}) + "\n")
+            self._file.flush()
+        if self._writer:
+            for key, value in values.items():
+                self._writer.add_scalar(key, value, step)
+
+    def image(self, step: int, name: str, picture: np.ndarray) -> None:
+        """Shows a `(H, W, 3)` uint8 picture in TensorBoard."""
+        if self._writer:
+            self._writer.add_image(name, picture, step, dataformats="HWC")
+
+    def say(self, line: str) -> None:
+        """One line to the terminal, above the bar."""
+        self._bar.write(line, file=sys.stderr)
+
+    def close(self) -> None:
+        self._bar.close()
+        if self._writer:
+            self._writer.close()
+        if self._file:
+            self._file.close()
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """The most memory used so far: of the device on CUDA, else of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used / 2**20 if sys.platform == "darwin" else used / 2**10  # macOS counts bytes, Linux KiB
+
+
+def _drop_later_lines(path: Path, last_step: int) -> None:
+    """Keeps the whole lines of steps up to `last_step`, so that a resumed run's file equals a straight run's."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        entry: Any = None
+        try:
+            entry = json.loads(line)
+        except ValueError:  # cut off by a kill
+            continue
+        if isinstance(entry, dict) and entry.get("step", last_step + 1) <= last_step and line.endswith("\n"):
+            kept.append(line)
+    temporary = path.with_suffix(".part")
+    temporary.write_text("".join(kept), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _duration(seconds: float) -> str:
+    hours, minutes = int(seconds // 3600), int(seconds % 3600 // 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {int(seconds % 60):02d} s"

@@ -1,0 +1,227 @@
+"""The training loop. It knows players and terms, never a method's mathematics."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import Dataset
+
+from cut.config import RunConfig
+from cut.data.loader import batches
+from cut.data.transforms import to_picture
+from cut.engine.checkpoint import INFERENCE_FILE, save_checkpoint, save_inference_file
+from cut.engine.logs import RunLog, peak_memory_mib
+from cut.engine.samples import write_sheet
+from cut.engine.schedules import Schedule
+from cut.engine.seeding import random_state, restore_random_state, undisturbed
+from cut.engine.signals import Stopped, StopRequest, stop_on_signals
+from cut.errors import UserError
+from cut.methods.base import Batch, Method, Player
+
+
+class Trainer:
+    """Runs a method from its current step to the last one.
+
+    Args:
+        config: of the run; written into every checkpoint.
+        method: on the right device already.
+        optimizers: one per player, by name, set up by Fabric.
+        schedule: of the learning rate, and the run's length.
+        stream: sample number -> `real_a`, `real_b`.
+        samples: what sample sheets show, from `fixed_samples`.
+        fabric: device and precision.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        method: Method,
+        optimizers: dict[str, Optimizer],
+        schedule: Schedule,
+        stream: Dataset,
+        samples: Sequence[dict[str, Any]],
+        fabric: Fabric,
+    ):
+        self.config, self.method, self.optimizers, self.schedule = config, method, optimizers, schedule
+        self.stream, self.samples, self.fabric = stream, samples, fabric
+        self.players = method.players()
+        self.step = 0  # generator updates done
+        limit = config.train.max_steps
+        self.last_step = min(schedule.total_steps, limit) if limit else schedule.total_steps
+        self._sums: dict[str, Tensor] = {}  # of the logged terms since the last log, on the device
+        self._summed_steps = 0
+
+    def fit(self, run_dir: Path) -> None:
+        """Trains to the last step, logging, drawing samples and saving on the way.
+
+        Raises:
+            UserError: a loss is not finite, a picture cannot be used, or a file cannot be written.
+            Stopped: by SIGINT or SIGTERM, after saving.
+        """
+        train = self.config.train
+        log = RunLog(run_dir, self.step, self.last_step, train.tensorboard)
+        try:
+            with stop_on_signals() as stop:
+                clock = time.perf_counter()
+                for batch in self._batches(self.last_step):
+                    self.train_step(batch)
+                    log.tick()
+                    if self._is_due(train.log_every_steps):
+                        seconds = time.perf_counter() - clock
+                        log.metrics(self.step, self._read_metrics(seconds))
+                    pause = time.perf_counter()
+                    if self._is_due(train.sample_every_steps):
+                        sheet = self.write_samples(run_dir / "samples" / f"step_{self.step:08d}.png")
+                        log.image(self.step, "samples", sheet)
+                    if self._is_due(train.checkpoint_every_steps) or stop.signum:
+                        self.save(run_dir)
+                    self._stop_if_asked(stop)
+                    # Drawing and saving do not count as training time.
+                    clock = time.perf_counter() if self._summed_steps == 0 else clock + time.perf_counter() - pause
+        finally:
+            log.close()
+
+    def train_step(self, batch: Batch) -> None:
+        """One update of every player.
+
+        Raises:
+            UserError: a loss is not finite; nothing of that player was updated.
+        """
+        factor = self.schedule.factor(self.step)
+        batch = self.fabric.to_device(batch)
+        with self.fabric.autocast():
+            translated = self.method.translate(batch)
+        for player in self.players:
+            optimizer = self.optimizers[player.name]
+            for group in optimizer.param_groups:
+                group["lr"] = self.config.optim.lr * factor
+            with _only_trainable(self.method, player.networks):
+                with self.fabric.autocast():
+                    terms = player.terms(translated)
+                loss = torch.stack(list(terms.values())).sum()
+                self._check_finite(player, terms, loss)
+                optimizer.zero_grad()
+                self.fabric.backward(loss)
+                optimizer.step()
+            for name, term in terms.items():
+                key = f"loss/{player.name}/{name}"
+                self._sums[key] = self._sums.get(key, 0.0) + term.detach()
+        self._summed_steps += 1
+        self.step += 1
+
+    def dry_run(self) -> str:
+        """One step without a run directory; says what it took."""
+        start = time.perf_counter()
+        for batch in self._batches(self.step + 1):
+            self.train_step(batch)
+        figures = self._read_metrics(time.perf_counter() - start)
+        terms = ", ".join(f"{k.removeprefix('loss/')} {v:.4g}" for k, v in figures.items() if k.startswith("loss/"))
+        parameters = sum(p.numel() for p in self.method.parameters())
+        return (
+            f"one step works: {terms}; {figures['time/seconds_per_step']:.2f} s, peak "
+            f"{figures['memory/peak_mib'] / 1024:.2f} GiB, {parameters / 1e6:.2f} M parameters, "
+            f"{self.last_step} steps of {self.config.data.batch_size} planned"
+        )
+
+    def write_samples(self, path: Path) -> Any:
+        """Draws the sample sheet as PNG, without disturbing the run, and returns it as `(H, W, 3)` uint8."""
+        rows, columns = [], []
+        self.method.eval()
+        with torch.inference_mode(), undisturbed(), self.fabric.autocast():
+            for sample in self.samples:
+                batch = self.fabric.to_device({"real_a": sample["real_a"][None]})
+                images = {label: image[0] for label, image in self.method.visuals(batch).items()}
+                columns = [*images, *(["target"] if any("target" in s for s in self.samples) else [])]
+                images["target"] = sample.get("target")
+                rows.append([None if images[c] is None else to_picture(images[c]) for c in columns])
+        self.method.train()
+        return write_sheet(path, columns, rows, [sample["name"] for sample in self.samples])
+
+    def save(self, run_dir: Path) -> Path:
+        """Writes a checkpoint from which the run continues bit for bit, and the inference file."""
+        config = self.config.to_dict()
+        save_inference_file(run_dir / INFERENCE_FILE, self.method.inference_networks(), config, self.step)
+        state = {
+            "config": config,
+            "method": self.method.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "precision": self.fabric.strategy.precision.state_dict(),
+            "random": random_state(),
+            "log": {"sums": dict(self._sums), "steps": self._summed_steps},
+        }
+        return save_checkpoint(run_dir / "checkpoints", self.step, state, self.config.train.keep_checkpoints)
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Takes up a checkpoint's state.
+
+        Raises:
+            UserError: it belongs to other networks.
+        """
+        try:
+            self.method.load_state_dict(state["method"])
+            for name, optimizer in self.optimizers.items():
+                optimizer.load_state_dict(state["optimizers"][name])
+        except (RuntimeError, KeyError, ValueError) as error:
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise UserError(
+                f"the checkpoint does not fit the config's networks ({reason}); use a new --run-dir"
+            ) from None
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
+        self.step = state["step"]
+        self._sums = {key: self.fabric.to_device(value) for key, value in state["log"]["sums"].items()}
+        self._summed_steps = state["log"]["steps"]
+        restore_random_state(state["random"])
+
+    def _batches(self, last_step: int) -> Iterator[dict[str, Tensor]]:
+        data = self.config.data
+        pin = self.fabric.device.type == "cuda"
+        return batches(self.stream, data.batch_size, self.step, last_step, data.num_workers, pin)
+
+    def _is_due(self, every_steps: int) -> bool:
+        return self.step % every_steps == 0 or self.step == self.last_step
+
+    def _stop_if_asked(self, stop: StopRequest) -> None:
+        if stop.signum and self.step < self.last_step:
+            raise Stopped(stop.signum, f"stopped and saved at step {self.step}; the same command goes on from there")
+
+    def _read_metrics(self, seconds: float) -> dict[str, float]:
+        """Means since the last call, as plain numbers; the only place where the loop waits for the device."""
+        steps, batch_size = self._summed_steps, self.config.data.batch_size
+        metrics = {key: (value / steps).item() for key, value in self._sums.items()}
+        metrics["epoch"] = (self.step - 1) // self.schedule.steps_per_epoch
+        metrics["lr"] = self.config.optim.lr * self.schedule.factor(self.step - 1)
+        metrics["time/seconds_per_step"] = seconds / steps
+        metrics["time/images_per_second"] = steps * batch_size / seconds
+        metrics["memory/peak_mib"] = peak_memory_mib(self.fabric.device)
+        self._sums, self._summed_steps = {}, 0
+        return metrics
+
+    def _check_finite(self, player: Player, terms: dict[str, Tensor], loss: Tensor) -> None:
+        if not torch.isfinite(loss):
+            bad = [f"{name} {value.item()}" for name, value in terms.items() if not torch.isfinite(value)] or [
+                "the sum"
+            ]
+            raise UserError(
+                f"step {self.step + 1}: the loss of the {player.name} is not finite ({', '.join(bad)}); it was not "
+                "updated and nothing was saved since the last checkpoint; lower optim.lr or train at 32-true precision"
+            )
+
+
+@contextmanager
+def _only_trainable(method: nn.Module, networks: Sequence[nn.Module]) -> Iterator[None]:
+    """Inside, no gradient is computed for parameters outside `networks`."""
+    trained = {id(p) for network in networks for p in network.parameters()}
+    others = [p for p in method.parameters() if p.requires_grad and id(p) not in trained]
+    for parameter in others:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in others:
+            parameter.requires_grad_(True)

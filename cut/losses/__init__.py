@@ -1,0 +1,1 @@
+"""Losses: tensors in, scalar out, no state. All compute in float32, also under autocast."""

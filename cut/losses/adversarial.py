@@ -1,0 +1,38 @@
+"""Adversarial losses by name. `prediction` is the discriminator's raw score, of any shape; results are scalars.
+
+- `lsgan`: squared distance to 1 (real) and 0 (fake). Mao et al., ICCV 2017, equation 9.
+- `vanilla`: binary cross-entropy; the generator maximises log D(G(z)). Goodfellow et al., NeurIPS 2014, section 3.
+- `nonsaturating`: the same values written with softplus, as StyleGAN2 and SinCUT have them.
+- `wgangp`: difference of means; needs the gradient penalty. Gulrajani et al., NeurIPS 2017, equation 3.
+- `hinge`: Lim & Ye 2017; Miyato et al., ICLR 2018, equations 16 and 17.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+GAN_LOSSES = ("lsgan", "vanilla", "nonsaturating", "wgangp", "hinge")
+
+
+def discriminator_loss(prediction: Tensor, real: bool, kind: str) -> Tensor:
+    """What the discriminator pays for its scores of real (`real`) or generated images."""
+    prediction = prediction.float()
+    sign = 1.0 if real else -1.0
+    if kind == "lsgan":
+        return F.mse_loss(prediction, torch.full_like(prediction, float(real)))
+    if kind == "vanilla":
+        return F.binary_cross_entropy_with_logits(prediction, torch.full_like(prediction, float(real)))
+    if kind == "nonsaturating":
+        return F.softplus(-sign * prediction).mean()
+    if kind == "wgangp":
+        return -sign * prediction.mean()
+    if kind == "hinge":
+        return F.relu(1.0 - sign * prediction).mean()
+    raise ValueError(f"no adversarial loss {kind!r}; known: {', '.join(GAN_LOSSES)}")
+
+
+def generator_loss(prediction: Tensor, kind: str) -> Tensor:
+    """What the generator pays for the discriminator's scores of its images."""
+    if kind == "hinge":
+        return -prediction.float().mean()
+    return discriminator_loss(prediction, real=True, kind=kind)

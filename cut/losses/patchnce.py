@@ -1,0 +1,45 @@
+"""PatchNCE: a patch of the output must be told from other patches as the one from the same place of the input.
+
+Park et al., "Contrastive Learning for Unpaired Image-to-Image Translation", ECCV 2020, equations 2 and 3 (InfoNCE of
+van den Oord et al. 2018); the focal form after Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, eq. 5.
+"""
+
+import torch
+from torch import Tensor
+
+
+def patchnce_loss(
+    query: Tensor,
+    key: Tensor,
+    temperature: float = 0.07,
+    negatives: str = "image",
+    gamma: float = 0.0,
+    alpha: float = 1.0,
+) -> Tensor:
+    """-alpha (1 - p)^gamma log p, with p the softmax probability of the positive among all keys.
+
+    The positive of query s is key s, its negatives are the other keys; `gamma` 0 and `alpha` 1 is cross-entropy, to
+    the last bit. The authors' code keeps the positive a second time among the negatives, at logit -10 / temperature:
+    a share of exp(-10 / 0.07) = 9e-63, which no float32 sum can hold; here it is left out.
+
+    Args:
+        query: `(N, S, C)` unit vectors of the translations.
+        key: `(N, S, C)` unit vectors of the inputs at the same places; no gradient flows into them.
+        temperature: tau in the paper.
+        negatives: `image`, the other places of the same image, or `minibatch`, of all images.
+        gamma: focusing exponent, 0 or more.
+        alpha: weight.
+
+    Returns:
+        `(N * S,)` the loss of each patch.
+    """
+    if negatives == "minibatch":
+        query, key = query.flatten(0, 1).unsqueeze(0), key.flatten(0, 1).unsqueeze(0)  # (1, N * S, C)
+    with torch.autocast(query.device.type, enabled=False):
+        logits = query.float() @ key.detach().float().transpose(1, 2) / temperature  # (N, S, S), positives diagonal
+        log_p = logits.log_softmax(dim=2).diagonal(dim1=1, dim2=2).flatten()  # (N * S,)
+        loss = -log_p
+        if gamma:
+            # -expm1 keeps 1 - p exact for easy patches; the clamp keeps its power's slope finite at p = 1.
+            loss = loss * (-torch.expm1(log_p)).clamp_min(1e-12) ** gamma
+        return loss if alpha == 1.0 else alpha * loss

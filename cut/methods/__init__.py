@@ -1,0 +1,50 @@
+"""Methods, one paper per file, found by name."""
+
+import importlib
+import pkgutil
+
+from cut.config import MethodConfig, nearest
+from cut.errors import UserError
+from cut.methods.base import Method
+
+_NOT_METHODS = ("base",)
+
+
+def known_methods() -> list[str]:
+    """The names of the methods that come with the package."""
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _NOT_METHODS)
+
+
+def find_method(name: str) -> type[Method]:
+    """The class behind `method: {name: ...}`: a file of this folder, or `package.module:Class` of the user's own.
+
+    Raises:
+        UserError: no such method; the line lists the known ones.
+    """
+    module_name, colon, class_name = name.partition(":")
+    if not colon:
+        if name not in known_methods():
+            known = known_methods()
+            raise UserError(
+                f"method.name: no such method '{name}'{nearest(name, known)} "
+                f"(known: {', '.join(known)}, or your own as package.module:Class)"
+            )
+        module = importlib.import_module(f"{__name__}.{name}")
+        (method,) = [
+            c
+            for c in vars(module).values()
+            if isinstance(c, type) and issubclass(c, Method) and c.__module__ == module.__name__
+        ]
+        return method
+    try:
+        method = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"method.name: cannot import '{name}' ({error})") from None
+    if not (isinstance(method, type) and issubclass(method, Method)):
+        raise UserError(f"method.name: '{name}' is not a subclass of cut.methods.base.Method")
+    return method
+
+
+def method_config(name: str) -> type[MethodConfig]:
+    """The config class of the method `name`."""
+    return find_method(name).Config

@@ -1,0 +1,176 @@
+"""CUT: contrastive unpaired translation (Park, Efros, Zhang, Zhu, ECCV 2020, arXiv:2007.15651).
+
+    L(G, D, H) = lambda_gan L_GAN(G, D, X, Y) + lambda_nce L_PatchNCE(G, H, X) + lambda_nce L_PatchNCE(G, H, Y)  (eq. 5)
+
+Symbols: G generator, its first half the encoder; D discriminator; H patch head (netF in the authors' code); x an image
+of the source domain (real_a), y of the target domain (real_b); G(x) fake_b, G(y) idt_b. Patches of G(x) are queries, the
+same places of x their positives, other places of x their negatives (losses/patchnce.py). The second PatchNCE term, the
+identity, keeps G from changing what already looks like the target.
+
+FastCUT is this method with lambda_nce 10, no identity term and flip equivariance (appendix C.1): a YAML, not a mode.
+
+As in the authors' code (taesungp/contrastive-unpaired-translation, commit b3ac297), the two PatchNCE terms are averaged,
+D's two terms too, and D is updated first. What differs from it: the features of x and y are taken from G's own pass over
+them instead of a second one (the same numbers, unless the pass was mirrored or G has batch norm or dropout); H exists
+before the first step; the batch size is read from the tensors.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from cut.config import MethodConfig, Section
+from cut.losses.adversarial import discriminator_loss, generator_loss
+from cut.losses.gradient_penalty import gradient_penalty
+from cut.losses.patchnce import patchnce_loss
+from cut.methods.base import Batch, Method, Networks, Player, Terms
+from cut.models.patch_head import PatchHead, random_patch_ids
+
+
+class CrossEntropyConfig(Section):
+    name: Literal["cross_entropy"] = "cross_entropy"
+
+
+class FocalConfig(Section):
+    """-alpha (1 - p)^gamma log p: patches that are told apart already count less."""
+
+    name: Literal["focal"] = "focal"
+    gamma: float = Field(2.0, ge=0)
+    alpha: float = Field(0.25, gt=0)
+
+
+class CUTConfig(MethodConfig):
+    name: Literal["cut"] = "cut"
+    gan_loss: Literal["lsgan", "vanilla", "nonsaturating", "wgangp", "hinge"] = "lsgan"
+    lambda_gan: float = Field(1.0, ge=0)  # weight of the adversarial loss
+    lambda_gp: float = Field(10.0, ge=0)  # weight of the gradient penalty, with gan_loss wgangp only
+    lambda_nce: float = Field(1.0, ge=0)  # weight of PatchNCE
+    nce_idt: bool = True  # PatchNCE between y and G(y) too
+    nce_layers: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 4, 8, 12, 16), min_length=1)  # layers of G
+    num_patches: int = Field(256, ge=2)  # places per layer: one positive and 255 negatives for each query
+    temperature: float = Field(0.07, gt=0)
+    negatives: Literal["image", "minibatch"] = "image"  # from the same image, or from all images of the batch
+    nce_loss: Annotated[CrossEntropyConfig | FocalConfig, Field(discriminator="name")] = CrossEntropyConfig()
+    head: Literal["mlp", "none"] = "mlp"  # none: normalised features without a learnt projection
+    head_channels: int = Field(256, ge=1)  # width of the projection
+    flip_equivariance: bool = False  # mirror G's input half of the time and its features back
+
+
+@dataclass
+class Translated:
+    """What both players read; keys are the encoder's features of x and y, detached."""
+
+    real_a: Tensor
+    real_b: Tensor
+    fake_b: Tensor
+    idt_b: Tensor | None
+    flipped: bool
+    keys_a: list[Tensor]
+    keys_b: list[Tensor]
+
+
+class CUT(Method):
+    Config = CUTConfig
+
+    def __init__(self, config: CUTConfig, generator: nn.Module, discriminator: nn.Module):
+        super().__init__()
+        self.config = config
+        self.generator = generator
+        self.discriminator = discriminator
+        channels = generator.feature_channels(config.nce_layers)
+        self.patch_head = PatchHead(channels, config.head_channels, use_mlp=config.head == "mlp")
+
+    @classmethod
+    def build(cls, config: CUTConfig, networks: Networks) -> "CUT":
+        method = cls(config, networks.generator(), networks.discriminator())
+        networks.initialise(method.patch_head)
+        return method
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.generator(image)
+
+    def inference_networks(self) -> dict[str, nn.Module]:
+        return {"generator": self.generator}
+
+    def translate(self, batch: Batch) -> Translated:
+        config, real_a = self.config, batch["real_a"]
+        real_b = batch["real_b"]
+        source = torch.cat([real_a, self._as_source(real_b)]) if self._with_identity else real_a  # (N or 2N, C, H, W)
+        flipped = config.flip_equivariance and bool(torch.rand(()) < 0.5)
+        taps = config.nce_layers if config.lambda_nce else ()
+        output, features = self.generator.forward_with_features(source.flip(3) if flipped else source, taps)
+        if flipped and taps:  # the encoder is not mirror-symmetric, so the keys need the unmirrored images
+            with torch.no_grad():
+                features = self.generator.encode(source, taps)
+        n = len(real_a)
+        keys = [f.detach() for f in features]
+        return Translated(
+            real_a=real_a,
+            real_b=real_b,
+            fake_b=output[:n],
+            idt_b=output[n:] if self._with_identity else None,
+            flipped=flipped,
+            keys_a=[k[:n] for k in keys],
+            keys_b=[k[n:] for k in keys],
+        )
+
+    def players(self) -> tuple[Player, ...]:
+        discriminator = Player("discriminator", (self.discriminator,), self.discriminator_terms)
+        generator = Player("generator", (self.generator, self.patch_head), self.generator_terms)
+        return (discriminator, generator) if self.config.lambda_gan else (generator,)
+
+    def discriminator_terms(self, t: Translated) -> Terms:
+        """L_GAN as D sees it, halved."""
+        kind, fake = self.config.gan_loss, t.fake_b.detach()
+        terms = {
+            "gan_real": 0.5 * discriminator_loss(self.discriminator(t.real_b), real=True, kind=kind),
+            "gan_fake": 0.5 * discriminator_loss(self.discriminator(fake), real=False, kind=kind),
+        }
+        if kind == "wgangp":
+            terms["gradient_penalty"] = self.config.lambda_gp * gradient_penalty(self.discriminator, t.real_b, fake)
+        return terms
+
+    def generator_terms(self, t: Translated) -> Terms:
+        """Equation 5 as G and H see it."""
+        config, terms = self.config, {}
+        if config.lambda_gan:
+            terms["gan"] = config.lambda_gan * generator_loss(self.discriminator(t.fake_b), config.gan_loss)
+        if config.lambda_nce:
+            weight = config.lambda_nce * (0.5 if self._with_identity else 1.0)
+            terms["nce"] = weight * self._patchnce(t.fake_b, t.keys_a, t.flipped)
+            if self._with_identity:
+                terms["nce_idt"] = weight * self._patchnce(t.idt_b, t.keys_b, t.flipped)
+        return terms
+
+    def _patchnce(self, output: Tensor, keys: list[Tensor], flipped: bool) -> Tensor:
+        """Mean over layers and places of PatchNCE between G's output and the features of its input."""
+        config = self.config
+        queries = self.generator.encode(self._as_source(output), config.nce_layers)
+        if flipped:
+            queries = [q.flip(3) for q in queries]
+        patch_ids = random_patch_ids(keys, config.num_patches)
+        with torch.no_grad():
+            keys = self.patch_head(keys, patch_ids)  # per layer (N, S, C)
+        queries = self.patch_head(queries, patch_ids)
+        focal = (
+            {"gamma": config.nce_loss.gamma, "alpha": config.nce_loss.alpha} if config.nce_loss.name == "focal" else {}
+        )
+        losses = [
+            patchnce_loss(q, k, config.temperature, config.negatives, **focal).mean()
+            for q, k in zip(queries, keys, strict=True)
+        ]
+        return sum(losses) / len(losses)
+
+    @property
+    def _with_identity(self) -> bool:
+        return self.config.nce_idt and self.config.lambda_nce > 0
+
+    def _as_source(self, image: Tensor) -> Tensor:
+        """Gives an image of the target domain the source's channels: gray is repeated, colour averaged."""
+        channels = self.generator.in_channels
+        if image.shape[1] == channels:
+            return image
+        return image.mean(1, keepdim=True) if channels == 1 else image.expand(-1, channels, -1, -1)

@@ -1,0 +1,50 @@
+"""The projection head H of PatchNCE: samples feature maps at some places and embeds them (CUT, section 3.2)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+def random_patch_ids(features: Sequence[Tensor], num_patches: int) -> list[Tensor]:
+    """Random places without repetition, one set per layer, shared by all images of the batch.
+
+    Args:
+        features: feature maps `(N, C, H, W)`.
+        num_patches: how many places; all of them where a map has fewer.
+
+    Returns:
+        Per layer `(min(num_patches, H * W),)` flat indices into the map.
+    """
+    # Drawn on the CPU, so that a run visits the same places on every device.
+    return [torch.randperm(f.shape[2] * f.shape[3])[:num_patches].to(f.device) for f in features]
+
+
+class PatchHead(nn.Module):
+    """One two-layer MLP per chosen encoder layer, then L2 normalisation.
+
+    Args:
+        feature_channels: channels of each chosen layer.
+        out_channels: width of the MLPs and of the embedding (256 in the paper).
+        use_mlp: False samples and normalises only, without parameters.
+    """
+
+    def __init__(self, feature_channels: Sequence[int], out_channels: int = 256, use_mlp: bool = True):
+        super().__init__()
+        self.use_mlp = use_mlp
+        widths = feature_channels if use_mlp else ()
+        self.mlps = nn.ModuleList(
+            nn.Sequential(nn.Linear(width, out_channels), nn.ReLU(), nn.Linear(out_channels, out_channels))
+            for width in widths
+        )
+
+    def forward(self, features: Sequence[Tensor], patch_ids: Sequence[Tensor]) -> list[Tensor]:
+        """Per layer `(N, C, H, W)` and `(S,)` -> unit vectors `(N, S, out_channels)`, or `(N, S, C)` without MLP."""
+        embeddings = []
+        for index, (feature, ids) in enumerate(zip(features, patch_ids, strict=True)):
+            patches = feature.flatten(2).index_select(2, ids).transpose(1, 2)  # (N, C, HW) -> (N, C, S) -> (N, S, C)
+            if self.use_mlp:
+                patches = self.mlps[index](patches)
+            patches = patches.float()
+            embeddings.append(patches / (patches.norm(dim=2, keepdim=True) + 1e-7))  # the authors' epsilon
+        return embeddings

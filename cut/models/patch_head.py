@@ -20,6 +20,16 @@ def random_patch_ids(features: Sequence[Tensor], num_patches: int) -> list[Tenso
     return [torch.randperm(f.shape[2] * f.shape[3])[:num_patches].to(f.device) for f in features]
 
 
+def gather_patches(feature: Tensor, ids: Tensor) -> Tensor:
+    """`(N, C, H, W)` and `(S,)` flat indices -> `(N, S, C)`.
+
+    The channels stay in front until the places are chosen, so that the gradient of the map is contiguous. The other way
+    round (permute first, as the authors' code does) it is channels-last, for which the backward pass of torch's CPU
+    instance norm is wrong by more than 100 % at batch size 1 (seen with torch 2.14; tests/models/test_patch_head.py).
+    """
+    return feature.flatten(2).index_select(2, ids).transpose(1, 2)  # (N, C, HW) -> (N, C, S) -> (N, S, C)
+
+
 class PatchHead(nn.Module):
     """One two-layer MLP per chosen encoder layer, then L2 normalisation.
 
@@ -42,7 +52,7 @@ class PatchHead(nn.Module):
         """Per layer `(N, C, H, W)` and `(S,)` -> unit vectors `(N, S, out_channels)`, or `(N, S, C)` without MLP."""
         embeddings = []
         for index, (feature, ids) in enumerate(zip(features, patch_ids, strict=True)):
-            patches = feature.flatten(2).index_select(2, ids).transpose(1, 2)  # (N, C, HW) -> (N, C, S) -> (N, S, C)
+            patches = gather_patches(feature, ids)
             if self.use_mlp:
                 patches = self.mlps[index](patches)
             patches = patches.float()

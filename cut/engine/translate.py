@@ -1,0 +1,159 @@
+"""Translates files: every picture in, one picture out, of the same name and size."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from tqdm import tqdm
+
+from cut.data.images import SUFFIXES, list_images, read_image, write_image
+from cut.data.transforms import to_picture, to_tensor
+from cut.engine.samples import shrink, write_sheet
+from cut.errors import UserError
+from cut.methods.base import Method
+
+SHEET_ROWS = 16
+SHEET_PX = 256
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to translate; `name` is its path below the input folder."""
+
+    source: Path
+    output: Path
+    name: str
+
+
+def plan_jobs(source: Path, output: Path, suffix: str | None = None) -> list[Job]:
+    """One job per picture below the folder `source`, or for the one file.
+
+    Args:
+        source: a folder, nested or not, or a file.
+        output: the folder for the translations.
+        suffix: the format to write, such as `.png`; None keeps each picture's own.
+
+    Raises:
+        UserError: nothing to translate, an unknown format, or translations that would overwrite pictures.
+    """
+    if suffix is not None and suffix not in SUFFIXES:
+        raise UserError(
+            f"--format {suffix[1:]}: not a known picture format (known: {', '.join(s[1:] for s in SUFFIXES)})"
+        )
+    if source.is_dir():
+        named = [(path, path.relative_to(source)) for path in list_images(source)]
+    elif source.is_file():
+        named = [(source, Path(source.name))]
+    else:
+        raise UserError(f"{source}: no such file or folder")
+    if output.is_file():
+        raise UserError(f"{output}: is a file; --output must name a folder")
+    jobs = [Job(path, output / (name.with_suffix(suffix) if suffix else name), str(name)) for path, name in named]
+    taken: dict[Path, Job] = {}
+    for job in jobs:
+        if job.output.resolve() == job.source.resolve():
+            raise UserError(f"{job.source}: would be overwritten by its translation; choose another --output")
+        if other := taken.get(job.output):
+            raise UserError(f"{other.source} and {job.source} would both become {job.output}; leave --format out")
+        taken[job.output] = job
+    return jobs
+
+
+def translate(
+    method: Method,
+    jobs: Sequence[Job],
+    channels: int,
+    fabric: Fabric,
+    batch_size: int,
+    sheet: Path,
+    target: Path | None,
+) -> str:
+    """Runs all jobs and draws a contact sheet of some of them.
+
+    Args:
+        method: in eval mode; only its `forward` is used.
+        jobs: from `plan_jobs`.
+        channels: of the source domain.
+        fabric: device and precision.
+        batch_size: pictures of equal size that go through together, when they follow each other.
+        sheet: PNG with inputs and translations side by side.
+        target: a folder whose pictures of the same name are shown beside them, or None.
+
+    Returns:
+        One line that says what was done.
+
+    Raises:
+        UserError: some pictures could not be read (the others are translated), or one could not be written.
+    """
+    method = fabric.to_device(method)
+    shown = set(np.linspace(0, len(jobs) - 1, min(SHEET_ROWS, len(jobs))).round().astype(int).tolist())
+    rows: list[tuple[str, list[np.ndarray | None]]] = []
+    failures: list[str] = []
+    with tqdm(total=len(jobs), unit="picture", dynamic_ncols=True, disable=None) as bar:
+        for group in _groups(jobs, channels, batch_size, failures):
+            outputs = _translate_group(method, [picture for _, picture in group], fabric)
+            for (index, picture), output in zip(group, outputs, strict=True):
+                job = jobs[index]
+                write_image(job.output, output)
+                if index in shown:
+                    rows.append(
+                        (job.name, [shrink(picture, SHEET_PX), shrink(output, SHEET_PX), _partner(job, target)])
+                    )
+            bar.update(len(group))
+    if rows:
+        columns = ["input", "translation", *(["target"] if target else [])]
+        write_sheet(sheet, columns, [pictures[: len(columns)] for _, pictures in rows], [name for name, _ in rows])
+    if failures:
+        raise UserError(f"{len(failures)} of {len(jobs)} pictures were left out: " + "; ".join(failures[:5]))
+    return f"{len(jobs)} pictures translated into {jobs[0].output.parent}; to look at: {sheet}"
+
+
+def _groups(
+    jobs: Sequence[Job], channels: int, batch_size: int, failures: list[str]
+) -> Iterator[list[tuple[int, np.ndarray]]]:
+    """Decoded pictures with their job's number, in runs of equal size; unreadable ones go into `failures`."""
+    group: list[tuple[int, np.ndarray]] = []
+    for index, job in enumerate(jobs):
+        try:
+            picture = read_image(job.source, channels)
+        except UserError as error:
+            failures.append(str(error))
+            continue
+        if group and (len(group) == batch_size or group[0][1].shape != picture.shape):
+            yield group
+            group = []
+        group.append((index, picture))
+    if group:
+        yield group
+
+
+def _translate_group(method: Method, pictures: Sequence[np.ndarray], fabric: Fabric) -> list[np.ndarray]:
+    """Pictures of one size -> translations of that size, each with its picture's bit depth."""
+    height, width = pictures[0].shape[:2]
+    networks = method.inference_networks().values()
+    multiple = max(getattr(network, "stride", 1) for network in networks)
+    smallest = max(getattr(network, "min_size_px", 1) for network in networks)
+    (top, bottom), (left, right) = _padding(height, multiple, smallest), _padding(width, multiple, smallest)
+    padded = [np.pad(p, ((top, bottom), (left, right), (0, 0)), mode="symmetric") for p in pictures]
+    images = fabric.to_device(torch.stack([to_tensor(p) for p in padded]))
+    with torch.inference_mode(), fabric.autocast():
+        outputs = method(images)[:, :, top : top + height, left : left + width]
+    return [to_picture(output, picture.dtype.type) for output, picture in zip(outputs, pictures, strict=True)]
+
+
+def _padding(side: int, multiple: int, smallest: int) -> tuple[int, int]:
+    """Pixels to add before and after, so that the side is a multiple and at least `smallest`."""
+    missing = max(-(-side // multiple) * multiple, -(-smallest // multiple) * multiple) - side
+    return missing // 2, missing - missing // 2
+
+
+def _partner(job: Job, target: Path | None) -> np.ndarray | None:
+    """The target picture of the same name, whatever its format, in 8 bits and small."""
+    if target is None:
+        return None
+    stem = (target / job.name).with_suffix("")
+    found = [path for suffix in SUFFIXES for path in (stem.with_suffix(suffix),) if path.is_file()]
+    return shrink(read_image(found[0], 3), SHEET_PX) if found else None

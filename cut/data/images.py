@@ -4,22 +4,30 @@ Inside the package images are float tensors `(C, H, W)` in [-1, 1]. Files are re
 where the file holds 16 bits a channel, uint16, and written from the same.
 """
 
+import contextlib
+import io
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cut.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
-SUFFIXES_16_BIT = (".png", ".tif", ".tiff")
+SUFFIXES_16_BIT = (".png", ".tif", ".tiff", ".ppm", ".pgm")
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R 601-2, the weights of Pillow's own conversion
 _EXIF_ORIENTATION = 0x0112
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_PLANAR, _TIFF_EXTRA_SAMPLES = 258, 262, 284, 338
+
+# About oddities that do not keep Pillow from reading a picture. A filter set once, for setting one per picture would
+# make every other warning of the process appear again.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def list_images(folder: str | os.PathLike) -> list[Path]:
-    """All picture files below `folder`, nested folders included, sorted by path.
+    """All picture files below `folder`, nested folders included, hidden files and folders not, sorted by path.
 
     Raises:
         UserError: the folder does not exist, is a file, or holds no picture.
@@ -28,12 +36,23 @@ def list_images(folder: str | os.PathLike) -> list[Path]:
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "no such folder"
         raise UserError(f"{folder}: {what}")
-    paths = [p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
+    paths = [
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    ]
     if not paths:
         raise UserError(
             f"{folder}: holds no picture (looked for {', '.join(s[1:] for s in SUFFIXES)}, also in folders below)"
         )
     return sorted(paths)
+
+
+def pair_name(path: Path) -> str:
+    """What two pictures of a pair have in common: their path below their folders, without the suffix."""
+    return path.with_suffix("").as_posix()
 
 
 def read_image(path: str | os.PathLike, channels: int) -> np.ndarray:
@@ -50,14 +69,18 @@ def read_image(path: str | os.PathLike, channels: int) -> np.ndarray:
         UserError: the file is missing, broken, or of a kind that cannot be shown (32-bit integers, floats).
     """
     try:
-        with Image.open(path) as picture:
-            array = _decode(picture, path)
+        # From memory, for Pillow maps an uncompressed file and then misplaces the pixels of a turned TIFF.
+        data = Path(path).read_bytes()
+        array = _decode(data, path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except Image.DecompressionBombError as error:
-        raise UserError(f"{path}: refused, {error}") from None
     except UserError:
         raise
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{path}: refused, {_first_line(error)}") from None
+    except UnidentifiedImageError:
+        what = "is damaged, or of no format that is known here" if data else "is empty"
+        raise UserError(f"{path}: cannot be read as a picture (it {what})") from None
     except Exception as error:  # noqa: BLE001  decoders raise SyntaxError, struct.error, OSError, ... on broken files
         raise UserError(f"{path}: cannot be read as a picture ({_first_line(error)})") from None
     return _with_channels(array, channels)
@@ -66,7 +89,7 @@ def read_image(path: str | os.PathLike, channels: int) -> np.ndarray:
 def write_image(path: str | os.PathLike, array: np.ndarray) -> None:
     """Writes `(H, W, 1 or 3)` uint8 or uint16 in the format that the file's suffix names, whole or not at all.
 
-    uint16 stays 16 bits in PNG and TIFF and becomes 8 bits in formats that hold no more.
+    uint16 stays 16 bits in PNG, TIFF, PPM and PGM and becomes 8 bits in formats that hold no more.
 
     Raises:
         UserError: the suffix names no known format, or the file cannot be written.
@@ -76,29 +99,38 @@ def write_image(path: str | os.PathLike, array: np.ndarray) -> None:
     if suffix not in SUFFIXES:
         raise UserError(f"{path}: no picture format {suffix or '(none)'}; known: {', '.join(SUFFIXES)}")
     if array.dtype == np.uint16 and suffix not in SUFFIXES_16_BIT:
-        array = (array // 257).astype(np.uint8)
+        array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)  # the nearest of 0, 257, ..., 65535
     temporary = path.with_name(f".{path.stem}.part{suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _encode(temporary, array, suffix)
         os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
+    except (OSError, ValueError) as error:  # ValueError: too large for the format, says WebP's encoder
+        reason = getattr(error, "strerror", None) or _first_line(error)
+        raise UserError(f"{path}: cannot be written ({reason})") from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()  # what a failure left; a whole file has its own name by now
 
 
-def _decode(picture: Image.Image, path: str | os.PathLike) -> np.ndarray:
+def _decode(data: bytes, path: str | os.PathLike) -> np.ndarray:
     """The upright pixels, (H, W) or (H, W, 3), uint8 or uint16."""
-    raw_mode = str(picture.tile[0].args) if picture.tile else ""
-    if ";16" in raw_mode and picture.mode in ("RGB", "RGBA", "LA"):  # Pillow would drop the low byte
-        return _decode_16_bit_colour(path, picture.getexif().get(_EXIF_ORIENTATION, 1))
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I;16"):
-        return np.array(picture, dtype=np.uint16)
+    with Image.open(io.BytesIO(data)) as picture:
+        full = _full_scale_16_bit_colour(picture)
+        is_16_bit_gray = picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PPM")
+        inverted = picture.format == "TIFF" and picture.tag_v2.get(_TIFF_PHOTOMETRIC) == 0  # 0 is white
+        picture.load()  # says what is wrong with a damaged file
+        if full:
+            return _decode_16_bit_colour(data, picture, full, path)
+        picture = ImageOps.exif_transpose(picture)
+    if is_16_bit_gray:
+        array = np.array(picture).astype(np.uint16)
+        if "transparency" in picture.info:  # the one gray that stands for it
+            array[array == picture.info["transparency"]] = 65535
+        return 65535 - array if inverted else array  # Pillow inverts 8 bits only
     if picture.mode in ("I", "F"):
-        raise UserError(
-            f"{path}: holds 32-bit {'integers' if picture.mode == 'I' else 'floats'}; save it with 8 or 16 bits"
-        )
+        kind = "signed or 32-bit integers" if picture.mode == "I" else "32-bit floats"
+        raise UserError(f"{path}: holds {kind}; save it with 8 or 16 bits, unsigned")
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
@@ -107,16 +139,42 @@ def _decode(picture: Image.Image, path: str | os.PathLike) -> np.ndarray:
     return np.array(picture)  # a copy, for a view would be read-only
 
 
-def _decode_16_bit_colour(path: str | os.PathLike, orientation: int) -> np.ndarray:
+def _full_scale_16_bit_colour(picture: Image.Image) -> int | None:
+    """The value of full brightness, where Pillow would drop low bytes: it keeps 16 bits of gray pictures only."""
+    if picture.mode not in ("RGB", "RGBA", "LA"):
+        return None
+    if picture.format == "TIFF":
+        return 65535 if max(picture.tag_v2.get(_TIFF_BITS, (8,))) == 16 else None
+    arguments = picture.tile[0][3] if picture.tile else None
+    if picture.format == "PNG":
+        return 65535 if ";16" in str(arguments) else None
+    if picture.format == "PPM" and isinstance(arguments, tuple):
+        return arguments[1] if arguments[1] > 255 else None
+    return None
+
+
+def _decode_16_bit_colour(data: bytes, picture: Image.Image, full: int, path: str | os.PathLike) -> np.ndarray:
+    """`data` once more, by OpenCV; `picture` is what Pillow made of it."""
     import cv2  # only here, for it is slow to import
 
-    array = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
-    if array is None:
-        raise OSError("damaged 16-bit data")
+    tags = picture.tag_v2 if picture.format == "TIFF" else {}
+    if tags.get(_TIFF_PLANAR) == 2:  # Pillow and OpenCV both return nonsense
+        raise UserError(f"{path}: holds 16-bit colours in separate planes; save it with interleaved channels")
+    array = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    if array is None or array.dtype != np.uint16:
+        raise OSError("16-bit colours of a kind that is not known here")
+    if full != 65535:
+        array = np.rint(array * (65535.0 / full)).astype(np.uint16)
     if array.ndim == 3 and array.shape[2] == 4:
         colour, alpha = array[..., :3].astype(np.float64), array[..., 3:] / 65535.0
-        array = np.rint(colour * alpha + 65535.0 * (1.0 - alpha)).astype(np.uint16)
+        if tags and picture.mode == "RGB":
+            alpha = np.ones_like(alpha)  # the fourth channel is something else
+        elif tags.get(_TIFF_EXTRA_SAMPLES) != (1,):  # 1: the colours are multiplied already
+            colour *= alpha
+        array = np.rint(np.minimum(colour + 65535.0 * (1.0 - alpha), 65535.0)).astype(np.uint16)
     array = array[..., ::-1] if array.ndim == 3 else array  # OpenCV's order is blue, green, red
+    # OpenCV turns a TIFF upright by itself.
+    orientation = 1 if picture.format == "TIFF" else picture.getexif().get(_EXIF_ORIENTATION, 1)
     if orientation in (5, 6, 7, 8):  # the eight EXIF orientations: a transposition, then flips
         array = array.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
@@ -143,7 +201,8 @@ def _encode(path: Path, array: np.ndarray, suffix: str) -> None:
     elif array.dtype == np.uint16:
         import cv2
 
-        done, data = cv2.imencode(suffix, array[..., ::-1])
+        # OpenCV would make a .pgm gray; Pillow writes and reads colour under both names.
+        done, data = cv2.imencode(".ppm" if suffix == ".pgm" else suffix, array[..., ::-1])
         assert done, f"OpenCV cannot encode {array.shape} {array.dtype} as {suffix}"
         path.write_bytes(data.tobytes())
         return

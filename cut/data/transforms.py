@@ -62,7 +62,10 @@ def fixed_transform(picture: np.ndarray, config: UnpairedDataConfig, path: str) 
 
 
 def _scale(picture: np.ndarray, preprocess: str, load_px: int, crop_px: int) -> Tensor:
-    """The geometry of the authors' preprocessing, with an anti-aliased bicubic filter."""
+    """The geometry of the authors' preprocessing, with an anti-aliased bicubic filter.
+
+    It differs in one place: the short side is scaled to `load_px` always, not only where it is shorter.
+    """
     height, width = picture.shape[:2]
     if preprocess == "resize_and_crop":
         size = (load_px, load_px)

@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 
 from cut.config import UnpairedDataConfig
 from cut.data.download import fetch_command
-from cut.data.images import list_images, read_image
+from cut.data.images import list_images, pair_name, read_image
 from cut.data.transforms import fixed_transform, random_transform
 from cut.errors import UserError
 
@@ -17,7 +17,8 @@ class UnpairedStream(Dataset):
     """Sample n of a run, for any n: which pictures, which crop and which mirroring depend on (seed, n) alone.
 
     So a run's data need no state but the number of samples seen, and the number of loader workers changes nothing.
-    An epoch visits each picture of the larger domain once; the partner is drawn at random, as in the authors' code.
+    An epoch visits each picture of the larger domain once; the partner is drawn at random. (The authors' code goes
+    through the source domain even where it is the smaller one, and leaves pictures of the target to chance.)
 
     Args:
         config: the folders and the transform.
@@ -35,9 +36,11 @@ class UnpairedStream(Dataset):
         """`real_a` and `real_b` `(C, H, W)` in [-1, 1]; a user's mistake is returned, so that it crosses processes."""
         epoch, place = divmod(n, self.samples_per_epoch)
         rng = np.random.default_rng((self.seed, 1, n))
-        index = self._epoch_order(epoch)[place]
-        path_a = self.paths_a[index % len(self.paths_a)]
-        path_b = self.paths_b[int(rng.integers(len(self.paths_b)))]
+        index, partner = self._epoch_order(epoch)[place], rng.integers(min(len(self.paths_a), len(self.paths_b)))
+        if len(self.paths_a) >= len(self.paths_b):
+            path_a, path_b = self.paths_a[index], self.paths_b[partner]
+        else:
+            path_a, path_b = self.paths_a[partner], self.paths_b[index]
         whole = self.whole_from is not None and n >= self.whole_from
         channels_a, channels_b = domain_channels(self.config)
         try:
@@ -81,30 +84,24 @@ def fixed_samples(config: UnpairedDataConfig, count: int) -> list[dict[str, Any]
     Returns:
         Per picture `real_a`, `name`, and `target` where the target folder holds a picture of the same name.
     """
-    split = next((s for s in ("val", "test") if _has_source(config, s)), "train")
     source, target = ("A", "B") if config.direction == "AtoB" else ("B", "A")
+    split = next((s for s in ("val", "test") if _images_if_any(Path(config.root) / f"{s}{source}")), "train")
     folder, target_folder = (Path(config.root) / f"{split}{domain}" for domain in (source, target))
     paths = list_images(folder)
-    partners = {}
-    if target_folder.is_dir():
-        partners = {_key(p, target_folder): p for p in target_folder.rglob("*") if p.is_file()}
+    partners = {pair_name(p.relative_to(target_folder)): p for p in _images_if_any(target_folder)}
     channels_a, channels_b = domain_channels(config)
     samples = []
     for index in np.unique(np.linspace(0, len(paths) - 1, min(count, len(paths))).round().astype(int)):
         path = paths[index]
         sample = {"real_a": fixed_transform(read_image(path, channels_a), config, str(path)), "name": path.name}
-        if partner := partners.get(_key(path, folder)):
+        if partner := partners.get(pair_name(path.relative_to(folder))):
             sample["target"] = fixed_transform(read_image(partner, channels_b), config, str(partner))
         samples.append(sample)
     return samples
 
 
-def _has_source(config: UnpairedDataConfig, split: str) -> bool:
+def _images_if_any(folder: Path) -> list[Path]:
     try:
-        return bool(list_images(Path(config.root) / f"{split}{'A' if config.direction == 'AtoB' else 'B'}"))
+        return list_images(folder)
     except UserError:
-        return False
-
-
-def _key(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).with_suffix("").as_posix()
+        return []

@@ -9,7 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from tqdm import tqdm
 
-from cut.data.images import SUFFIXES, list_images, read_image, write_image
+from cut.data.images import SUFFIXES, list_images, pair_name, read_image, write_image
 from cut.data.transforms import to_picture, to_tensor
 from cut.engine.samples import shrink, write_sheet
 from cut.errors import UserError
@@ -37,7 +37,7 @@ def plan_jobs(source: Path, output: Path, suffix: str | None = None) -> list[Job
         suffix: the format to write, such as `.png`; None keeps each picture's own.
 
     Raises:
-        UserError: nothing to translate, an unknown format, or translations that would overwrite pictures.
+        UserError: nothing to translate, an unknown format, or translations that would overwrite input pictures.
     """
     if suffix is not None and suffix not in SUFFIXES:
         raise UserError(
@@ -47,15 +47,18 @@ def plan_jobs(source: Path, output: Path, suffix: str | None = None) -> list[Job
         named = [(path, path.relative_to(source)) for path in list_images(source)]
     elif source.is_file():
         named = [(source, Path(source.name))]
+        if suffix is None and source.suffix.lower() not in SUFFIXES:
+            raise UserError(f"{source}: its name ends in no format that can be written; choose one with --format png")
     else:
         raise UserError(f"{source}: no such file or folder")
     if output.is_file():
         raise UserError(f"{output}: is a file; --output must name a folder")
     jobs = [Job(path, output / (name.with_suffix(suffix) if suffix else name), str(name)) for path, name in named]
+    sources = {job.source.resolve() for job in jobs}
     taken: dict[Path, Job] = {}
     for job in jobs:
-        if job.output.resolve() == job.source.resolve():
-            raise UserError(f"{job.source}: would be overwritten by its translation; choose another --output")
+        if job.output.resolve() in sources:
+            raise UserError(f"{job.output}: would be overwritten by a translation; choose another --output")
         if other := taken.get(job.output):
             raise UserError(f"{other.source} and {job.source} would both become {job.output}; leave --format out")
         taken[job.output] = job
@@ -86,8 +89,10 @@ def translate(
         One line that says what was done.
 
     Raises:
-        UserError: some pictures could not be read (the others are translated), or one could not be written.
+        UserError: `target` holds no pictures, some pictures could not be read (the others are translated), or one
+            could not be written.
     """
+    partners = {pair_name(path.relative_to(target)): path for path in list_images(target)} if target else {}
     method = fabric.to_device(method)
     shown = set(np.linspace(0, len(jobs) - 1, min(SHEET_ROWS, len(jobs))).round().astype(int).tolist())
     rows: list[tuple[str, list[np.ndarray | None]]] = []
@@ -99,16 +104,16 @@ def translate(
                 job = jobs[index]
                 write_image(job.output, output)
                 if index in shown:
-                    rows.append(
-                        (job.name, [shrink(picture, SHEET_PX), shrink(output, SHEET_PX), _partner(job, target)])
-                    )
+                    partner = _small_partner(partners.get(pair_name(Path(job.name))))
+                    rows.append((job.name, [shrink(picture, SHEET_PX), shrink(output, SHEET_PX), partner]))
             bar.update(len(group))
     if rows:
         columns = ["input", "translation", *(["target"] if target else [])]
         write_sheet(sheet, columns, [pictures[: len(columns)] for _, pictures in rows], [name for name, _ in rows])
     if failures:
         raise UserError(f"{len(failures)} of {len(jobs)} pictures were left out: " + "; ".join(failures[:5]))
-    return f"{len(jobs)} pictures translated into {jobs[0].output.parent}; to look at: {sheet}"
+    folder = jobs[0].output.parents[len(Path(jobs[0].name).parts) - 1]
+    return f"{len(jobs)} pictures translated into {folder}; to look at: {sheet}"
 
 
 def _groups(
@@ -150,10 +155,9 @@ def _padding(side: int, multiple: int, smallest: int) -> tuple[int, int]:
     return missing // 2, missing - missing // 2
 
 
-def _partner(job: Job, target: Path | None) -> np.ndarray | None:
-    """The target picture of the same name, whatever its format, in 8 bits and small."""
-    if target is None:
+def _small_partner(path: Path | None) -> np.ndarray | None:
+    """The target picture in 8 bits; None leaves its place on the sheet empty."""
+    try:
+        return shrink(read_image(path, 3), SHEET_PX) if path else None
+    except UserError:  # it is there to look at only, and must not keep the others from being translated
         return None
-    stem = (target / job.name).with_suffix("")
-    found = [path for suffix in SUFFIXES for path in (stem.with_suffix(suffix),) if path.is_file()]
-    return shrink(read_image(found[0], 3), SHEET_PX) if found else None

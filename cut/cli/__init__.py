@@ -22,7 +22,7 @@ def run(program: str, main: Callable[[], int | None]) -> NoReturn:
         status = main() or 0
         sys.stdout.flush()
     except UserError as error:
-        print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{program}: error: {'; '.join(str(error).splitlines())}", file=sys.stderr)
         status = 2
     except KeyboardInterrupt:
         print(f"\n{program}: interrupted", file=sys.stderr)

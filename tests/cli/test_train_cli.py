@@ -1,0 +1,137 @@
+"""The command lines as a user runs them, in processes of their own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import REPOSITORY
+from PIL import Image
+
+from cut.engine.checkpoint import load_checkpoint
+
+
+def command(program, *arguments):
+    return [sys.executable, "-W", "error", "-m", f"cut.cli.{program}", *map(str, arguments)]
+
+
+def call(program, *arguments, status=0):
+    done = subprocess.run(command(program, *arguments), capture_output=True, text=True, cwd=REPOSITORY)
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def fails(program, *arguments):
+    """The one line that a mistake is told."""
+    lines = [text for text in call(program, *arguments, status=2).stderr.splitlines() if "error" in text.lower()]
+    assert len(lines) == 1 and lines[0].startswith(f"cut-{program}: error: "), lines
+    return lines[0]
+
+
+@pytest.mark.parametrize("program", ["train", "test", "eval", "data"])
+def test_help_takes_under_a_second(program):
+    call(program, "--help")  # once for the disk
+    start = time.perf_counter()
+    assert f"usage: cut-{program}" in call(program, "--help").stdout
+    assert time.perf_counter() - start < 1.0
+
+
+def test_train_translate_and_score(tiny_yaml, unpaired, tmp_path):
+    run, results = tmp_path / "run", tmp_path / "results"
+    out = call("train", "--config", tiny_yaml, "--run-dir", run)
+    assert "finished" in out.stdout and "step 6/6" in out.stderr
+    assert "finished already" in call("train", "--config", tiny_yaml, "--run-dir", run).stdout
+    call("test", "--run", run, "--input", unpaired / "testA", "--output", results, "--target", unpaired / "testB")
+    assert sorted(p.name for p in results.iterdir()) == sorted(p.name for p in (unpaired / "testA").iterdir())
+    assert (tmp_path / "results_sheet.png").is_file()
+    scores = call("eval", "--generated", results, "--target", unpaired / "testB", "--metrics", "ssim,l1").stdout
+    assert "ssim" in scores and "l1" in scores
+
+
+def test_one_picture_of_odd_size_keeps_its_size(tiny_yaml, tmp_path):
+    call("train", "--config", tiny_yaml, "--run-dir", tmp_path / "run", "--set", "train.max_steps=1")
+    Image.new("RGB", (37, 21), "red").save(tmp_path / "photo.jpg")
+    checkpoint = tmp_path / "run" / "checkpoints" / "step_00000001.pt"
+    call("test", "--checkpoint", checkpoint, "--input", tmp_path / "photo.jpg", "--output", tmp_path / "out")
+    with Image.open(tmp_path / "out" / "photo.jpg") as picture:
+        assert picture.size == (37, 21)
+
+
+def test_sigkill_and_the_same_command_again_give_the_same_weights(tiny_yaml, tmp_path):
+    length = ["--set", "schedule.total_steps=40", "--set", "train.checkpoint_every_steps=10"]
+    call("train", "--config", tiny_yaml, "--run-dir", tmp_path / "straight", *length)
+    again = command("train", "--config", tiny_yaml, "--run-dir", tmp_path / "killed", *length)
+    process = subprocess.Popen(again, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=REPOSITORY)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "killed" / "checkpoints" / "step_00000010.pt").exists():
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed" / "checkpoints" / "step_00000040.pt").exists()
+    call("train", "--config", tiny_yaml, "--run-dir", tmp_path / "killed", *length)
+    ends = [load_checkpoint(tmp_path / run / "checkpoints" / "step_00000040.pt") for run in ("straight", "killed")]
+    assert all(torch.equal(ends[0]["method"][key], ends[1]["method"][key]) for key in ends[0]["method"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_exits_as_the_shell_expects(tiny_yaml, tmp_path, number):
+    arguments = ["--config", tiny_yaml, "--run-dir", tmp_path / "run", "--set", "schedule.total_steps=100000"]
+    process = subprocess.Popen(command("train", *arguments), stderr=subprocess.PIPE, text=True, cwd=REPOSITORY)
+    while not (tmp_path / "run" / "checkpoints").exists():
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert "stopped and saved at step" in errors.splitlines()[-1] and "Traceback" not in errors
+
+
+def test_print_config_and_dry_run_write_nothing(tiny_yaml, tmp_path):
+    text = call("train", "--config", tiny_yaml, "--set", "seed=5", "--print-config").stdout
+    assert "seed: 5" in text and "temperature: 0.07" in text
+    run = tmp_path / "run"
+    assert "one step works" in call("train", "--config", tiny_yaml, "--run-dir", run, "--dry-run").stdout
+    assert not run.exists()
+
+
+def test_mistakes_of_training_are_one_line(tiny_yaml, unpaired, tmp_path):
+    config = ["--config", tiny_yaml, "--run-dir", tmp_path / "run"]
+    assert "did you mean 'lambda_nce'?" in fails("train", *config, "--set", "method.lambda_nec=2")
+    assert "no such method '/etc/passwd'" in fails("train", *config, "--set", "method.name=/etc/passwd")
+    missing = fails("train", *config, "--set", "data.root=datasets/horse2zebra")
+    assert "fetch it with: cut-data download horse2zebra" in missing
+    assert "no such folder; it must hold trainA and trainB" in fails("train", *config, "--set", "data.root=/none")
+    assert "crop" in fails("train", *config, "--set", "data.preprocess=crop", "--set", "data.crop_px=64")
+    broken = unpaired / "trainA" / "2.png"
+    broken.write_bytes(broken.read_bytes()[:300])
+    for workers in (0, 2):
+        assert str(broken) in fails("train", *config, "--set", f"data.num_workers={workers}", "--resume")
+    (tmp_path / "file").write_text("")
+    assert "cannot be written" in fails("train", "--config", tiny_yaml, "--run-dir", tmp_path / "file" / "run")
+
+
+def test_mistakes_of_translating_are_one_line(tiny_yaml, unpaired, tmp_path):
+    call("train", "--config", tiny_yaml, "--run-dir", tmp_path / "run", "--set", "train.max_steps=2")
+    output = ["--input", unpaired / "testA", "--output", tmp_path / "out"]
+    checkpoint = tmp_path / "run" / "checkpoints" / "step_00000002.pt"
+    assert "holds no generator.safetensors" in fails("test", "--run", tmp_path, *output)
+    assert "no such file" in fails("test", "--run", tmp_path / "run", "--input", "/none", "--output", tmp_path / "out")
+    assert "overwritten" in fails(
+        "test", "--run", tmp_path / "run", "--input", unpaired / "testA", "--output", unpaired / "testA"
+    )
+    checkpoint.write_bytes(checkpoint.read_bytes()[: checkpoint.stat().st_size // 2])
+    assert "damaged" in fails("test", "--checkpoint", checkpoint, *output)
+    assert "no such checkpoint" in fails("test", "--checkpoint", tmp_path / "none.pt", *output)
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_package_directory_is_not_needed_to_resume(tiny_yaml, tmp_path):
+    """A run directory that moved goes on where it lies."""
+    call("train", "--config", tiny_yaml, "--run-dir", tmp_path / "a", "--set", "train.max_steps=2")
+    os.rename(tmp_path / "a", tmp_path / "b")
+    again = call("train", "--config", tiny_yaml, "--run-dir", tmp_path / "b", "--set", "train.max_steps=2")
+    assert "finished already" in again.stdout

@@ -1,0 +1,224 @@
+"""The loop: what it writes, when it stops, what it leaves alone."""
+
+import json
+import random
+import signal
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cut.build import build_trainer, open_run, read_config
+from cut.engine.seeding import random_state, restore_random_state, undisturbed
+from cut.engine.signals import Stopped
+from cut.errors import UserError
+
+
+def lines(run_dir):
+    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+def train(path, run_dir, *overrides, resume=False):
+    trainer = build_trainer(read_config(path, overrides))
+    open_run(trainer, run_dir, resume)
+    trainer.fit(run_dir)
+    return trainer
+
+
+def test_a_run_writes_all_its_files(tiny_yaml, tmp_path):
+    run = tmp_path / "run"
+    train(tiny_yaml, run)
+    assert [p.name for p in sorted((run / "checkpoints").iterdir())] == [f"step_0000000{s}.pt" for s in (2, 4, 6)]
+    assert [p.name for p in sorted((run / "samples").iterdir())] == ["step_00000003.png", "step_00000006.png"]
+    assert (run / "config.yaml").is_file() and (run / "generator.safetensors").is_file()
+    assert any((run / "tensorboard").iterdir())
+    logged = lines(run)
+    assert [entry["step"] for entry in logged] == [2, 4, 6]
+    for key in ("loss/generator/nce", "loss/discriminator/gan_real", "lr", "time/seconds_per_step", "memory/peak_mib"):
+        assert all(np.isfinite(entry[key]) for entry in logged), key
+    with Image.open(run / "samples" / "step_00000006.png") as sheet:
+        assert sheet.size == (6 + 3 * 38, 24 + 2 * (32 + 24))  # three columns, two rows, with gaps and labels
+
+
+def test_resumed_metrics_equal_straight_ones(tiny_yaml, tmp_path):
+    train(tiny_yaml, tmp_path / "straight", "train.checkpoint_every_steps=3")
+    config = read_config(tiny_yaml, ["train.checkpoint_every_steps=3"])
+    first = build_trainer(config)
+    open_run(first, tmp_path / "resumed", False)
+    first.last_step = 4
+    first.config = config.model_copy(update={"train": config.train.model_copy(update={"checkpoint_every_steps": 3})})
+    first.fit(tmp_path / "resumed")  # logs and saves at 4 as well
+    (tmp_path / "resumed" / "checkpoints" / "step_00000004.pt").unlink()  # killed after the checkpoint of step 3
+    second = build_trainer(config)
+    open_run(second, tmp_path / "resumed", False)
+    assert second.step == 3
+    second.fit(tmp_path / "resumed")
+    timeless = [
+        [
+            {k: v for k, v in entry.items() if k.split("/")[0] not in ("time", "memory")}
+            for entry in lines(tmp_path / run)
+        ]
+        for run in ("straight", "resumed")
+    ]
+    assert timeless[0] == timeless[1]
+
+
+def test_a_changed_config_is_told_and_resume_accepts_it(tiny_yaml, tmp_path):
+    run = tmp_path / "run"
+    train(tiny_yaml, run, "train.max_steps=2")
+    with pytest.raises(UserError, match=r"another config \(optim.lr: 0.0002 -> 0.001; train.max_steps: 2 -> None\)"):
+        train(tiny_yaml, run, "optim.lr=1e-3")
+    assert train(tiny_yaml, run, "optim.lr=1e-3", resume=True).step == 6
+
+
+def test_other_networks_cannot_be_resumed(tiny_yaml, tmp_path):
+    train(tiny_yaml, tmp_path / "run", "train.max_steps=2")
+    with pytest.raises(UserError, match="does not fit the config's networks"):
+        train(tiny_yaml, tmp_path / "run", "generator.base_channels=3", resume=True)
+
+
+def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_is_used(tiny_yaml, tmp_path):
+    run = tmp_path / "run"
+    straight = train(tiny_yaml, run)
+    newest = run / "checkpoints" / "step_00000006.pt"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    trainer = build_trainer(read_config(tiny_yaml))
+    told = open_run(trainer, run, False)
+    assert "step_00000006.pt: damaged" in told and "going on from step 4" in told
+    trainer.fit(run)
+    for key, value in straight.method.state_dict().items():
+        assert torch.equal(value, trainer.method.state_dict()[key])
+    for path in (run / "checkpoints").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match="damaged"):
+        open_run(build_trainer(read_config(tiny_yaml)), run, False)
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update(tiny_yaml, tmp_path):
+    trainer = build_trainer(read_config(tiny_yaml))
+    open_run(trainer, tmp_path / "run", False)
+    batch = next(trainer._batches(1))
+    trainer.train_step(batch)
+    with torch.no_grad():
+        trainer.method.patch_head.mlps[0][0].bias[0] = float("nan")
+    before = {key: value.clone() for key, value in trainer.method.generator.state_dict().items()}
+    with pytest.raises(UserError, match=r"step 2: the loss of the generator is not finite \(nce nan, nce_idt nan\)"):
+        trainer.train_step(batch)
+    for key, value in trainer.method.generator.state_dict().items():
+        assert torch.equal(value, before[key])
+
+
+def test_drawing_samples_does_not_change_the_run(tiny_yaml, tmp_path):
+    weights = []
+    for every in (1, 100):
+        trainer = train(tiny_yaml, tmp_path / f"run{every}", f"train.sample_every_steps={every}")
+        weights.append(trainer.method.state_dict())
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_the_next_start_goes_on(tiny_yaml, tmp_path, number, monkeypatch):
+    run = tmp_path / "run"
+    trainer = build_trainer(read_config(tiny_yaml))
+    open_run(trainer, run, False)
+    step = trainer.train_step
+
+    def interrupted(batch):
+        step(batch)
+        if trainer.step == 3:
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(trainer, "train_step", interrupted)
+    handlers = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(Stopped, match="saved at step 3") as caught:
+        trainer.fit(run)
+    assert caught.value.signum == number
+    assert handlers == [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+    again = build_trainer(read_config(tiny_yaml))
+    assert "from step 3" in open_run(again, run, False)
+
+
+def test_the_learning_rate_follows_the_schedule(tiny_yaml):
+    schedule = "schedule={name: linear, constant_steps: 1, decay_steps: 3}"
+    trainer = build_trainer(read_config(tiny_yaml, [schedule]))
+    rates = []
+    for batch in trainer._batches(4):
+        trainer.train_step(batch)
+        rates += {group["lr"] for optimizer in trainer.optimizers.values() for group in optimizer.param_groups}
+    assert rates == pytest.approx([2e-4, 1.5e-4, 1e-4, 0.5e-4])
+
+
+def test_epochs_become_steps_once(tiny_yaml):
+    trainer = build_trainer(
+        read_config(tiny_yaml, ["schedule={total_steps: null, total_epochs: 5}", "data.batch_size=2"])
+    )
+    assert trainer.last_step == 10  # 4 pictures, 2 at a time, 5 epochs
+
+
+def test_a_batch_larger_than_the_data_is_told(tiny_yaml):
+    with pytest.raises(UserError, match="data.batch_size: 9 is more than the 4 pictures"):
+        build_trainer(read_config(tiny_yaml, ["data.batch_size=9"]))
+
+
+def test_bf16_trains_with_finite_losses(tiny_yaml, tmp_path):
+    train(tiny_yaml, tmp_path / "run", "train.precision=bf16-mixed", "train.max_steps=2")
+    assert all(np.isfinite(v) for v in lines(tmp_path / "run")[0].values())
+
+
+@pytest.mark.parametrize("loss", ["vanilla", "nonsaturating", "wgangp", "hinge"])
+def test_every_adversarial_loss_trains(tiny_yaml, loss):
+    trainer = build_trainer(read_config(tiny_yaml, [f"method.gan_loss={loss}"]))
+    trainer.train_step(next(trainer._batches(1)))
+    assert ("loss/discriminator/gradient_penalty" in trainer._sums) == (loss == "wgangp")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["data.channels_a=1"],
+        ["data.channels_b=1"],
+        ["data.channels_a=1", "data.channels_b=1", "data.direction=BtoA"],
+        ["method.head=none"],
+        ["method.negatives=minibatch", "data.batch_size=2", "method.num_patches=5"],
+        ["method.nce_layers=[4, 16]"],
+        ["method.lambda_nce=0"],
+        ["method.lambda_gan=0"],
+        ["generator.norm=batch", "discriminator.norm=none", "generator.dropout=0.5"],
+        ["discriminator={name: pixel, base_channels: 2}"],
+        ["data.preprocess=none"],
+        ["data.preprocess=scale_width", "data.load_px=44"],
+    ],
+)
+def test_every_setting_trains(tiny_yaml, tmp_path, overrides):
+    trainer = build_trainer(read_config(tiny_yaml, overrides))
+    trainer.train_step(next(trainer._batches(1)))
+    trainer.write_samples(tmp_path / "sheet.png")
+    assert all(torch.isfinite(v) for v in trainer._sums.values())
+
+
+def test_focal_with_gamma_0_and_alpha_1_is_the_same_run_as_cross_entropy(tiny_yaml, tmp_path):
+    runs = [
+        train(tiny_yaml, tmp_path / name, f"method.nce_loss={loss}").method.state_dict()
+        for name, loss in (("a", "{name: cross_entropy}"), ("b", "{name: focal, gamma: 0, alpha: 1}"))
+    ]
+    assert all(torch.equal(runs[0][key], runs[1][key]) for key in runs[0])
+
+
+def test_random_streams_are_restored():
+    draw = lambda: (random.random(), np.random.rand(), torch.rand(1).item())  # noqa: E731
+    np.random.standard_normal()  # leaves a cached second value behind
+    state = random_state()
+    first = draw()
+    with undisturbed():
+        draw()
+    second = draw()
+    restore_random_state(state)
+    assert draw() == first and draw() == second
+
+
+@pytest.mark.gpu
+def test_a_run_on_cuda_resumes(tiny_yaml, tmp_path):
+    train(tiny_yaml, tmp_path / "run", "train.accelerator=cuda", "train.precision=16-mixed", "train.max_steps=2")
+    trainer = train(tiny_yaml, tmp_path / "run", "train.accelerator=cuda", "train.precision=16-mixed", resume=True)
+    assert trainer.step == 6

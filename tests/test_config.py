@@ -1,0 +1,120 @@
+"""Configs: what is read, and what a mistake is told."""
+
+import pytest
+from conftest import REPOSITORY
+
+from cut.build import read_config
+from cut.config import changed_keys
+from cut.errors import UserError
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
+
+
+MINIMAL = "method: {name: cut}\ndata: {root: somewhere}\n"
+
+
+def test_defaults_are_the_papers(tmp_path):
+    config = read_config(write(tmp_path / "a.yaml", MINIMAL))
+    assert config.method.nce_layers == (0, 4, 8, 12, 16) and config.method.num_patches == 256
+    assert config.method.temperature == 0.07 and config.method.nce_idt
+    assert (config.generator.base_channels, config.generator.num_blocks, config.generator.norm) == (64, 9, "instance")
+    assert (config.optim.lr, config.optim.betas) == (2e-4, (0.5, 0.999))
+    assert (config.data.load_px, config.data.crop_px, config.data.batch_size) == (286, 256, 1)
+    assert (config.schedule.constant_epochs, config.schedule.decay_epochs) == (200, 200)
+
+
+def test_written_config_reads_back_the_same(tmp_path):
+    config = read_config(write(tmp_path / "a.yaml", MINIMAL), ["method.nce_loss.name=focal"])
+    again = read_config(write(tmp_path / "b.yaml", config.to_yaml()))
+    assert again == config and again.method.nce_loss.gamma == 2.0
+
+
+def test_base_is_merged_and_a_renamed_section_starts_anew(tmp_path):
+    write(tmp_path / "base.yaml", MINIMAL + "schedule: {name: linear, constant_epochs: 3, decay_epochs: 4}\n")
+    child = write(tmp_path / "child.yaml", "base: base.yaml\nschedule: {decay_epochs: 5}\n")
+    assert read_config(child).schedule.model_dump()["constant_epochs"] == 3
+    other = write(tmp_path / "other.yaml", "base: base.yaml\nschedule: {name: constant, total_steps: 9}\n")
+    assert read_config(other).schedule.total_steps == 9
+
+
+def test_overrides_win_and_may_be_any_yaml(tmp_path):
+    path = write(tmp_path / "a.yaml", MINIMAL)
+    config = read_config(path, ["method.nce_layers=[0, 4]", "optim.lr=1e-4", "train.max_steps=null", "data.flip=false"])
+    assert config.method.nce_layers == (0, 4) and config.optim.lr == 1e-4
+    assert config.train.max_steps is None and config.data.flip is False
+
+
+def test_configs_are_frozen(tmp_path):
+    config = read_config(write(tmp_path / "a.yaml", MINIMAL))
+    with pytest.raises(ValueError, match="frozen"):
+        config.optim.lr = 1.0
+
+
+@pytest.mark.parametrize(
+    "text, overrides, message",
+    [
+        (MINIMAL + "generater: {}\n", [], r"generater: unknown key; did you mean 'generator'\?"),
+        (MINIMAL, ["method.lambda_nec=2"], r"method.lambda_nec: unknown key; did you mean 'lambda_nce'\?"),
+        (MINIMAL, ["generator.ngf=2"], r"generator.ngf: unknown key .*known here: .*base_channels"),
+        (MINIMAL, ["discriminator.nam=pixel"], r"discriminator: needs a name \(patch, pixel\)"),
+        (MINIMAL, ["discriminator.name=pixal"], r"discriminator.name: no such name 'pixal'; did you mean 'pixel'\?"),
+        (MINIMAL, ["discriminator.name=pixel", "discriminator.num_layers=3"], r"discriminator.num_layers: unknown key"),
+        (MINIMAL, ["method.name=cutt"], r"method.name: no such method 'cutt'; did you mean 'cut'\?"),
+        (MINIMAL, ["method.name=/etc/passwd"], r"method.name: no such method '/etc/passwd' \(known: "),
+        (MINIMAL, ["method.name=no.such:Thing"], r"method.name: cannot import 'no.such:Thing'"),
+        (MINIMAL, ["method.name=cut.errors:UserError"], r"not a subclass"),
+        (MINIMAL, ["method.nce_loss.name=/etc/passwd"], r"method.nce_loss.name: no such name '/etc/passwd'"),
+        (MINIMAL, ["method.nce_loss={name: focal, gama: 1}"], r"nce_loss.gama: unknown key; did you mean 'gamma'\?"),
+        (MINIMAL, ["optim.lr=fast"], r"optim.lr: input should be a valid number.*got 'fast'"),
+        (MINIMAL, ["data.batch_size=0"], r"data.batch_size: input should be greater than or equal to 1, got 0"),
+        (MINIMAL, ["data.crop_px=300"], r"data: load_px \(286\) must be at least crop_px \(300\)"),
+        (MINIMAL, ["data.preprocess=none", "data.batch_size=2"], r"batch_size must be 1"),
+        (MINIMAL, ["schedule={name: linear, constant_epochs: 1, decay_steps: 1}"], r"schedule: give the length in one"),
+        (
+            MINIMAL,
+            ["schedule={name: constant}"],
+            r"schedule: give the length in one unit, either total_epochs or total_s",
+        ),
+        (MINIMAL, ["train.precision=fp16"], r"train.precision: .*'32-true'.*got 'fp16'"),
+        ("method: {name: cut}\n", [], r"data: required, but not given"),
+        ("data: {root: x}\n", [], r"method: must be a mapping with a name"),
+        ("method: cut\ndata: {root: x}\n", [], r"method: must be a mapping with a name"),
+        ("- a\n- b\n", [], r"must be a mapping of settings"),
+        ("method: {name: cut\n", [], r"not valid YAML \(line 2"),
+        (MINIMAL + "seed: 1\nseed: 2\n", [], r"the key 'seed' stands twice"),
+        ("base: missing.yaml\n", [], r"missing.yaml: no such config file"),
+        ("base: a.yaml\n", [], r"inherit from each other in a circle"),
+        ("!!python/object/apply:os.system ['true']\n", [], r"not valid YAML"),
+        (MINIMAL, ["seed"], r"--set seed: write it as key=value"),
+        (MINIMAL, ["seed=[1"], r"--set seed=\[1: the value is not YAML"),
+    ],
+)
+def test_a_mistake_is_told_on_one_line(tmp_path, text, overrides, message):
+    path = write(tmp_path / "a.yaml", text)
+    with pytest.raises(UserError, match=message) as caught:
+        read_config(path, overrides)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_or_binary_file_is_told(tmp_path):
+    with pytest.raises(UserError, match="no such config file"):
+        read_config(tmp_path / "none.yaml")
+    (tmp_path / "b.yaml").write_bytes(bytes(range(256)))
+    with pytest.raises(UserError, match="cannot be read as a config file"):
+        read_config(tmp_path / "b.yaml")
+    with pytest.raises(UserError, match="Is a directory"):
+        read_config(tmp_path)
+
+
+def test_changed_keys_are_named_with_both_values():
+    before, after = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1, "c": 5}, "e": 4}
+    assert changed_keys(before, after) == ["a.c: 2 -> 5", "d: 3 -> None", "e: None -> 4"]
+
+
+def test_fastcut_is_cut_with_three_other_settings():
+    cut, fastcut = (read_config(REPOSITORY / f"configs/horse2zebra_{name}.yaml").method for name in ("cut", "fastcut"))
+    changes = changed_keys(cut.model_dump(), fastcut.model_dump())
+    assert changes == ["lambda_nce: 1.0 -> 10.0", "nce_idt: True -> False", "flip_equivariance: False -> True"]

@@ -99,9 +99,12 @@ def _worlds() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _sea_mask(relief: np.ndarray) -> np.ndarray:
-    """(H, W) bool: the relief paints water, and little else, clearly more blue than red."""
-    pixels = relief.astype(np.int16)
-    return pixels[..., 2] - pixels[..., 0] > 18
+    """(H, W) bool: the relief paints water, and little else, clearly more blue than red and more blue than green.
+
+    Forests are more blue than red too, but greenest; lakes are painted as the land around them.
+    """
+    red, green, blue = np.moveaxis(relief.astype(np.int16), 2, 0)
+    return (blue - red > 18) & (blue > green)
 
 
 def _places(sea: np.ndarray, tile_px: int) -> list[tuple[str, int, int]]:

@@ -1,0 +1,39 @@
+# Two commands do everything: `make demo` and `make test`. Both make .venv themselves.
+PYTHON ?= python3
+BIN := .venv/bin
+DATA := datasets/earth2map
+RUN := runs/quickstart
+RESULTS := results/quickstart
+
+.PHONY: help install demo test lint clean
+
+help:
+	@echo "make demo    build a small satellite -> map set, train CUT on it, translate, score (about 10 minutes on 2 cores)"
+	@echo "make test    run the tests (about 3 minutes)"
+	@echo "make lint    check style"
+	@echo "make clean   delete .venv; data, runs and results stay"
+
+install: $(BIN)/installed
+
+$(BIN)/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "make: $(PYTHON) is too old; Python 3.10 or newer is needed: make PYTHON=python3.12" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -e '.[demo,dev]'
+	@touch $@
+
+demo: install
+	$(BIN)/cut-data earth2map --output $(DATA)
+	$(BIN)/cut-train --config configs/quickstart.yaml --run-dir $(RUN)
+	$(BIN)/cut-test --run $(RUN) --input $(DATA)/testA --output $(RESULTS) --target $(DATA)/testB
+	$(BIN)/cut-eval --generated $(RESULTS) --target $(DATA)/testB --baseline $(DATA)/testA --metrics ssim,psnr,l1
+
+test: install
+	$(BIN)/python -m pytest -n auto
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf .venv

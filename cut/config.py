@@ -70,7 +70,7 @@ class UnpairedDataConfig(Section):
     channels_b: Literal[1, 3] = 3
     preprocess: Preprocess = "resize_and_crop"
     load_px: int = Field(286, ge=8)  # what the picture is scaled to before cropping
-    crop_px: int = Field(256, ge=8)  # side of the square crop
+    crop_px: int = Field(256, ge=8, multiple_of=4)  # side of the square crop; the generators halve twice
     flip: bool = True  # mirror left and right with probability 1/2
     no_crop_in_decay: bool = False  # scale to crop_px without cropping while the rate decays, as the authors' code does
     batch_size: int = Field(1, ge=1)

@@ -63,7 +63,8 @@ def _main(args: argparse.Namespace) -> None:
     fabric = build_fabric(args.accelerator, args.precision)
     method, config = load_translator(args.checkpoint or args.run / INFERENCE_FILE)
     channels = domain_channels(config.data)[0]
-    sheet = args.output.with_name(f"{args.output.resolve().name}_sheet.png")
+    output = args.output.resolve()  # "." has no name
+    sheet = output.with_name(f"{output.name}_sheet.png")
     print(translate(method, jobs, channels, fabric, args.batch_size, sheet, args.target))
 
 

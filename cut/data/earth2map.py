@@ -16,10 +16,12 @@ from cut.data.images import write_image
 from cut.errors import UserError
 
 WORLD_PX = (5400, 2700)  # width and height of Blue Marble; the relief, twice as large, is scaled down to it
-LATITUDES = (75.0, -58.0)  # the projection stretches what is nearer to the poles, and the two worlds' ice differs there
+LATITUDES = (62.0, -56.0)  # nearer to the poles the projection stretches, and ice and snow hide what the map shows
 MIN_LAND = 0.08  # share of land below which a tile is left out: there is nothing but ocean to learn from it
 COAST = (0.10, 0.90)  # a tile with a share of sea between these shows a coast; one of three of the others is kept
-MAX_TILE_PX = 480  # of larger ones there are too few places to give every split some
+MAX_TILE_PX = 256  # of larger ones there are too few places to give every split some
+DARK_BLUE = 60  # Blue Marble paints deep sea nearly black, as dark as forest: a small network takes it for land,
+MAX_DARK = 0.10  # ... so tiles with a larger share of it are left out
 BLOCK_TILES = 2  # places are dealt to the splits in squares of so many tiles a side, so that neighbours stay together
 DEAL = ("trainA", "trainB", "test", "trainA", "trainB", "val", "trainA", "trainB", "test", "trainA", "trainB")
 
@@ -45,12 +47,13 @@ def build_earth2map(output: Path, tile_px: int = 128) -> dict[str, int]:
         return counts
     satellite, relief = _worlds()
     sea = _sea_mask(relief)
+    dark = sea & (satellite[..., 2] < DARK_BLUE)
     folder = output.resolve()  # "." and ".." have no name
     temporary = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     counts: dict[str, int] = {}
     try:
-        for split, x, y in _places(sea, tile_px):
+        for split, x, y in _places(sea, dark, tile_px):
             domains = {"trainA": "A", "trainB": "B"}.get(split, "AB")
             for domain in domains:
                 name = split if split.startswith("train") else split + domain
@@ -107,7 +110,7 @@ def _sea_mask(relief: np.ndarray) -> np.ndarray:
     return (blue - red > 18) & (blue > green)
 
 
-def _places(sea: np.ndarray, tile_px: int) -> list[tuple[str, int, int]]:
+def _places(sea: np.ndarray, dark: np.ndarray, tile_px: int) -> list[tuple[str, int, int]]:
     """(split, x, y) of the top left corner of every tile that is kept."""
     rng = np.random.default_rng(20200730)  # fixed: the data set is the same for everybody
     block_px = BLOCK_TILES * tile_px
@@ -118,15 +121,26 @@ def _places(sea: np.ndarray, tile_px: int) -> list[tuple[str, int, int]]:
         for x in range(0, WORLD_PX[0] - block_px + 1, block_px)
         if 1.0 - sea[y : y + block_px, x : x + block_px].mean() >= MIN_LAND
     ]
-    places = []
-    for number, index in enumerate(rng.permutation(len(blocks))):
-        split = DEAL[number % len(DEAL)]
+    places: list[tuple[str, int, int]] = []
+    dealt = 0
+    for index in rng.permutation(len(blocks)):
+        split = DEAL[dealt % len(DEAL)]
         stride = tile_px // 2 if split.startswith("train") else tile_px
         left, upper = blocks[index]
-        for y in range(upper, upper + block_px - tile_px + 1, stride):
-            for x in range(left, left + block_px - tile_px + 1, stride):
-                share = float(sea[y : y + tile_px, x : x + tile_px].mean())
-                lucky = rng.random() < 1 / 3
-                if 1.0 - share >= MIN_LAND and (COAST[0] <= share <= COAST[1] or lucky):
-                    places.append((split, x, y))
+        corners = [
+            (x, y)
+            for y in range(upper, upper + block_px - tile_px + 1, stride)
+            for x in range(left, left + block_px - tile_px + 1, stride)
+        ]
+        kept = [(split, x, y) for x, y in corners if _teaches(np.s_[y : y + tile_px, x : x + tile_px], sea, dark, rng)]
+        places += kept
+        dealt += bool(kept)  # a square without a tile is not dealt, so that no split stays empty
     return places
+
+
+def _teaches(here: tuple[slice, slice], sea: np.ndarray, dark: np.ndarray, rng: np.random.Generator) -> bool:
+    """Whether the tile `here` is one to learn from: land, a coast or some luck, and little of the dark deep sea."""
+    share, lucky = float(sea[here].mean()), rng.random() < 1 / 3
+    if 1.0 - share < MIN_LAND or dark[here].mean() > MAX_DARK:
+        return False
+    return COAST[0] <= share <= COAST[1] or lucky

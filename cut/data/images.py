@@ -41,7 +41,7 @@ def list_images(folder: str | os.PathLike) -> list[Path]:
         for path in folder.rglob("*")
         if path.suffix.lower() in SUFFIXES
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
+        and not path.is_dir()  # a link to nowhere is listed, for it is to be found out when it is read
     ]
     if not paths:
         raise UserError(
@@ -119,7 +119,7 @@ def _decode(data: bytes, path: str | os.PathLike) -> np.ndarray:
         full = _full_scale_16_bit_colour(picture)
         is_16_bit_gray = picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PPM")
         inverted = picture.format == "TIFF" and picture.tag_v2.get(_TIFF_PHOTOMETRIC) == 0  # 0 is white
-        picture.load()  # says what is wrong with a damaged file
+        picture.load()  # says what is wrong with a damaged file; OpenCV would print it
         if full:
             return _decode_16_bit_colour(data, picture, full, path)
         picture = ImageOps.exif_transpose(picture)
@@ -135,7 +135,7 @@ def _decode(data: bytes, path: str | os.PathLike) -> np.ndarray:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
     elif picture.mode not in ("L", "RGB"):
-        picture = picture.convert("L" if picture.mode == "1" else "RGB")
+        picture = picture.convert("RGB")
     return np.array(picture)  # a copy, for a view would be read-only
 
 

@@ -88,7 +88,8 @@ def fixed_samples(config: UnpairedDataConfig, count: int) -> list[dict[str, Any]
     split = next((s for s in ("val", "test") if _images_if_any(Path(config.root) / f"{s}{source}")), "train")
     folder, target_folder = (Path(config.root) / f"{split}{domain}" for domain in (source, target))
     paths = list_images(folder)
-    partners = {pair_name(p.relative_to(target_folder)): p for p in _images_if_any(target_folder)}
+    candidates = _images_if_any(target_folder) if split != "train" else []  # training names are equal by chance only
+    partners = {pair_name(p.relative_to(target_folder)): p for p in candidates}
     channels_a, channels_b = domain_channels(config)
     samples = []
     for index in np.unique(np.linspace(0, len(paths) - 1, min(count, len(paths))).round().astype(int)):

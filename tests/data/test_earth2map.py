@@ -29,8 +29,14 @@ def built(tmp_path_factory):
 
 @pytest.fixture
 def quick(worlds, monkeypatch):
-    """Builds take the worlds from memory."""
+    """Builds take the worlds from memory and write empty files."""
+
+    def touch(path, array):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
     monkeypatch.setattr(earth2map, "_worlds", lambda: worlds)
+    monkeypatch.setattr(earth2map, "write_image", touch)
 
 
 def _files(folder):
@@ -53,14 +59,14 @@ def _area(folders):
 
 def test_two_builds_are_equal_byte_for_byte(built):
     one, two = map(_files, built[:2])
-    assert len(one) > 300 and one == two
+    assert len(one) > 100 and one == two
 
 
 def test_every_folder_has_tiles_and_they_are_counted(built):
     folder, _, counts = built
     assert set(counts) == set(FOLDERS)
-    assert all(count == len(list_images(folder / name)) > 5 for name, count in counts.items())
-    assert min(counts["trainA"], counts["trainB"]) > 100
+    assert all(count == len(list_images(folder / name)) > 3 for name, count in counts.items())
+    assert min(counts["trainA"], counts["trainB"]) > 50
     assert {path.name for path in folder.iterdir()} == {*FOLDERS, "earth2map.json"}
 
 
@@ -107,7 +113,7 @@ def test_pairs_show_the_same_coasts(built):
         for shift, values in agreement.items():
             values.append((np.roll(satellite_sea, shift, axis=(0, 1)) == relief_sea)[6:-6, 6:-6].mean())
     means = {shift: np.mean(values) for shift, values in agreement.items()}
-    assert means[0] > 0.95 and means[0] > max(means[-6], means[6]) + 0.02, means
+    assert means[0] > 0.9 and means[0] > max(means[-6], means[6]) + 0.02, means
 
 
 def test_no_tile_is_mostly_ocean_and_most_show_a_coast(built, worlds):
@@ -119,7 +125,7 @@ def test_no_tile_is_mostly_ocean_and_most_show_a_coast(built, worlds):
     shares = np.array(shares)
     assert shares.max() <= 1.0 - earth2map.MIN_LAND
     low, high = earth2map.COAST
-    assert ((low <= shares) & (shares <= high)).mean() > 0.5
+    assert ((low <= shares) & (shares <= high)).mean() > 0.6
     assert (shares < low).any()  # inland tiles are thinned, not left out
 
 
@@ -150,17 +156,16 @@ def test_tile_size_out_of_range_is_refused(tmp_path, tile_px):
         build_earth2map(tmp_path / "x", tile_px)
 
 
-@pytest.mark.parametrize("tile_px", [16, 100, 256, MAX_TILE_PX])
-def test_every_split_has_tiles_at_every_size(worlds, tile_px):
-    places = earth2map._places(earth2map._sea_mask(worlds[1]), tile_px)
-    assert {split for split, _, _ in places} == {"trainA", "trainB", "val", "test"}
+@pytest.mark.parametrize("tile_px", [16, 64, 128, 200])
+def test_every_split_has_tiles_at_every_size(tmp_path, quick, tile_px):
+    assert set(build_earth2map(tmp_path / "x", tile_px)) == set(FOLDERS)
 
 
 def test_current_folder_can_be_filled(tmp_path, monkeypatch, quick):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    counts = build_earth2map(Path("."), MAX_TILE_PX)
-    assert counts["testA"] == len(list_images(tmp_path / "here/testA"))
+    counts = build_earth2map(Path("."), TILE_PX)
+    assert all(len(list_images(tmp_path / "here" / name)) == counts[name] for name in FOLDERS)
     assert [path.name for path in tmp_path.iterdir()] == ["here"]
 
 
@@ -177,7 +182,7 @@ def test_broken_off_build_leaves_nothing(tmp_path, monkeypatch, quick, error):
 
     monkeypatch.setattr(earth2map, "write_image", write)
     with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else UserError):
-        build_earth2map(tmp_path / "x", MAX_TILE_PX)
+        build_earth2map(tmp_path / "x", TILE_PX)
     assert len(written) == 3 and not list(tmp_path.iterdir())
 
 

@@ -283,13 +283,14 @@ def test_16_bit_colours_in_planes_are_refused(tmp_path):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_truncated_file_is_one_line(tmp_path, suffix, dtype):
+def test_truncated_file_is_one_line(tmp_path, capfd, suffix, dtype):
     path = tmp_path / f"x{suffix}"
     write_image(path, _noise(3, dtype))
     whole = path.read_bytes()
     for length in (5, len(whole) // 2, len(whole) - 30):
         path.write_bytes(whole[:length])
         _fails(path)
+    assert capfd.readouterr().err == ""  # decoders in C like to print
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -427,6 +428,12 @@ def test_folder_that_is_called_like_a_picture_is_not_listed(tmp_path):
     (tmp_path / "x.png").mkdir()
     (tmp_path / "x.png/y.png").touch()
     assert list_images(tmp_path) == [tmp_path / "x.png/y.png"]
+
+
+def test_link_to_nowhere_is_listed_and_cannot_be_read(tmp_path):
+    (tmp_path / "x.png").symlink_to("nowhere")
+    assert list_images(tmp_path) == [tmp_path / "x.png"]
+    assert "no such file" in _fails(tmp_path / "x.png")
 
 
 def test_missing_empty_and_wrong_folder_are_told_apart(tmp_path):

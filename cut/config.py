@@ -160,6 +160,9 @@ class TrainConfig(Section):
     num_samples: int = Field(8, ge=1)  # rows of a sample sheet
     checkpoint_every_steps: int = Field(5000, ge=1)
     keep_checkpoints: int = Field(3, ge=1)
+    ema_decay: Unit | None = (
+        None  # translate with a moving average of the generator, e.g. 0.999; null: the last weights
+    )
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     deterministic: bool = False  # only algorithms that repeat bit for bit, also on CUDA

@@ -74,7 +74,7 @@ def load_inference_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], 
     """
     if path.suffix == ".pt":
         state = load_checkpoint(path)
-        return state["method"], state["config"], state["step"]
+        return {**state["method"], **(state["ema"] or {})}, state["config"], state["step"]
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     try:

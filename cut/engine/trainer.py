@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from cut.config import RunConfig
 from cut.data.loader import batches
 from cut.data.transforms import to_picture
 from cut.engine.checkpoint import INFERENCE_FILE, save_checkpoint, save_inference_file
+from cut.engine.ema import AveragedNetworks
 from cut.engine.logs import RunLog, peak_memory_mib
 from cut.engine.samples import write_sheet
 from cut.engine.schedules import Schedule
@@ -51,6 +52,8 @@ class Trainer:
         self.config, self.method, self.optimizers, self.schedule = config, method, optimizers, schedule
         self.stream, self.samples, self.fabric = stream, samples, fabric
         self.players = method.players()
+        decay = config.train.ema_decay
+        self.ema = AveragedNetworks(method, decay) if decay else None
         self.step = 0  # generator updates done
         limit = config.train.max_steps
         self.last_step = min(schedule.total_steps, limit) if limit else schedule.total_steps
@@ -114,6 +117,8 @@ class Trainer:
                 self._sums[key] = self._sums.get(key, 0.0) + term.detach()
         self._summed_steps += 1
         self.step += 1
+        if self.ema:
+            self.ema.update(self.method, self.step)
 
     def dry_run(self) -> str:
         """One step without a run directory; says what it took."""
@@ -133,7 +138,8 @@ class Trainer:
         """Draws the sample sheet as PNG, without disturbing the run, and returns it as `(H, W, 3)` uint8."""
         rows, columns = [], []
         self.method.eval()
-        with torch.inference_mode(), undisturbed(), self.fabric.autocast():
+        averaged = self.ema.applied(self.method) if self.ema else nullcontext()
+        with averaged, torch.inference_mode(), undisturbed(), self.fabric.autocast():
             for sample in self.samples:
                 batch = self.fabric.to_device({"real_a": sample["real_a"][None]})
                 images = {label: image[0] for label, image in self.method.visuals(batch).items()}
@@ -146,10 +152,12 @@ class Trainer:
     def save(self, run_dir: Path) -> Path:
         """Writes a checkpoint from which the run continues bit for bit, and the inference file."""
         config = self.config.to_dict()
-        save_inference_file(run_dir / INFERENCE_FILE, self.method.inference_networks(), config, self.step)
+        inference = self.ema.networks if self.ema else self.method.inference_networks()
+        save_inference_file(run_dir / INFERENCE_FILE, inference, config, self.step)
         state = {
             "config": config,
             "method": self.method.state_dict(),
+            "ema": self.ema.state_dict() if self.ema else None,
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "precision": self.fabric.strategy.precision.state_dict(),
             "random": random_state(),
@@ -165,6 +173,8 @@ class Trainer:
         """
         try:
             self.method.load_state_dict(state["method"])
+            if self.ema:
+                self.ema.load_state_dict(state["ema"] or state["method"])
             for name, optimizer in self.optimizers.items():
                 optimizer.load_state_dict(state["optimizers"][name])
         except (RuntimeError, KeyError, ValueError) as error:

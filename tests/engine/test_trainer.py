@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cut.build import build_trainer, open_run, read_config
+from cut.build import build_trainer, load_translator, open_run, read_config
 from cut.engine.seeding import random_state, restore_random_state, undisturbed
 from cut.engine.signals import Stopped
 from cut.errors import UserError
@@ -164,6 +164,37 @@ def test_a_batch_larger_than_the_data_is_told(tiny_yaml):
 def test_bf16_trains_with_finite_losses(tiny_yaml, tmp_path):
     train(tiny_yaml, tmp_path / "run", "train.precision=bf16-mixed", "train.max_steps=2")
     assert all(np.isfinite(v) for v in lines(tmp_path / "run")[0].values())
+
+
+def test_the_moving_average_follows_its_formula_and_leaves_the_run_alone(tiny_yaml, tmp_path):
+    plain = train(tiny_yaml, tmp_path / "plain").method.state_dict()
+    trainer = build_trainer(read_config(tiny_yaml, ["train.ema_decay=0.5"]))
+    open_run(trainer, tmp_path / "ema", False)
+    expected = {k: v.clone() for k, v in trainer.method.generator.state_dict().items()}
+    step = trainer.train_step
+
+    def followed(batch):
+        step(batch)
+        decay = min(0.5, (1 + trainer.step) / (10 + trainer.step))
+        for key, value in trainer.method.generator.state_dict().items():
+            expected[key] = decay * expected[key] + (1 - decay) * value
+
+    trainer.train_step = followed
+    trainer.fit(tmp_path / "ema")
+    assert all(torch.equal(plain[key], value) for key, value in trainer.method.state_dict().items())
+    for file in ("generator.safetensors", "checkpoints/step_00000006.pt"):
+        method, _ = load_translator(tmp_path / "ema" / file)
+        for key, value in method.generator.state_dict().items():
+            torch.testing.assert_close(value, expected[key], rtol=1e-4, atol=1e-7)
+            assert not torch.equal(value, trainer.method.generator.state_dict()[key]) or not value.any()
+
+
+def test_the_moving_average_is_resumed(tiny_yaml, tmp_path):
+    ema = "train.ema_decay=0.9"
+    straight = train(tiny_yaml, tmp_path / "straight", ema).ema.state_dict()
+    train(tiny_yaml, tmp_path / "resumed", ema, "train.max_steps=4")
+    resumed = train(tiny_yaml, tmp_path / "resumed", ema, resume=True).ema.state_dict()
+    assert all(torch.equal(straight[key], resumed[key]) for key in straight)
 
 
 @pytest.mark.parametrize("loss", ["vanilla", "nonsaturating", "wgangp", "hinge"])

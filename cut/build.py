@@ -7,7 +7,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from cut.config import RunConfig, changed_keys, load_config, parse_config
+from cut.config import RunConfig, changes_of_run, load_config, parse_config
 from cut.data.unpaired import UnpairedStream, domain_channels, fixed_samples
 from cut.engine.checkpoint import list_checkpoints, load_checkpoint, load_inference_file
 from cut.engine.schedules import Schedule
@@ -80,12 +80,7 @@ def build_trainer(config: RunConfig) -> Trainer:
         optimizer = torch.optim.Adam(parameters, adam.lr, adam.betas, adam.eps, adam.weight_decay)
         optimizers[player.name] = fabric.setup_optimizers(optimizer)
     stream = UnpairedStream(config.data, config.seed)
-    steps_per_epoch = stream.samples_per_epoch // config.data.batch_size
-    if steps_per_epoch == 0:
-        raise UserError(
-            f"data.batch_size: {config.data.batch_size} is more than the {stream.samples_per_epoch} pictures"
-        )
-    schedule = Schedule(config.schedule, steps_per_epoch)
+    schedule = Schedule(config.schedule, stream.samples_per_epoch // config.data.batch_size)
     if config.data.no_crop_in_decay and schedule.decay_start_step is not None:
         stream.whole_from = schedule.decay_start_step * config.data.batch_size
     samples = fixed_samples(config.data, config.train.num_samples)
@@ -114,7 +109,7 @@ def open_run(trainer: Trainer, run_dir: Path, resume: bool) -> str:
         except UserError as error:
             lines.append(str(error))
             continue
-        changes = changed_keys(state["config"], config.to_dict())
+        changes = changes_of_run(parse_config(state["config"], method_config, str(path)), config)
         if changes and not resume:
             raise UserError(
                 f"{run_dir}: holds a run with another config ({'; '.join(changes)}); "
@@ -130,13 +125,22 @@ def open_run(trainer: Trainer, run_dir: Path, resume: bool) -> str:
     return f"{run_dir}: a new run of {trainer.last_step} steps"
 
 
-def load_translator(path: Path) -> tuple[Method, RunConfig]:
+def load_translator(path: Path, allow_import: bool = False) -> tuple[Method, RunConfig]:
     """The method with the generator's weights from an inference file or a checkpoint, ready for `forward`.
+
+    Args:
+        path: of the file.
+        allow_import: the file may name a method outside this package, whose module is then imported and so run.
 
     Raises:
         UserError: the file is damaged or does not hold what its own config describes.
     """
     tensors, values, _ = load_inference_file(path)
+    name = str(values["method"].get("name")) if isinstance(values.get("method"), dict) else ""
+    if ":" in name and not allow_import:
+        raise UserError(
+            f"{path}: its method '{name}' is code outside this program; if you trust it, add --allow-import"
+        )
     config = parse_config(values, method_config, where=str(path))
     method = build_method(config)
     for name, network in method.inference_networks().items():

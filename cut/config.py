@@ -74,7 +74,7 @@ class UnpairedDataConfig(Section):
     flip: bool = True  # mirror left and right with probability 1/2
     no_crop_in_decay: bool = False  # scale to crop_px without cropping while the rate decays, as the authors' code does
     batch_size: int = Field(1, ge=1)
-    num_workers: int = Field(2, ge=0)  # processes that load; 0 loads in the training process
+    num_workers: int = Field(2, ge=0, le=256)  # processes that load; 0 loads in the training process
 
     @model_validator(mode="after")
     def _crop_fits(self) -> "UnpairedDataConfig":
@@ -165,7 +165,7 @@ class TrainConfig(Section):
     )
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    deterministic: bool = False  # only algorithms that repeat bit for bit, also on CUDA
+    deterministic: bool = False  # refuse algorithms that do not repeat bit for bit; CPU runs repeat without it
     tensorboard: bool = True
 
 
@@ -214,8 +214,8 @@ def load_config(path: str | Path, overrides: Iterable[str], method_configs: Meth
         if not equals or not key:
             raise UserError(f"--set {override}: write it as key=value, e.g. --set train.max_steps=100")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+            value = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  a SafeLoader
+        except (yaml.YAMLError, RecursionError, ValueError) as error:
             raise UserError(f"--set {override}: the value is not YAML ({_yaml_reason(error)})") from None
         for part in reversed(key.split(".")):
             value = {part: value}
@@ -233,6 +233,24 @@ def parse_config(values: dict[str, Any], method_configs: MethodConfigs, where: s
     config_class = method_configs(method["name"])
     checked = _validate(config_class, method, where, prefix=("method",))
     return _validate(RunConfig, {**values, "method": checked}, where)
+
+
+# What may change between two starts of one run: none of it touches the weights.
+_HARMLESS = (
+    "data.num_workers",
+    "train.log_every_steps",
+    "train.sample_every_steps",
+    "train.num_samples",
+    "train.checkpoint_every_steps",
+    "train.keep_checkpoints",
+    "train.tensorboard",
+)
+
+
+def changes_of_run(before: RunConfig, after: RunConfig) -> list[str]:
+    """`key: before -> after` for each setting in which the two would train differently."""
+    changes = changed_keys(before.to_dict(), after.to_dict())
+    return [change for change in changes if change.partition(":")[0] not in _HARMLESS]
 
 
 def changed_keys(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> list[str]:
@@ -257,6 +275,7 @@ class _StrictLoader(yaml.SafeLoader):
     """The safe loader, which also refuses a key that stands twice instead of keeping the last."""
 
     def construct_mapping(self, node, deep=False):
+        self.flatten_mapping(node)  # merge keys, <<: *anchor
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if isinstance(key, str) and keys.count(key) > 1:

@@ -1,4 +1,4 @@
-"""The one error that a user's own mistake raises."""
+"""The errors that a user's own mistake raises."""
 
 
 class UserError(ValueError):
@@ -6,3 +6,7 @@ class UserError(ValueError):
 
     The command line prints its text on one line, without a traceback, and exits with status 2.
     """
+
+
+class PictureError(UserError):
+    """A picture that a training needs cannot be used; the training itself is sound."""

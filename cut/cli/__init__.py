@@ -24,14 +24,18 @@ def run(program: str, main: Callable[[], int | None]) -> NoReturn:
     except UserError as error:
         print(f"{program}: error: {'; '.join(str(error).splitlines())}", file=sys.stderr)
         status = 2
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) and _stdout_is_closed():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit is silent too
+            status = 141
+        elif error.filename is None and error.strerror is None:  # not from the system: a fault of ours, to be seen
+            raise
+        else:
+            print(f"{program}: error: {error.filename or 'input/output'}: {error.strerror}", file=sys.stderr)
+            status = 2
     except KeyboardInterrupt:
         print(f"\n{program}: interrupted", file=sys.stderr)
         status = 130
-    except BrokenPipeError:
-        if not _stdout_is_closed():  # some other pipe broke: a fault of ours, to be seen
-            raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit is silent too
-        status = 141
     sys.exit(status)
 
 

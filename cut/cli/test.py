@@ -9,7 +9,7 @@ from cut.cli import run
 _EXAMPLE = """\
 examples:
   cut-test --run runs/quickstart --input datasets/earth2map/testA --output results/quickstart
-  cut-test --checkpoint runs/quickstart/checkpoints/step_00002400.pt --input photo.jpg --output results
+  cut-test --checkpoint runs/quickstart/checkpoints/step_00003000.pt --input photo.jpg --output results
 
 Every picture of the folder, also of folders inside it, is translated at its own size and written under its own name;
 16-bit pictures stay 16-bit. The network and its settings come from the run. Beside the output folder a contact sheet
@@ -32,6 +32,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "--input", type=Path, required=True, metavar="PATH", help="a folder of pictures, or one picture"
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the translations")
+    parser.add_argument(
+        "--allow-import", action="store_true", help="the file may name a method outside this package, which is imported"
+    )
     parser.add_argument(
         "--target", type=Path, metavar="DIR", help="show pictures of the same name from here on the sheet"
     )
@@ -61,7 +64,7 @@ def _main(args: argparse.Namespace) -> None:
         raise UserError(f"{args.run}: holds no {INFERENCE_FILE}; name the directory of a run that has saved")
     keep_freed_memory()
     fabric = build_fabric(args.accelerator, args.precision)
-    method, config = load_translator(args.checkpoint or args.run / INFERENCE_FILE)
+    method, config = load_translator(args.checkpoint or args.run / INFERENCE_FILE, args.allow_import)
     channels = domain_channels(config.data)[0]
     output = args.output.resolve()  # "." has no name
     sheet = output.with_name(f"{output.name}_sheet.png")

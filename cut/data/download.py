@@ -129,7 +129,7 @@ def download_dataset(
     dataset = _find(name)
     root = Path(output_root)
     target = root / name
-    if target.exists():
+    if target.exists() and any(target.iterdir() if target.is_dir() else [target]):
         print(f"{target}: there already, nothing to do (delete it to download it again)", file=sys.stderr)
         return target
     address = _address(dataset, base_url)
@@ -138,6 +138,8 @@ def download_dataset(
         root.mkdir(parents=True, exist_ok=True)
         if not archive.exists():
             _download(address, archive, max_bytes, progress)
+        if target.is_dir():
+            target.rmdir()  # an empty folder, made by hand
         _unpack(archive, target, address, max_bytes)
         archive.unlink()
     except OSError as error:

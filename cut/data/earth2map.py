@@ -8,6 +8,7 @@ import importlib.util
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -61,7 +62,9 @@ def build_earth2map(output: Path, tile_px: int = 128) -> dict[str, int]:
                 tile = world[y : y + tile_px, x : x + tile_px]
                 write_image(temporary / name / f"x{x:04d}_y{y:04d}.png", tile)
                 counts[name] = counts.get(name, 0) + 1
-        (temporary / "earth2map.json").write_text(json.dumps({"tile_px": tile_px, "counts": counts}, indent=1) + "\n")
+        (temporary / "earth2map.json").write_text(
+            json.dumps({"recipe": _recipe(tile_px), "counts": counts}, indent=1) + "\n"
+        )
         temporary.rename(folder)
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({error.strerror or error})") from None
@@ -75,12 +78,28 @@ def _already_built(output: Path, tile_px: int) -> dict[str, int] | None:
         return None
     try:
         note = json.loads((output / "earth2map.json").read_text())
-        if note["tile_px"] == tile_px:
+        found = f"earth2map with other tiles ({', '.join(f'{key} {value}' for key, value in note['recipe'].items())})"
+        complete = all(len(list((output / folder).glob("*.png"))) == n for folder, n in note["counts"].items())
+        if note["recipe"] == _recipe(tile_px) and complete:
             return note["counts"]
-        found = f"earth2map with tiles of {note['tile_px']} px"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         found = "something else"
     raise UserError(f"{output}: holds {found} already; delete it or name another --output")
+
+
+def _recipe(tile_px: int) -> dict[str, Any]:
+    """Everything that decides which tiles there are, as JSON gives it back."""
+    return {
+        "tile_px": tile_px,
+        "world_px": list(WORLD_PX),
+        "latitudes": list(LATITUDES),
+        "min_land": MIN_LAND,
+        "coast": list(COAST),
+        "dark_blue": DARK_BLUE,
+        "max_dark": MAX_DARK,
+        "block_tiles": BLOCK_TILES,
+        "deal": list(DEAL),
+    }
 
 
 def _worlds() -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from cut.errors import UserError
+from cut.errors import PictureError, UserError
 
 
 def batches(
@@ -15,7 +15,7 @@ def batches(
     """The batches of steps `first_step` up to, not including, `last_step`; step s holds samples s * batch_size onwards.
 
     Raises:
-        UserError: a picture cannot be used.
+        PictureError: a picture cannot be used.
     """
     loader = DataLoader(
         stream,
@@ -29,7 +29,7 @@ def batches(
     )
     for batch in loader:
         if isinstance(batch, UserError):
-            raise batch
+            raise PictureError(str(batch))
         yield batch
 
 

@@ -54,7 +54,8 @@ def random_transform(
 
 def fixed_transform(picture: np.ndarray, config: UnpairedDataConfig, path: str) -> Tensor:
     """What sample sheets show: scaled as in training, the middle of it, never mirrored. `(C, H, W)` in [-1, 1]."""
-    image = _scale(picture, config.preprocess, config.crop_px, config.crop_px)
+    load_px = config.load_px if config.preprocess == "scale_width" else config.crop_px
+    image = _scale(picture, config.preprocess, load_px, config.crop_px)
     if "crop" in config.preprocess:
         _check_size(image, config.crop_px, path)
         image = tv.center_crop(image, [config.crop_px, config.crop_px])

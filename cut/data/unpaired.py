@@ -17,7 +17,8 @@ class UnpairedStream(Dataset):
     """Sample n of a run, for any n: which pictures, which crop and which mirroring depend on (seed, n) alone.
 
     So a run's data need no state but the number of samples seen, and the number of loader workers changes nothing.
-    An epoch visits each picture of the larger domain once; the partner is drawn at random. (The authors' code goes
+    An epoch visits each picture of the larger domain once, but for the rest that fills no batch; the partner is drawn
+    at random. (The authors' code goes
     through the source domain even where it is the smaller one, and leaves pictures of the target to chance.)
 
     Args:
@@ -29,7 +30,10 @@ class UnpairedStream(Dataset):
     def __init__(self, config: UnpairedDataConfig, seed: int, whole_from: int | None = None):
         self.config, self.seed, self.whole_from = config, seed, whole_from
         self.paths_a, self.paths_b = domain_paths(config, "train")
-        self.samples_per_epoch = max(len(self.paths_a), len(self.paths_b))
+        self._pictures = max(len(self.paths_a), len(self.paths_b))
+        if config.batch_size > self._pictures:
+            raise UserError(f"data.batch_size: {config.batch_size} is more than the {self._pictures} pictures")
+        self.samples_per_epoch = self._pictures - self._pictures % config.batch_size  # whole batches only
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, dtype=np.int64))
 
     def __getitem__(self, n: int) -> dict[str, Any] | UserError:
@@ -53,7 +57,7 @@ class UnpairedStream(Dataset):
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
         if self._order[0] != epoch:
-            self._order = (epoch, np.random.default_rng((self.seed, 0, epoch)).permutation(self.samples_per_epoch))
+            self._order = (epoch, np.random.default_rng((self.seed, 0, epoch)).permutation(self._pictures))
         return self._order[1]
 
 
@@ -65,11 +69,14 @@ def domain_paths(config: UnpairedDataConfig, split: str) -> tuple[list[Path], li
     """
     source, target = ("A", "B") if config.direction == "AtoB" else ("B", "A")
     root = Path(config.root)
+    command = fetch_command(config.root)
+    how = f"fetch it with: {command}" if command else f"it must hold {split}A and {split}B; set data.root to yours"
     if not root.is_dir():
-        command = fetch_command(config.root)
-        how = f"fetch it with: {command}" if command else f"it must hold {split}A and {split}B; set data.root to yours"
         raise UserError(f"data.root: {root}: no such folder; {how}")
-    return list_images(root / f"{split}{source}"), list_images(root / f"{split}{target}")
+    try:
+        return list_images(root / f"{split}{source}"), list_images(root / f"{split}{target}")
+    except UserError as error:
+        raise UserError(f"data.root: {error}; {how}") from None
 
 
 def domain_channels(config: UnpairedDataConfig) -> tuple[int, int]:

@@ -1,8 +1,10 @@
 """Checkpoints: written whole or not at all, read without executing code."""
 
+import contextlib
 import json
 import os
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,8 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int
     """
     path = folder / f"step_{step:08d}.pt"
     _replace(path, lambda temporary: torch.save({"schema_version": SCHEMA_VERSION, "step": step, **state}, temporary))
-    for old in list_checkpoints(folder)[:-keep]:
+    earlier = [old for old in list_checkpoints(folder) if old.name < path.name]
+    for old in earlier[: len(earlier) - keep + 1]:
         old.unlink(missing_ok=True)
     return path
 
@@ -40,13 +43,18 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint")
     try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip():  # torch writes checksums, but does not look at them
+                raise ValueError("checksum")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001  a damaged archive raises RuntimeError, EOFError, UnpicklingError, KeyError, ...
         raise UserError(f"{path}: damaged or not a checkpoint ({type(error).__name__}); use an earlier one") from None
-    if not isinstance(state, dict) or "schema_version" not in state or "method" not in state:
+    if not isinstance(state, dict) or not {"schema_version", "method"} <= state.keys():
         raise UserError(f"{path}: not a checkpoint of this program (no schema version)")
     if state["schema_version"] != SCHEMA_VERSION:
         raise UserError(f"{path}: schema version {state['schema_version']}; this program reads {SCHEMA_VERSION}")
+    if not {"step", "config", "ema", "optimizers", "precision", "random", "log"} <= state.keys():
+        raise UserError(f"{path}: not a complete checkpoint of this program")
     return state
 
 
@@ -81,7 +89,10 @@ def load_inference_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], 
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  not a dict
-        return tensors, json.loads(metadata["config"]), int(metadata["step"])
+        config = json.loads(metadata["config"])
+        if metadata["schema_version"] != str(SCHEMA_VERSION) or not isinstance(config, dict):
+            raise ValueError("schema version")
+        return tensors, config, int(metadata["step"])
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise UserError(f"{path}: damaged or not an inference file of this program ({type(error).__name__})") from None
 
@@ -100,7 +111,8 @@ def _replace(path: Path, write: Any) -> None:
             os.fsync(folder)
             os.close(folder)
     except (OSError, RuntimeError, SafetensorError) as error:  # torch.save reports a full disk as RuntimeError
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise UserError(
             f"{path}: cannot be written ({reason}); free some space, then run the same command again"

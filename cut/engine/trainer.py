@@ -22,7 +22,7 @@ from cut.engine.samples import write_sheet
 from cut.engine.schedules import Schedule
 from cut.engine.seeding import random_state, restore_random_state, undisturbed
 from cut.engine.signals import Stopped, StopRequest, stop_on_signals
-from cut.errors import UserError
+from cut.errors import PictureError, UserError
 from cut.methods.base import Batch, Method, Player
 
 
@@ -59,6 +59,7 @@ class Trainer:
         self.last_step = min(schedule.total_steps, limit) if limit else schedule.total_steps
         self._sums: dict[str, Tensor] = {}  # of the logged terms since the last log, on the device
         self._summed_steps = 0
+        self._timed_steps = 0  # of those, the ones that this process did
 
     def fit(self, run_dir: Path) -> None:
         """Trains to the last step, logging, drawing samples and saving on the way.
@@ -86,7 +87,10 @@ class Trainer:
                         self.save(run_dir)
                     self._stop_if_asked(stop)
                     # Drawing and saving do not count as training time.
-                    clock = time.perf_counter() if self._summed_steps == 0 else clock + time.perf_counter() - pause
+                    clock = time.perf_counter() if self._timed_steps == 0 else clock + time.perf_counter() - pause
+        except PictureError:
+            self.save(run_dir)  # the picture can be mended, and nothing need be done again
+            raise
         finally:
             log.close()
 
@@ -96,8 +100,25 @@ class Trainer:
         Raises:
             UserError: a loss is not finite; nothing of that player was updated.
         """
+        try:
+            self._update_players(self.fabric.to_device(batch))
+        except (RuntimeError, ValueError) as error:
+            if self.step or isinstance(error, UserError):
+                raise
+            # The very first step: the settings do not fit each other, or the machine.
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"the first step failed ({reason}); the networks may not fit data.crop_px, or the memory the batch: "
+                "try another data.crop_px, discriminator.num_layers, data.batch_size or base_channels"
+            ) from error
+        self._summed_steps += 1
+        self._timed_steps += 1
+        self.step += 1
+        if self.ema:
+            self.ema.update(self.method, self.step)
+
+    def _update_players(self, batch: Batch) -> None:
         factor = self.schedule.factor(self.step)
-        batch = self.fabric.to_device(batch)
         with self.fabric.autocast():
             translated = self.method.translate(batch)
         for player in self.players:
@@ -115,10 +136,6 @@ class Trainer:
             for name, term in terms.items():
                 key = f"loss/{player.name}/{name}"
                 self._sums[key] = self._sums.get(key, 0.0) + term.detach()
-        self._summed_steps += 1
-        self.step += 1
-        if self.ema:
-            self.ema.update(self.method, self.step)
 
     def dry_run(self) -> str:
         """One step without a run directory; says what it took."""
@@ -151,6 +168,9 @@ class Trainer:
 
     def save(self, run_dir: Path) -> Path:
         """Writes a checkpoint from which the run continues bit for bit, and the inference file."""
+        broken = [name for name, value in self.method.state_dict().items() if not torch.isfinite(value).all()]
+        if broken:
+            raise UserError(f"step {self.step}: {broken[0]} is not finite, nothing was saved; lower optim.lr")
         config = self.config.to_dict()
         inference = self.ema.networks if self.ema else self.method.inference_networks()
         save_inference_file(run_dir / INFERENCE_FILE, inference, config, self.step)
@@ -176,13 +196,17 @@ class Trainer:
             if self.ema:
                 self.ema.load_state_dict(state["ema"] or state["method"])
             for name, optimizer in self.optimizers.items():
+                groups = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
                 optimizer.load_state_dict(state["optimizers"][name])
+                for group, configured in zip(optimizer.param_groups, groups, strict=True):
+                    group.update(configured)  # the config's settings, which `--resume` may have changed
         except (RuntimeError, KeyError, ValueError) as error:
             reason = str(error).strip().splitlines()[-1].strip()
             raise UserError(
                 f"the checkpoint does not fit the config's networks ({reason}); use a new --run-dir"
             ) from None
-        self.fabric.strategy.precision.load_state_dict(state["precision"])
+        if state["precision"]:
+            self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.step = state["step"]
         self._sums = {key: self.fabric.to_device(value) for key, value in state["log"]["sums"].items()}
         self._summed_steps = state["log"]["steps"]
@@ -201,15 +225,15 @@ class Trainer:
             raise Stopped(stop.signum, f"stopped and saved at step {self.step}; the same command goes on from there")
 
     def _read_metrics(self, seconds: float) -> dict[str, float]:
-        """Means since the last call, as plain numbers; the only place where the loop waits for the device."""
-        steps, batch_size = self._summed_steps, self.config.data.batch_size
-        metrics = {key: (value / steps).item() for key, value in self._sums.items()}
+        """Means since the last call, as plain numbers."""
+        steps, batch_size = self._timed_steps, self.config.data.batch_size
+        metrics = {key: (value / self._summed_steps).item() for key, value in self._sums.items()}
         metrics["epoch"] = (self.step - 1) // self.schedule.steps_per_epoch
         metrics["lr"] = self.config.optim.lr * self.schedule.factor(self.step - 1)
         metrics["time/seconds_per_step"] = seconds / steps
         metrics["time/images_per_second"] = steps * batch_size / seconds
         metrics["memory/peak_mib"] = peak_memory_mib(self.fabric.device)
-        self._sums, self._summed_steps = {}, 0
+        self._sums, self._summed_steps, self._timed_steps = {}, 0, 0
         return metrics
 
     def _check_finite(self, player: Player, terms: dict[str, Tensor], loss: Tensor) -> None:

@@ -53,6 +53,10 @@ def plan_jobs(source: Path, output: Path, suffix: str | None = None) -> list[Job
         raise UserError(f"{source}: no such file or folder")
     if output.is_file():
         raise UserError(f"{output}: is a file; --output must name a folder")
+    if source.is_dir() and output.resolve().is_relative_to(source.resolve()):
+        raise UserError(
+            f"{output}: lies in the input folder, whose pictures it would mix with; choose another --output"
+        )
     jobs = [Job(path, output / (name.with_suffix(suffix) if suffix else name), str(name)) for path, name in named]
     sources = {job.source.resolve() for job in jobs}
     taken: dict[Path, Job] = {}

@@ -9,8 +9,11 @@ from torch import Tensor
 def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
     """Mean of (|gradient of the critic|_2 - 1)^2 at random points between real and generated images.
 
+    An image's score is the mean over its patches, as in the loss itself. (The authors' helper, which their trainer
+    never calls, sums them and so would hold a PatchGAN to a slope of one over the number of patches.)
+
     Args:
-        critic: images -> scores; its parameters receive the penalty's gradient.
+        critic: images -> scores, one or a map per image; its parameters receive the penalty's gradient.
         real: `(N, C, H, W)`.
         fake: `(N, C, H, W)`, of the same shape; no gradient flows into it.
     """
@@ -18,5 +21,5 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
     mixed = (share * real + (1.0 - share) * fake).detach().requires_grad_()
     with torch.autocast(real.device.type, enabled=False):  # second derivatives in bfloat16 are too coarse
         scores = critic(mixed.float())
-        (gradient,) = torch.autograd.grad(scores.sum(), mixed, create_graph=True)
+        (gradient,) = torch.autograd.grad(scores.flatten(1).mean(1).sum(), mixed, create_graph=True)
     return ((gradient.flatten(1).norm(dim=1) - 1.0) ** 2).mean()

@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import sys
 
 from cut.config import MethodConfig, nearest
 from cut.errors import UserError
@@ -36,11 +37,13 @@ def find_method(name: str) -> type[Method]:
             if isinstance(c, type) and issubclass(c, Method) and c.__module__ == module.__name__
         ]
         return method
+    if "" not in sys.path:
+        sys.path.append("")  # a module in the current folder, which a console script does not see by itself
     try:
         method = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"method.name: cannot import '{name}' ({error})") from None
-    if not (isinstance(method, type) and issubclass(method, Method)):
+    except Exception as error:  # noqa: BLE001  whatever the user's module raises
+        raise UserError(f"method.name: cannot import '{name}' ({type(error).__name__}: {error})") from None
+    if not (isinstance(method, type) and issubclass(method, Method) and method is not Method):
         raise UserError(f"method.name: '{name}' is not a subclass of cut.methods.base.Method")
     return method
 

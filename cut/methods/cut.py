@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from cut.config import MethodConfig, Section
@@ -43,7 +43,7 @@ class FocalConfig(Section):
 
 
 class CUTConfig(MethodConfig):
-    name: Literal["cut"] = "cut"
+    name: str = "cut"
     gan_loss: Literal["lsgan", "vanilla", "nonsaturating", "wgangp", "hinge"] = "lsgan"
     lambda_gan: float = Field(1.0, ge=0)  # weight of the adversarial loss
     lambda_gp: float = Field(10.0, ge=0)  # weight of the gradient penalty, with gan_loss wgangp only
@@ -57,6 +57,12 @@ class CUTConfig(MethodConfig):
     head: Literal["mlp", "none"] = "mlp"  # none: normalised features without a learnt projection
     head_channels: int = Field(256, ge=1)  # width of the projection
     flip_equivariance: bool = False  # mirror G's input half of the time and its features back
+
+    @model_validator(mode="after")
+    def _learns_something(self) -> "CUTConfig":
+        if not (self.lambda_gan or self.lambda_nce):
+            raise ValueError("lambda_gan and lambda_nce are both 0, so there is nothing to learn")
+        return self
 
 
 @dataclass
@@ -96,26 +102,18 @@ class CUT(Method):
         return {"generator": self.generator}
 
     def translate(self, batch: Batch) -> Translated:
-        config, real_a = self.config, batch["real_a"]
-        real_b = batch["real_b"]
-        source = torch.cat([real_a, self._as_source(real_b)]) if self._with_identity else real_a  # (N or 2N, C, H, W)
-        flipped = config.flip_equivariance and bool(torch.rand(()) < 0.5)
-        taps = config.nce_layers if config.lambda_nce else ()
-        output, features = self.generator.forward_with_features(source.flip(3) if flipped else source, taps)
-        if flipped and taps:  # the encoder is not mirror-symmetric, so the keys need the unmirrored images
-            with torch.no_grad():
-                features = self.generator.encode(source, taps)
-        n = len(real_a)
-        keys = [f.detach() for f in features]
-        return Translated(
-            real_a=real_a,
-            real_b=real_b,
-            fake_b=output[:n],
-            idt_b=output[n:] if self._with_identity else None,
-            flipped=flipped,
-            keys_a=[k[:n] for k in keys],
-            keys_b=[k[n:] for k in keys],
-        )
+        real_a, real_b, n = batch["real_a"], batch["real_b"], len(batch["real_a"])
+        flipped = self.config.flip_equivariance and bool(torch.rand(()) < 0.5)
+        if not self._with_identity:
+            fake_b, keys_a = self._generate(real_a, flipped)
+            return Translated(real_a, real_b, fake_b, None, flipped, keys_a, [])
+        source_b = self._as_source(real_b)
+        if real_a.shape == source_b.shape:  # one pass for both
+            output, keys = self._generate(torch.cat([real_a, source_b]), flipped)  # (2N, C, H, W)
+            fake_b, idt_b, keys_a, keys_b = output[:n], output[n:], [k[:n] for k in keys], [k[n:] for k in keys]
+        else:
+            (fake_b, keys_a), (idt_b, keys_b) = (self._generate(x, flipped) for x in (real_a, source_b))
+        return Translated(real_a, real_b, fake_b, idt_b, flipped, keys_a, keys_b)
 
     def players(self) -> tuple[Player, ...]:
         discriminator = Player("discriminator", (self.discriminator,), self.discriminator_terms)
@@ -130,7 +128,8 @@ class CUT(Method):
             "gan_fake": 0.5 * discriminator_loss(self.discriminator(fake), real=False, kind=kind),
         }
         if kind == "wgangp":
-            terms["gradient_penalty"] = self.config.lambda_gp * gradient_penalty(self.discriminator, t.real_b, fake)
+            penalty = gradient_penalty(self.discriminator, t.real_b, fake)
+            terms["gradient_penalty"] = 0.5 * self.config.lambda_gp * penalty
         return terms
 
     def generator_terms(self, t: Translated) -> Terms:
@@ -144,6 +143,15 @@ class CUT(Method):
             if self._with_identity:
                 terms["nce_idt"] = weight * self._patchnce(t.idt_b, t.keys_b, t.flipped)
         return terms
+
+    def _generate(self, source: Tensor, flipped: bool) -> tuple[Tensor, list[Tensor]]:
+        """G's output, and the encoder's features of its input, detached; `flipped` mirrors only the former's input."""
+        taps = self.config.nce_layers if self.config.lambda_nce else ()
+        output, features = self.generator.forward_with_features(source.flip(3) if flipped else source, taps)
+        if flipped and taps:  # the encoder is not mirror-symmetric, so the keys need the unmirrored images
+            with torch.no_grad():
+                features = self.generator.encode(source, taps)
+        return output, [f.detach() for f in features]
 
     def _patchnce(self, output: Tensor, keys: list[Tensor], flipped: bool) -> Tensor:
         """Mean over layers and places of PatchNCE between G's output and the features of its input."""

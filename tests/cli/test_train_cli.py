@@ -106,6 +106,7 @@ def test_mistakes_of_training_are_one_line(tiny_yaml, unpaired, tmp_path):
     assert "fetch it with: cut-data download horse2zebra" in missing
     assert "no such folder; it must hold trainA and trainB" in fails("train", *config, "--set", "data.root=/none")
     assert "crop" in fails("train", *config, "--set", "data.preprocess=crop", "--set", "data.crop_px=64")
+    assert "the first step failed" in fails("train", *config, "--set", "discriminator.num_layers=6")
     broken = unpaired / "trainA" / "2.png"
     broken.write_bytes(broken.read_bytes()[:300])
     for workers in (0, 2):
@@ -120,7 +121,7 @@ def test_mistakes_of_translating_are_one_line(tiny_yaml, unpaired, tmp_path):
     checkpoint = tmp_path / "run" / "checkpoints" / "step_00000002.pt"
     assert "holds no generator.safetensors" in fails("test", "--run", tmp_path, *output)
     assert "no such file" in fails("test", "--run", tmp_path / "run", "--input", "/none", "--output", tmp_path / "out")
-    assert "overwritten" in fails(
+    assert "lies in the input folder" in fails(
         "test", "--run", tmp_path / "run", "--input", unpaired / "testA", "--output", unpaired / "testA"
     )
     checkpoint.write_bytes(checkpoint.read_bytes()[: checkpoint.stat().st_size // 2])

@@ -202,6 +202,7 @@ def test_no_network_is_one_line_with_the_address_at_once(server, tmp_path, monke
 
 def test_existing_set_is_left_alone_and_said_so(server, tmp_path, capsys):
     (tmp_path / "horse2zebra").mkdir()
+    (tmp_path / "horse2zebra" / "mine.txt").write_text("mine")
     assert _get(server, tmp_path) == tmp_path / "horse2zebra"
     assert "there already" in capsys.readouterr().err
     assert not server.requests

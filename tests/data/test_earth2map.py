@@ -137,7 +137,7 @@ def test_second_call_changes_nothing(built):
 
 
 def test_other_tile_size_into_the_same_folder_is_refused(built):
-    with pytest.raises(UserError, match=r"one: holds earth2map with tiles of 128 px already; .*--output"):
+    with pytest.raises(UserError, match=r"one: holds earth2map with other tiles \(tile_px 128,.*--output"):
         build_earth2map(built[0], 64)
 
 

@@ -16,7 +16,8 @@ from cut.engine.checkpoint import (
 )
 from cut.errors import UserError
 
-STATE = {"method": {"w": torch.arange(1000.0)}, "config": {"a": 1}}
+OTHERS = dict.fromkeys(("ema", "optimizers", "precision", "random", "log"))
+STATE = {"method": {"w": torch.arange(1000.0)}, "config": {"a": 1}, **OTHERS}
 
 
 def test_round_trip_and_only_the_newest_are_kept(tmp_path):
@@ -49,6 +50,21 @@ def test_a_cut_checkpoint_is_refused_on_one_line(tmp_path, share):
     with pytest.raises(UserError, match="damaged or not a checkpoint") as caught:
         load_checkpoint(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_single_flipped_bit_is_noticed(tmp_path):
+    path = save_checkpoint(tmp_path, 1, STATE, keep=1)
+    data = bytearray(path.read_bytes())
+    data[data.index(torch.arange(1000.0).numpy().tobytes()) + 123] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="damaged"):
+        load_checkpoint(path)
+
+
+def test_pruning_never_deletes_what_was_just_written(tmp_path):
+    save_checkpoint(tmp_path, 6, STATE, keep=1)  # a damaged one, say, from which the run had to go back
+    path = save_checkpoint(tmp_path, 5, STATE, keep=1)
+    assert path.exists()
 
 
 def test_a_pickle_that_would_run_code_is_refused(tmp_path):

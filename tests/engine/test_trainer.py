@@ -72,6 +72,54 @@ def test_a_changed_config_is_told_and_resume_accepts_it(tiny_yaml, tmp_path):
     assert train(tiny_yaml, run, "optim.lr=1e-3", resume=True).step == 6
 
 
+def test_resume_applies_the_new_optimizer_settings(tiny_yaml, tmp_path):
+    train(tiny_yaml, tmp_path / "run", "train.max_steps=2")
+    trainer = train(tiny_yaml, tmp_path / "run", "optim.betas=[0.9, 0.99]", "optim.weight_decay=0.1", resume=True)
+    groups = [group for optimizer in trainer.optimizers.values() for group in optimizer.param_groups]
+    assert all(tuple(group["betas"]) == (0.9, 0.99) and group["weight_decay"] == 0.1 for group in groups)
+
+
+def test_settings_that_leave_the_weights_alone_may_change(tiny_yaml, tmp_path):
+    train(tiny_yaml, tmp_path / "run", "train.checkpoint_every_steps=100")
+    (trainer,) = [build_trainer(read_config(tiny_yaml, ["data.num_workers=1", "train.log_every_steps=1"]))]
+    assert "going on from step 6 of 6" in open_run(trainer, tmp_path / "run", False)
+
+
+def test_weights_that_are_not_finite_are_never_saved(tiny_yaml, tmp_path):
+    trainer = build_trainer(read_config(tiny_yaml))
+    with torch.no_grad():
+        trainer.method.generator.layers[1].bias[0] = float("inf")
+    with pytest.raises(UserError, match="generator.layers.1.bias is not finite, nothing was saved"):
+        trainer.save(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_broken_picture_stops_the_run_with_its_work_saved(tiny_yaml, unpaired, tmp_path):
+    trainer = build_trainer(read_config(tiny_yaml, ["train.checkpoint_every_steps=100"]))
+    open_run(trainer, tmp_path / "run", False)
+    step = trainer.train_step
+
+    def breaks_pictures(batch):
+        step(batch)
+        for path in unpaired.rglob("trainA/*.png"):
+            path.write_bytes(b"no picture")
+
+    trainer.train_step = breaks_pictures
+    with pytest.raises(UserError, match="cannot be read as a picture"):
+        trainer.fit(tmp_path / "run")
+    again = build_trainer(read_config(tiny_yaml, ["train.checkpoint_every_steps=100"]))
+    assert "going on from step 1 of 6" in open_run(again, tmp_path / "run", False)
+
+
+def test_pictures_of_several_sizes_train_uncropped(tiny_yaml, unpaired):
+    for index, path in enumerate(sorted(unpaired.rglob("train?/*.png"))):
+        Image.new("RGB", (40 + 4 * index, 40), "green").save(path)
+    trainer = build_trainer(read_config(tiny_yaml, ["data.preprocess=none"]))
+    for batch in trainer._batches(3):
+        trainer.train_step(batch)
+    assert all(torch.isfinite(value) for value in trainer._sums.values())
+
+
 def test_other_networks_cannot_be_resumed(tiny_yaml, tmp_path):
     train(tiny_yaml, tmp_path / "run", "train.max_steps=2")
     with pytest.raises(UserError, match="does not fit the config's networks"):

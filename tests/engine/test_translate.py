@@ -244,7 +244,7 @@ def test_input_folder_as_output_is_refused(folders):
     source = folders[0]
     write_image(source / "sub/x.png", _noise(9, 5))
     for same in (source, source / "sub" / ".."):
-        with pytest.raises(UserError, match=r"x\.png: would be overwritten .*--output"):
+        with pytest.raises(UserError, match="lies in the input folder.*--output"):
             plan_jobs(source, same)
     with pytest.raises(UserError, match="would be overwritten"):
         plan_jobs(source / "sub/x.png", source / "sub")
@@ -254,7 +254,7 @@ def test_output_that_would_overwrite_another_input_is_refused(folders):
     source = folders[0]
     for name in ("x.png", "sub/x.png"):
         write_image(source / name, _noise(9, 5))
-    with pytest.raises(UserError, match=r"sub/x\.png: would be overwritten"):
+    with pytest.raises(UserError, match="sub: lies in the input folder"):
         plan_jobs(source, source / "sub")
 
 

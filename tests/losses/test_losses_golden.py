@@ -108,7 +108,9 @@ def test_unknown_adversarial_loss_lists_the_known_ones():
 def test_gradient_penalty_of_a_linear_critic():
     weight = torch.full((3, 4, 4), 0.5, requires_grad=True)  # gradient norm sqrt(48) / 2 everywhere
     real, fake = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
-    penalty = gradient_penalty(lambda x: (x * weight).sum((1, 2, 3)), real, fake)
+    penalty = gradient_penalty(lambda x: (x * weight).sum((1, 2, 3))[:, None], real, fake)
     assert penalty.item() == pytest.approx((math.sqrt(48) / 2 - 1) ** 2, rel=1e-5)
+    patches = gradient_penalty(lambda x: (x * weight).sum((1, 2, 3)).view(2, 1, 1, 1).expand(2, 1, 6, 6), real, fake)
+    torch.testing.assert_close(patches, penalty)  # the same score on every patch is the same critic
     penalty.backward()
     assert weight.grad.norm() > 0

@@ -7,7 +7,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from cut.config import RunConfig, changes_of_run, load_config, parse_config
+from cut.config import RunConfig
+from cut.config_file import changes_of_run, load_config, parse_config
 from cut.data.unpaired import UnpairedStream, domain_channels, fixed_samples
 from cut.engine.checkpoint import list_checkpoints, load_checkpoint, load_inference_file
 from cut.engine.schedules import Schedule
@@ -47,7 +48,7 @@ class ConfiguredNetworks:
 
 
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """A YAML with overrides as a validated config; see `cut.config.load_config`."""
+    """A YAML with overrides as a validated config; see `cut.config_file.load_config`."""
     return load_config(path, overrides, method_config)
 
 

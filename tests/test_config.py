@@ -4,7 +4,7 @@ import pytest
 from conftest import REPOSITORY
 
 from cut.build import read_config
-from cut.config import changed_keys
+from cut.config_file import changed_keys
 from cut.errors import UserError
 
 

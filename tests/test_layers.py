@@ -9,14 +9,15 @@ PACKAGE = REPOSITORY / "cut"
 # What each part may import of the package besides `cut.errors` and itself.
 ALLOWED = {
     "cli": {"build", "config", "engine", "methods", "data", "metrics"},
-    "build": {"config", "engine", "methods", "data", "metrics", "models", "losses"},
+    "build": {"config", "config_file", "engine", "methods", "data", "metrics", "models", "losses"},
     "engine": {"config", "methods.base", "data", "metrics"},
-    "methods": {"config", "models", "losses"},
+    "methods": {"config", "config_file", "models", "losses"},
     "data": {"config"},
     "metrics": set(),
     "models": set(),
     "losses": set(),
     "config": set(),
+    "config_file": {"config"},
     "errors": set(),
 }
 

@@ -4,7 +4,8 @@ import importlib
 import pkgutil
 import sys
 
-from cut.config import MethodConfig, nearest
+from cut.config import MethodConfig
+from cut.config_file import nearest
 from cut.errors import UserError
 from cut.methods.base import Method
 

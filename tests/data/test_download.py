@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from cut.data import download
+from cut.data import download, unpack
 from cut.data.download import DATASETS, download_dataset, fetch_command
 from cut.errors import UserError
 
@@ -262,7 +262,7 @@ def test_archive_above_the_bound_is_refused_before_it_is_fetched(server, tmp_pat
 
 
 def test_too_many_entries_are_refused(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "MAX_ENTRIES", 1)
+    monkeypatch.setattr(unpack, "MAX_ENTRIES", 1)
     server.body = _zip(HORSES)
     assert "more than 1 files" in _refused(server, tmp_path)
 
@@ -289,7 +289,7 @@ def test_full_disk_is_one_line_with_the_address(server, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     server.body = _zip(HORSES)
-    monkeypatch.setattr(download, "_extract", full)
+    monkeypatch.setattr(unpack, "_extract", full)
     line = _refused(server, tmp_path)
     assert "No space left" in line and server.url in line and "make room" in line
     assert _names(tmp_path) == ["horse2zebra.zip"]
@@ -302,7 +302,7 @@ def test_interrupted_unpacking_leaves_nothing_half(server, tmp_path, monkeypatch
 
     server.body = _zip(HORSES)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(download, "_extract", interrupted)
+        patch.setattr(unpack, "_extract", interrupted)
         _get(server, tmp_path)
     assert _names(tmp_path) == ["horse2zebra.zip"]
     (tmp_path / ".horse2zebra.unpacking").mkdir()  # what a kill would leave

@@ -1,5 +1,6 @@
 """What every method and every YAML must do; both are found by themselves."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -118,7 +119,8 @@ def test_inference_file_translates_as_the_trained_method_does(path, tmp_path):
     for file in (tmp_path / "run" / INFERENCE_FILE, checkpoint):
         method, config = load_translator(file)
         assert config == trainer.config
-        with torch.inference_mode():
+        averaged = trainer.ema.applied(trainer.method) if trainer.ema else nullcontext()
+        with averaged, torch.inference_mode():
             assert torch.equal(method(image), trainer.method(image))
 
 

@@ -144,7 +144,11 @@ def test_broken_pipe_elsewhere_is_not_hidden():
 
 
 def test_interrupt_is_one_line_and_status_130():
-    code = "import time; from cut.cli import run; run('p', lambda: (print('go', flush=True), time.sleep(60))[1])"
+    code = (
+        # A shell starts background jobs, and so perhaps these tests, with SIGINT ignored.
+        "import signal, time; signal.signal(signal.SIGINT, signal.default_int_handler); from cut.cli import run; "
+        "run('p', lambda: (print('go', flush=True), time.sleep(60))[1])"
+    )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.readline()
         process.send_signal(signal.SIGINT)

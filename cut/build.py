@@ -9,7 +9,7 @@ from torch import nn
 
 from cut.config import RunConfig
 from cut.config_file import changes_of_run, load_config, parse_config
-from cut.data.unpaired import UnpairedStream, domain_channels, fixed_samples
+from cut.data.unpaired import UnpairedStream
 from cut.engine.checkpoint import list_checkpoints, load_checkpoint, load_inference_file
 from cut.engine.schedules import Schedule
 from cut.engine.seeding import seed_all
@@ -23,6 +23,7 @@ from cut.models.resnet_generator import ResnetGenerator
 
 _GENERATORS = {"resnet": ResnetGenerator}
 _DISCRIMINATORS = {"patch": PatchDiscriminator, "pixel": PixelDiscriminator}
+_STREAMS = {"unpaired": UnpairedStream}
 _INIT_FIELDS = {"name", "init", "init_gain"}
 
 
@@ -31,16 +32,17 @@ class ConfiguredNetworks:
 
     def __init__(self, config: RunConfig):
         self.config = config
-        self.channels_a, self.channels_b = domain_channels(config.data)
+        self.channels, self.image_px = config.data.channels, config.data.crop_px
 
-    def generator(self) -> nn.Module:
+    def generator(self, domains: str = "ab") -> nn.Module:
         section = self.config.generator
-        arguments = section.model_dump(exclude=_INIT_FIELDS)
-        return self.initialise(_GENERATORS[section.name](self.channels_a, self.channels_b, **arguments))
+        source, target = (self.channels[domain] for domain in domains)
+        return self.initialise(_GENERATORS[section.name](source, target, **section.model_dump(exclude=_INIT_FIELDS)))
 
-    def discriminator(self) -> nn.Module:
+    def discriminator(self, domains: str = "b") -> nn.Module:
         section = self.config.discriminator
-        network = _DISCRIMINATORS[section.name](self.channels_b, **section.model_dump(exclude=_INIT_FIELDS))
+        channels = sum(self.channels[domain] for domain in domains)
+        network = _DISCRIMINATORS[section.name](channels, **section.model_dump(exclude=_INIT_FIELDS))
         return initialise(network, section.init, section.init_gain)
 
     def initialise(self, network: nn.Module) -> nn.Module:
@@ -76,15 +78,17 @@ def build_trainer(config: RunConfig) -> Trainer:
     method = fabric.to_device(build_method(config))
     optimizers = {}
     for player in method.players():
+        if player.name in optimizers:
+            continue
         parameters = [p for network in player.networks for p in network.parameters()]
         adam = config.optim
         optimizer = torch.optim.Adam(parameters, adam.lr, adam.betas, adam.eps, adam.weight_decay)
         optimizers[player.name] = fabric.setup_optimizers(optimizer)
-    stream = UnpairedStream(config.data, config.seed)
-    schedule = Schedule(config.schedule, stream.samples_per_epoch // config.data.batch_size)
-    if config.data.no_crop_in_decay and schedule.decay_start_step is not None:
-        stream.whole_from = schedule.decay_start_step * config.data.batch_size
-    samples = fixed_samples(config.data, config.train.num_samples)
+    stream = _STREAMS[config.data.name](config.data, config.seed, method.batches_per_step)
+    schedule = Schedule(config.schedule, stream.steps_per_epoch)
+    if getattr(config.data, "no_crop_in_decay", False) and schedule.decay_start_step is not None:
+        stream.whole_from = schedule.decay_start_step * stream.samples_per_step
+    samples = stream.fixed_samples(config.train.num_samples)
     return Trainer(config, method, optimizers, schedule, stream, samples, fabric)
 
 
@@ -126,12 +130,13 @@ def open_run(trainer: Trainer, run_dir: Path, resume: bool) -> str:
     return f"{run_dir}: a new run of {trainer.last_step} steps"
 
 
-def load_translator(path: Path, allow_import: bool = False) -> tuple[Method, RunConfig]:
+def load_translator(path: Path, allow_import: bool = False, deterministic: bool = False) -> tuple[Method, RunConfig]:
     """The method with the generator's weights from an inference file or a checkpoint, ready for `forward`.
 
     Args:
         path: of the file.
         allow_import: the file may name a method outside this package, whose module is then imported and so run.
+        deterministic: no randomness at test time, whatever the method's paper does.
 
     Raises:
         UserError: the file is damaged or does not hold what its own config describes.
@@ -151,7 +156,7 @@ def load_translator(path: Path, allow_import: bool = False) -> tuple[Method, Run
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1].strip()
             raise UserError(f"{path}: the weights do not fit the config beside them ({reason})") from None
-    return method.eval(), config
+    return method.prepare_inference(deterministic), config
 
 
 def build_fabric(accelerator: str, precision: str) -> Fabric:

@@ -43,10 +43,31 @@ def parse_config(values: dict[str, Any], method_configs: MethodConfigs, where: s
     if not isinstance(method, dict) or not isinstance(method.get("name"), str):
         raise UserError(f"{where}: method: must be a mapping with a name, e.g. method: {{name: cut}}")
     # The sections that are known without torch come first, so that their mistakes are found at once.
-    _validate(RunConfig, {**values, "method": {"name": method["name"]}}, where)
+    known = {k: v for k, v in values.items() if k not in ("generator", "discriminator")}
+    _validate(RunConfig, {**known, "method": {"name": method["name"]}}, where)
     config_class = method_configs(method["name"])
     checked = _validate(config_class, method, where, prefix=("method",))
-    return _validate(RunConfig, {**values, "method": checked}, where)
+    networks = {
+        section: _with_default(values.get(section), default, f"{where}: {section}: {method['name']}")
+        for section, default in (
+            ("generator", config_class.default_generator),
+            ("discriminator", config_class.default_discriminator),
+        )
+    }
+    config = _validate(RunConfig, {**values, **networks, "method": checked}, where)
+    if config.data.name not in config_class.data_names:
+        allowed = ", ".join(config_class.data_names)
+        raise UserError(
+            f"{where}: data.name: {method['name']} cannot learn from {config.data.name} (allowed: {allowed})"
+        )
+    return config
+
+
+def _with_default(given: Any, default: dict[str, Any] | None, where: str) -> Any:
+    """A network's section as given, over the method's default."""
+    if default is None and given is not None:
+        raise UserError(f"{where} has its own networks, in its own section; remove this one")
+    return _merge(default, given or {}) if default is not None and isinstance(given, dict | None) else given
 
 
 # What may change between two starts of one run: none of it touches the weights.

@@ -51,7 +51,6 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _main(args: argparse.Namespace) -> None:
     from cut.build import build_fabric, load_translator  # only now, for they import torch
-    from cut.data.unpaired import domain_channels
     from cut.engine.allocator import keep_freed_memory
     from cut.engine.checkpoint import INFERENCE_FILE
     from cut.engine.translate import plan_jobs, translate
@@ -65,7 +64,7 @@ def _main(args: argparse.Namespace) -> None:
     keep_freed_memory()
     fabric = build_fabric(args.accelerator, args.precision)
     method, config = load_translator(args.checkpoint or args.run / INFERENCE_FILE, args.allow_import)
-    channels = domain_channels(config.data)[0]
+    channels = config.data.channels["a"]
     output = args.output.resolve()  # "." has no name
     sheet = output.with_name(f"{output.name}_sheet.png")
     print(translate(method, jobs, channels, fabric, args.batch_size, sheet, args.target))

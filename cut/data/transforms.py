@@ -6,7 +6,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
-from cut.config import UnpairedDataConfig
+from cut.config import FolderConfig
 from cut.errors import UserError
 
 MULTIPLE_PX = 4  # the generators halve twice, so pictures that are not cropped are scaled to a multiple of it
@@ -26,7 +26,7 @@ def to_picture(image: Tensor, dtype: type = np.uint8) -> np.ndarray:
 
 
 def random_transform(
-    picture: np.ndarray, config: UnpairedDataConfig, rng: np.random.Generator, whole: bool, path: str
+    picture: np.ndarray, config: FolderConfig, rng: np.random.Generator, whole: bool, path: str
 ) -> Tensor:
     """The training transform: scales, crops and mirrors as `config.preprocess` and `config.flip` say.
 
@@ -52,7 +52,7 @@ def random_transform(
     return image
 
 
-def fixed_transform(picture: np.ndarray, config: UnpairedDataConfig, path: str) -> Tensor:
+def fixed_transform(picture: np.ndarray, config: FolderConfig, path: str) -> Tensor:
     """What sample sheets show: scaled as in training, the middle of it, never mirrored. `(C, H, W)` in [-1, 1]."""
     load_px = config.load_px if config.preprocess == "scale_width" else config.crop_px
     image = _scale(picture, config.preprocess, load_px, config.crop_px)

@@ -1,6 +1,7 @@
 """The training loop. It knows players and terms, never a method's mathematics."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -10,10 +11,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.data import Dataset
 
 from cut.config import RunConfig
 from cut.data.loader import batches
+from cut.data.stream import SampleStream
 from cut.data.transforms import to_picture
 from cut.engine.checkpoint import INFERENCE_FILE, save_checkpoint, save_inference_file
 from cut.engine.ema import AveragedNetworks
@@ -34,8 +35,8 @@ class Trainer:
         method: on the right device already.
         optimizers: one per player, by name, set up by Fabric.
         schedule: of the learning rate, and the run's length.
-        stream: sample number -> `real_a`, `real_b`.
-        samples: what sample sheets show, from `fixed_samples`.
+        stream: of the training samples.
+        samples: what sample sheets show.
         fabric: device and precision.
     """
 
@@ -45,18 +46,21 @@ class Trainer:
         method: Method,
         optimizers: dict[str, Optimizer],
         schedule: Schedule,
-        stream: Dataset,
+        stream: SampleStream,
         samples: Sequence[dict[str, Any]],
         fabric: Fabric,
     ):
         self.config, self.method, self.optimizers, self.schedule = config, method, optimizers, schedule
         self.stream, self.samples, self.fabric = stream, samples, fabric
         self.players = method.players()
+        self._turns = Counter(player.name for player in self.players)
         decay = config.train.ema_decay
         self.ema = AveragedNetworks(method, decay) if decay else None
         self.step = 0  # generator updates done
         limit = config.train.max_steps
         self.last_step = min(schedule.total_steps, limit) if limit else schedule.total_steps
+        # The end of the first epoch and the middle of the run are worth a look, whatever the interval.
+        self._landmarks = (schedule.steps_per_epoch, self.last_step // 2)
         self._sums: dict[str, Tensor] = {}  # of the logged terms since the last log, on the device
         self._summed_steps = 0
         self._timed_steps = 0  # of those, the ones that this process did
@@ -80,7 +84,7 @@ class Trainer:
                         seconds = time.perf_counter() - clock
                         log.metrics(self.step, self._read_metrics(seconds))
                     pause = time.perf_counter()
-                    if self._is_due(train.sample_every_steps):
+                    if self._is_due(train.sample_every_steps) or self.step in self._landmarks:
                         sheet = self.write_samples(run_dir / "samples" / f"step_{self.step:08d}.png")
                         log.image(self.step, "samples", sheet)
                     if self._is_due(train.checkpoint_every_steps) or stop.signum:
@@ -135,7 +139,7 @@ class Trainer:
                 optimizer.step()
             for name, term in terms.items():
                 key = f"loss/{player.name}/{name}"
-                self._sums[key] = self._sums.get(key, 0.0) + term.detach()
+                self._sums[key] = self._sums.get(key, 0.0) + term.detach() / self._turns[player.name]
 
     def dry_run(self) -> str:
         """One step without a run directory; says what it took."""
@@ -148,18 +152,18 @@ class Trainer:
         return (
             f"one step works: {terms}; {figures['time/seconds_per_step']:.2f} s, peak "
             f"{figures['memory/peak_mib'] / 1024:.2f} GiB, {parameters / 1e6:.2f} M parameters, "
-            f"{self.last_step} steps of {self.config.data.batch_size} planned"
+            f"{self.last_step} steps of {self.stream.samples_per_step} planned"
         )
 
     def write_samples(self, path: Path) -> Any:
         """Draws the sample sheet as PNG, without disturbing the run, and returns it as `(H, W, 3)` uint8."""
         rows, columns = [], []
-        self.method.eval()
+        self.method.prepare_inference()
         averaged = self.ema.applied(self.method) if self.ema else nullcontext()
         with averaged, torch.inference_mode(), undisturbed(), self.fabric.autocast():
             for sample in self.samples:
-                batch = self.fabric.to_device({"real_a": sample["real_a"][None]})
-                images = {label: image[0] for label, image in self.method.visuals(batch).items()}
+                batch = {k: v[None] for k, v in sample.items() if isinstance(v, Tensor) and k != "target"}
+                images = {k: v[0] for k, v in self.method.visuals(self.fabric.to_device(batch)).items()}
                 columns = [*images, *(["target"] if any("target" in s for s in self.samples) else [])]
                 images["target"] = sample.get("target")
                 rows.append([None if images[c] is None else to_picture(images[c]) for c in columns])
@@ -168,7 +172,11 @@ class Trainer:
 
     def save(self, run_dir: Path) -> Path:
         """Writes a checkpoint from which the run continues bit for bit, and the inference file."""
-        broken = [name for name, value in self.method.state_dict().items() if not torch.isfinite(value).all()]
+        broken = [
+            name
+            for name, value in self.method.state_dict().items()
+            if isinstance(value, Tensor) and not torch.isfinite(value).all()
+        ]
         if broken:
             raise UserError(f"step {self.step}: {broken[0]} is not finite, nothing was saved; lower optim.lr")
         config = self.config.to_dict()
@@ -213,9 +221,9 @@ class Trainer:
         restore_random_state(state["random"])
 
     def _batches(self, last_step: int) -> Iterator[dict[str, Tensor]]:
-        data = self.config.data
         pin = self.fabric.device.type == "cuda"
-        return batches(self.stream, data.batch_size, self.step, last_step, data.num_workers, pin)
+        size, workers = self.stream.samples_per_step, self.config.data.num_workers
+        return batches(self.stream, size, self.step, last_step, workers, pin)
 
     def _is_due(self, every_steps: int) -> bool:
         return self.step % every_steps == 0 or self.step == self.last_step
@@ -226,12 +234,12 @@ class Trainer:
 
     def _read_metrics(self, seconds: float) -> dict[str, float]:
         """Means since the last call, as plain numbers."""
-        steps, batch_size = self._timed_steps, self.config.data.batch_size
+        steps = self._timed_steps
         metrics = {key: (value / self._summed_steps).item() for key, value in self._sums.items()}
         metrics["epoch"] = (self.step - 1) // self.schedule.steps_per_epoch
         metrics["lr"] = self.config.optim.lr * self.schedule.factor(self.step - 1)
         metrics["time/seconds_per_step"] = seconds / steps
-        metrics["time/images_per_second"] = steps * batch_size / seconds
+        metrics["time/images_per_second"] = steps * self.stream.samples_per_step / seconds
         metrics["memory/peak_mib"] = peak_memory_mib(self.fabric.device)
         self._sums, self._summed_steps, self._timed_steps = {}, 0, 0
         return metrics

@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from cut.config import MethodConfig
 
-Batch = Mapping[str, Any]  # "real_a", "real_b": (N, C, H, W) in [-1, 1]
+Batch = Mapping[str, Any]  # what the data give: "real_a", "real_b" (N, C, H, W) in [-1, 1], or others
 Terms = dict[str, Tensor]  # already weighted scalars whose sum is the loss
 
 
@@ -28,22 +29,34 @@ class Player:
 
 
 class Networks(Protocol):
-    """Builds the networks that the config describes, initialised; each call makes a new one."""
+    """Builds the networks that the config describes, initialised; each call makes a new one.
 
-    def generator(self) -> nn.Module:
-        """Source domain -> target domain."""
+    Domains are called `a`, the source, and `b`, the target, whatever the folders on disk are called.
+    """
 
-    def discriminator(self) -> nn.Module:
-        """Judges the target domain."""
+    channels: Mapping[str, int]  # of each domain
+    image_px: int  # side of the training images
+
+    def generator(self, domains: str = "ab") -> nn.Module:
+        """From the first domain to the second: `ab` or `ba`."""
+
+    def discriminator(self, domains: str = "b") -> nn.Module:
+        """Judges images of one domain, `a` or `b`, or with `ab` pairs of both, channels in that order."""
 
     def initialise(self, network: nn.Module) -> nn.Module:
         """Initialises a network of the method's own as the generator is."""
 
 
 class Method(nn.Module):
-    """Base of all methods. Every parameter exists when `build` returns; nothing here knows devices, files or steps."""
+    """Base of all methods. Every parameter exists when `build` returns; nothing here knows devices, files or steps.
+
+    What else a run must remember (image pools, queues) is a buffer or extra state of a module, so that checkpoints
+    hold it.
+    """
 
     Config: ClassVar[type[MethodConfig]] = MethodConfig
+    has_inverse: ClassVar[bool] = False  # `inverse` translates the target domain to the source domain
+    samples_from_noise: ClassVar[bool] = False  # `forward` takes what `latents` draws instead of an image
 
     @classmethod
     def build(cls, config: MethodConfig, networks: Networks) -> "Method":
@@ -54,6 +67,32 @@ class Method(nn.Module):
         """Inference: `(N, C, H, W)` in [-1, 1] of the source domain -> the same of the target domain."""
         raise NotImplementedError
 
+    def inverse(self, image: Tensor) -> Tensor:
+        """Inference the other way round, where `has_inverse`."""
+        raise NotImplementedError
+
+    def latents(self, count: int, generator: torch.Generator) -> Tensor:
+        """What `forward` takes for `count` new images, where `samples_from_noise`; drawn on the CPU."""
+        raise NotImplementedError
+
+    def prepare_inference(self, deterministic: bool = False) -> "Method":
+        """Sets the networks to what the method's paper does at test time.
+
+        Args:
+            deterministic: no randomness, whatever the paper does.
+        """
+        return self.eval()
+
+    @property
+    def mixes_batches(self) -> bool:
+        """Whether, set for inference, an image's translation depends on the others of its batch."""
+        return False
+
+    @property
+    def batches_per_step(self) -> int:
+        """How many of the data's batches one step takes; `translate` gets them as one."""
+        return 1
+
     def inference_networks(self) -> dict[str, nn.Module]:
         """Attribute name -> the modules that `forward` needs; they alone go into the inference file."""
         raise NotImplementedError
@@ -63,9 +102,10 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def players(self) -> tuple[Player, ...]:
-        """All players in the order of their updates."""
+        """The players in the order of their updates; one that is updated several times a step stands there as often."""
         raise NotImplementedError
 
     def visuals(self, batch: Batch) -> dict[str, Tensor]:
-        """Label -> images `(N, C, H, W)` in [-1, 1], the columns of the sample sheet."""
+        """Label -> images `(N, C, H, W)` in [-1, 1], the columns of the sample sheet; `batch` holds what the data's
+        fixed samples do."""
         return {"input": batch["real_a"], "translation": self(batch["real_a"])}

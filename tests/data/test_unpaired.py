@@ -8,7 +8,7 @@ from cut.config import UnpairedDataConfig
 from cut.data.images import write_image
 from cut.data.loader import batches
 from cut.data.transforms import to_picture
-from cut.data.unpaired import UnpairedStream, domain_channels, domain_paths, fixed_samples
+from cut.data.unpaired import UnpairedStream, domain_paths, fixed_samples
 from cut.errors import UserError
 
 
@@ -122,7 +122,7 @@ def test_domains_have_their_own_numbers_of_channels(unpaired, direction):
     expected = (1, 3) if direction == "AtoB" else (3, 1)
     sample = UnpairedStream(config, seed=0)[0]
     shown = fixed_samples(config, 1)[0]
-    assert domain_channels(config) == expected
+    assert tuple(config.channels.values()) == expected
     assert (sample["real_a"].shape[0], sample["real_b"].shape[0]) == expected
     assert (shown["real_a"].shape[0], shown["target"].shape[0]) == expected
 
@@ -139,14 +139,16 @@ def test_whole_pictures_begin_at_the_given_sample(tmp_path):
     for folder in ("trainA", "trainB"):
         write_image(tmp_path / folder / "x.png", ramp)
     config = _config(tmp_path, load_px=24, crop_px=8, flip=False)
-    stream = UnpairedStream(config, seed=0, whole_from=5)
+    stream = UnpairedStream(config, seed=0)
+    stream.whole_from = 5
     # a crop spans a third of the ramp, the whole of it nearly all
     spans = [float(stream[n]["real_a"].max() - stream[n]["real_a"].min()) * 127.5 for n in range(8)]
     assert max(spans[:5]) < 80 and min(spans[5:]) > 180
 
 
 def test_stream_crosses_into_a_new_process(unpaired):
-    stream = UnpairedStream(_config(unpaired), seed=0, whole_from=2)
+    stream = UnpairedStream(_config(unpaired), seed=0)
+    stream.whole_from = 2
     assert all(_equal(pickle.loads(pickle.dumps(stream))[n], stream[n]) for n in range(4))
 
 

@@ -30,7 +30,10 @@ def test_a_run_writes_all_its_files(tiny_yaml, tmp_path):
     run = tmp_path / "run"
     train(tiny_yaml, run)
     assert [p.name for p in sorted((run / "checkpoints").iterdir())] == [f"step_0000000{s}.pt" for s in (2, 4, 6)]
-    assert [p.name for p in sorted((run / "samples").iterdir())] == ["step_00000003.png", "step_00000006.png"]
+    assert [p.name for p in sorted((run / "samples").iterdir())] == [
+        f"step_0000000{s}.png"
+        for s in (3, 4, 6)  # every third, the end of the first epoch, the middle and the end
+    ]
     assert (run / "config.yaml").is_file() and (run / "generator.safetensors").is_file()
     assert any((run / "tensorboard").iterdir())
     logged = lines(run)

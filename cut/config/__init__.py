@@ -1,0 +1,40 @@
+"""The schema of a run, and the only home of defaults besides each method's own: frozen typed objects."""
+
+from cut.config.base import MethodConfig, Section
+from cut.config.data import DataConfig, FolderConfig, UnpairedDataConfig
+from cut.config.networks import (
+    DiscriminatorConfig,
+    GeneratorConfig,
+    PatchDiscriminatorConfig,
+    PixelDiscriminatorConfig,
+    ResnetGeneratorConfig,
+)
+from cut.config.run import AdamConfig, RunConfig, TrainConfig
+from cut.config.schedules import (
+    ConstantScheduleConfig,
+    CosineScheduleConfig,
+    LinearScheduleConfig,
+    ScheduleConfig,
+    StepScheduleConfig,
+)
+
+__all__ = [
+    "AdamConfig",
+    "ConstantScheduleConfig",
+    "CosineScheduleConfig",
+    "DataConfig",
+    "DiscriminatorConfig",
+    "FolderConfig",
+    "GeneratorConfig",
+    "LinearScheduleConfig",
+    "MethodConfig",
+    "PatchDiscriminatorConfig",
+    "PixelDiscriminatorConfig",
+    "ResnetGeneratorConfig",
+    "RunConfig",
+    "ScheduleConfig",
+    "Section",
+    "StepScheduleConfig",
+    "TrainConfig",
+    "UnpairedDataConfig",
+]

@@ -1,0 +1,61 @@
+"""Where pictures come from, and what is done to them before a network sees them."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from cut.config.base import Section
+
+Preprocess = Literal[
+    "resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "scale_shortside_and_crop", "none"
+]
+
+
+class LoaderConfig(Section):
+    """What every kind of data has."""
+
+    name: str
+    batch_size: int = Field(1, ge=1)
+    num_workers: int = Field(2, ge=0, le=256)  # processes that load; 0 loads in the training process
+
+    @property
+    def channels(self) -> dict[str, int]:
+        """Channels of the source domain `a` and of the target domain `b`, in the run's direction."""
+        raise NotImplementedError
+
+
+class FolderConfig(LoaderConfig):
+    """Pictures of two domains on disk, A and B, scaled, cropped and mirrored."""
+
+    root: str
+    direction: Literal["AtoB", "BtoA"] = "AtoB"
+    channels_a: Literal[1, 3] = 3  # of domain A on disk, whatever the direction
+    channels_b: Literal[1, 3] = 3
+    preprocess: Preprocess = "resize_and_crop"
+    load_px: int = Field(286, ge=8)  # what the picture is scaled to before cropping
+    crop_px: int = Field(256, ge=8, multiple_of=4)  # side of the square crop; the generators halve twice
+    flip: bool = True  # mirror left and right with probability 1/2
+    no_crop_in_decay: bool = False  # scale to crop_px without cropping while the rate decays, as the authors' code does
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> "FolderConfig":
+        if self.preprocess in ("resize_and_crop", "scale_width_and_crop", "scale_shortside_and_crop"):
+            if self.load_px < self.crop_px:
+                raise ValueError(f"load_px ({self.load_px}) must be at least crop_px ({self.crop_px})")
+        elif self.preprocess in ("none", "scale_width") and self.batch_size > 1:
+            raise ValueError(f"preprocess {self.preprocess} leaves pictures of several sizes, so batch_size must be 1")
+        return self
+
+    @property
+    def channels(self) -> dict[str, int]:
+        channels = (self.channels_a, self.channels_b)
+        return dict(zip("ab", channels if self.direction == "AtoB" else channels[::-1], strict=True))
+
+
+class UnpairedDataConfig(FolderConfig):
+    """Two folders of pictures per split: `<root>/{train,val,test}{A,B}`."""
+
+    name: Literal["unpaired"] = "unpaired"
+
+
+DataConfig = UnpairedDataConfig

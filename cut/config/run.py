@@ -1,0 +1,57 @@
+"""A whole run: its method, networks, data, optimizer, schedule, and how it is trained."""
+
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, SerializeAsAny
+
+from cut.config.base import MethodConfig, Section, Unit
+from cut.config.data import DataConfig
+from cut.config.networks import DiscriminatorConfig, GeneratorConfig, PatchDiscriminatorConfig, ResnetGeneratorConfig
+from cut.config.schedules import LinearScheduleConfig, ScheduleConfig
+
+
+class AdamConfig(Section):
+    name: Literal["adam"] = "adam"
+    lr: float = Field(2e-4, gt=0)
+    betas: tuple[Unit, Unit] = (0.5, 0.999)
+    eps: float = Field(1e-8, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+
+
+class TrainConfig(Section):
+    max_steps: int | None = Field(
+        None, ge=1
+    )  # stop here, though the schedule goes on; one step is one generator update
+    log_every_steps: int = Field(50, ge=1)
+    sample_every_steps: int = Field(1000, ge=1)
+    num_samples: int = Field(8, ge=1)  # rows of a sample sheet
+    checkpoint_every_steps: int = Field(5000, ge=1)
+    keep_checkpoints: int = Field(3, ge=1)
+    ema_decay: Unit | None = (
+        None  # translate with a moving average of the generator, e.g. 0.999; null: the last weights
+    )
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    deterministic: bool = False  # refuse algorithms that do not repeat bit for bit; CPU runs repeat without it
+    tensorboard: bool = True
+
+
+class RunConfig(Section):
+    """Everything that decides a run."""
+
+    seed: int = Field(0, ge=0, lt=2**63)
+    method: SerializeAsAny[MethodConfig]
+    generator: GeneratorConfig | None = ResnetGeneratorConfig()
+    discriminator: DiscriminatorConfig | None = PatchDiscriminatorConfig()
+    data: DataConfig
+    optim: AdamConfig = AdamConfig()
+    schedule: ScheduleConfig = LinearScheduleConfig(constant_epochs=200, decay_epochs=200)
+    train: TrainConfig = TrainConfig()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, every default written out."""
+        return self.model_dump(mode="json")
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, default_flow_style=None, width=120)

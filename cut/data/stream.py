@@ -1,0 +1,50 @@
+"""What every kind of data is to the trainer: an endless, random-access stream of samples."""
+
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from cut.errors import UserError
+
+
+class SampleStream(Dataset):
+    """Sample n of a run, for any n, depends on (seed, n) alone, so that resuming needs no state of the data.
+
+    `stream[n]` is a dict of tensors without the batch dimension, or a `UserError`, returned to cross processes.
+    """
+
+    seed: int
+    num_pictures: int  # that an epoch visits once each, but for the rest that fills no batch
+    whole_from: int | None = None  # the sample from which on pictures are not cropped any more (`no_crop_in_decay`)
+    samples_per_step: int
+    _order: tuple[int, np.ndarray] = (-1, np.empty(0, dtype=np.int64))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole steps in an epoch.
+
+        Raises:
+            UserError: a step takes more pictures than there are.
+        """
+        if self.samples_per_step > self.num_pictures:
+            raise UserError(
+                f"data.batch_size: {self.samples_per_step} is more than the {self.num_pictures} pictures (per step)"
+            )
+        return self.num_pictures // self.samples_per_step
+
+    @property
+    def samples_per_epoch(self) -> int:
+        return self.steps_per_epoch * self.samples_per_step
+
+    def picture_of(self, n: int) -> int:
+        """Which picture, from 0, sample n shows: each epoch visits them in an order of its own."""
+        epoch, place = divmod(n, self.samples_per_epoch)
+        if self._order[0] != epoch:
+            self._order = (epoch, np.random.default_rng((self.seed, 0, epoch)).permutation(self.num_pictures))
+        return int(self._order[1][place])
+
+    def fixed_samples(self, count: int) -> list[dict[str, Any]]:
+        """What sample sheets show: up to `count` dicts of `name`, the tensors that `Method.visuals` reads, and
+        `target`, where there is one to show beside them."""
+        raise NotImplementedError

@@ -38,6 +38,11 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--target", type=Path, metavar="DIR", help="show pictures of the same name from here on the sheet"
     )
+    parser.add_argument(
+        "--direction",
+        choices=("AtoB", "BtoA"),
+        help="of a run that has learnt both, such as CycleGAN's (default: data.direction of the run)",
+    )
     parser.add_argument("--format", metavar="NAME", help="write all as png, tiff, ... (default: as the input)")
     parser.add_argument(
         "--batch-size", type=int, default=4, metavar="N", help="pictures at once (default: %(default)s)"
@@ -64,10 +69,16 @@ def _main(args: argparse.Namespace) -> None:
     keep_freed_memory()
     fabric = build_fabric(args.accelerator, args.precision)
     method, config = load_translator(args.checkpoint or args.run / INFERENCE_FILE, args.allow_import)
-    channels = config.data.channels["a"]
+    inverse = args.direction not in (None, config.data.direction)
+    if inverse and not method.has_inverse:
+        raise UserError(
+            f"--direction {args.direction}: this {config.method.name} run has learnt {config.data.direction} only; "
+            f"train another with --set data.direction={args.direction}"
+        )
+    channels = config.data.channels["b" if inverse else "a"]
     output = args.output.resolve()  # "." has no name
     sheet = output.with_name(f"{output.name}_sheet.png")
-    print(translate(method, jobs, channels, fabric, args.batch_size, sheet, args.target))
+    print(translate(method, jobs, channels, fabric, args.batch_size, sheet, args.target, inverse))
 
 
 if __name__ == "__main__":

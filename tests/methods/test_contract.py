@@ -1,5 +1,6 @@
 """What every method and every YAML must do; both are found by themselves."""
 
+import copy
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -53,11 +54,20 @@ def inference_input(method, config):
 
 
 def snapshot(network):
-    return {key: value.clone() for key, value in network.state_dict().items()}
+    return {key: copy.deepcopy(value) for key, value in network.state_dict().items()}
 
 
 def differing(before, after):
-    return {key for key in before if not torch.equal(before[key], after[key])}
+    return {key for key in before if not equal(before[key], after[key])}
+
+
+def equal(one, other):
+    """Of tensors, and of the lists and dicts of tensors that extra state is made of."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+    return len(one) == len(other) and all(map(equal, one, other))
 
 
 def test_every_method_has_a_config_that_names_it():

@@ -20,8 +20,9 @@ from cut.methods.base import Method
 from cut.models.initialisation import initialise
 from cut.models.patch_discriminator import PatchDiscriminator, PixelDiscriminator
 from cut.models.resnet_generator import ResnetGenerator
+from cut.models.unet_generator import UnetGenerator
 
-_GENERATORS = {"resnet": ResnetGenerator}
+_GENERATORS = {"resnet": ResnetGenerator, "unet": UnetGenerator}
 _DISCRIMINATORS = {"patch": PatchDiscriminator, "pixel": PixelDiscriminator}
 _STREAMS = {"unpaired": UnpairedStream}
 _INIT_FIELDS = {"name", "init", "init_gain"}

@@ -57,6 +57,8 @@ def test_configs_are_frozen(tmp_path):
     "text, overrides, message",
     [
         (MINIMAL + "generater: {}\n", [], r"generater: unknown key; did you mean 'generator'\?"),
+        (MINIMAL, ["generator.name=unet", "data.crop_px=192"], r"192\) down to whole pixels; crop_px must be a multiple"),
+        (MINIMAL, ["generator.name=unet", "data.preprocess=none"], "a U-Net needs crops, which none does not make"),
         (MINIMAL, ["method.lambda_nec=2"], r"method.lambda_nec: unknown key; did you mean 'lambda_nce'\?"),
         (MINIMAL, ["generator.ngf=2"], r"generator.ngf: unknown key .*known here: .*base_channels"),
         (MINIMAL, ["discriminator.nam=pixel"], r"discriminator.nam: unknown key; did you mean 'name'\?"),

@@ -8,6 +8,7 @@ from cut.config.networks import (
     PatchDiscriminatorConfig,
     PixelDiscriminatorConfig,
     ResnetGeneratorConfig,
+    UnetGeneratorConfig,
 )
 from cut.config.run import AdamConfig, RunConfig, TrainConfig
 from cut.config.schedules import (
@@ -36,5 +37,6 @@ __all__ = [
     "Section",
     "StepScheduleConfig",
     "TrainConfig",
+    "UnetGeneratorConfig",
     "UnpairedDataConfig",
 ]

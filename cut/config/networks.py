@@ -21,6 +21,16 @@ class ResnetGeneratorConfig(Section):
     init_gain: float = Field(0.02, gt=0)
 
 
+class UnetGeneratorConfig(Section):
+    name: Literal["unet"] = "unet"
+    image_px: Literal[32, 64, 128, 256, 512] = 256  # halved until this is one pixel; data.crop_px is a multiple of it
+    base_channels: int = Field(64, ge=1)  # width of the outermost level (ngf)
+    norm: Literal["instance", "batch", "none"] = "batch"
+    dropout: Unit = 0.5  # probability in the decoder's inner levels
+    init: Initialisation = "normal"
+    init_gain: float = Field(0.02, gt=0)
+
+
 class PatchDiscriminatorConfig(Section):
     name: Literal["patch"] = "patch"
     base_channels: int = Field(64, ge=1)  # width of the first layer (ndf)
@@ -39,5 +49,8 @@ class PixelDiscriminatorConfig(Section):
     init_gain: float = Field(0.02, gt=0)
 
 
-GeneratorConfig = ResnetGeneratorConfig
+GeneratorConfig = Annotated[
+    ResnetGeneratorConfig | UnetGeneratorConfig,
+    Field(discriminator="name"),
+]
 DiscriminatorConfig = Annotated[PatchDiscriminatorConfig | PixelDiscriminatorConfig, Field(discriminator="name")]

@@ -43,7 +43,11 @@ class ConfiguredNetworks:
     def discriminator(self, domains: str = "b") -> nn.Module:
         section = self.config.discriminator
         channels = sum(self.channels[domain] for domain in domains)
-        network = _DISCRIMINATORS[section.name](channels, **section.model_dump(exclude=_INIT_FIELDS))
+        if section.name == "patch" and section.num_layers == 0:  # a patch of one pixel
+            network = PixelDiscriminator(channels, section.base_channels, section.norm)
+        else:
+            settings = section.model_dump(exclude=_INIT_FIELDS | {"receptive_field_px"})
+            network = _DISCRIMINATORS[section.name](channels, **settings)
         return initialise(network, section.init, section.init_gain)
 
     def initialise(self, network: nn.Module) -> nn.Module:

@@ -59,9 +59,7 @@ class RunConfig(Section):
                 f"({self.data.crop_px}) down to whole pixels; crop_px must be a multiple of image_px"
             )
         if "crop" not in getattr(self.data, "preprocess", "crop"):
-            raise ValueError(
-                f"data.preprocess: a U-Net needs crops, which {self.data.preprocess} does not make"
-            )
+            raise ValueError(f"data.preprocess: a U-Net needs crops, which {self.data.preprocess} does not make")
         return self
 
     def to_dict(self) -> dict[str, Any]:

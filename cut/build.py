@@ -9,6 +9,7 @@ from torch import nn
 
 from cut.config import RunConfig
 from cut.config_file import changes_of_run, load_config, parse_config
+from cut.data.paired import PairedStream
 from cut.data.unpaired import UnpairedStream
 from cut.engine.checkpoint import list_checkpoints, load_checkpoint, load_inference_file
 from cut.engine.schedules import Schedule
@@ -24,7 +25,7 @@ from cut.models.unet_generator import UnetGenerator
 
 _GENERATORS = {"resnet": ResnetGenerator, "unet": UnetGenerator}
 _DISCRIMINATORS = {"patch": PatchDiscriminator, "pixel": PixelDiscriminator}
-_STREAMS = {"unpaired": UnpairedStream}
+_STREAMS = {"unpaired": UnpairedStream, "paired": PairedStream}
 _INIT_FIELDS = {"name", "init", "init_gain"}
 
 

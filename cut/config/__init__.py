@@ -1,7 +1,7 @@
 """The schema of a run, and the only home of defaults besides each method's own: frozen typed objects."""
 
 from cut.config.base import MethodConfig, Section
-from cut.config.data import DataConfig, FolderConfig, UnpairedDataConfig
+from cut.config.data import DataConfig, FolderConfig, PairedDataConfig, UnpairedDataConfig
 from cut.config.networks import (
     DiscriminatorConfig,
     GeneratorConfig,
@@ -29,6 +29,7 @@ __all__ = [
     "GeneratorConfig",
     "LinearScheduleConfig",
     "MethodConfig",
+    "PairedDataConfig",
     "PatchDiscriminatorConfig",
     "PixelDiscriminatorConfig",
     "ResnetGeneratorConfig",

@@ -34,6 +34,17 @@ def make_unpaired(root: Path, count: int = 4, size: int = 40) -> Path:
     return root
 
 
+def make_paired(root: Path, count: int = 4, size: int = 40) -> Path:
+    """Writes pictures A|B of noise into `root/{train,test}`: A is dark, B bright where A is dark."""
+    rng = np.random.default_rng(0)
+    for folder in ("train", "test"):
+        (root / folder).mkdir(parents=True)
+        for index in range(count):
+            a = rng.integers(0, 100, (size, size, 3), dtype=np.uint8)
+            Image.fromarray(np.hstack([a, 255 - a])).save(root / folder / f"{index}.png")
+    return root
+
+
 @pytest.fixture
 def unpaired(tmp_path):
     """A folder of four 40-px pictures per split and domain."""

@@ -9,6 +9,8 @@ from torch import nn
 
 from cut.config import RunConfig
 from cut.config_file import changes_of_run, load_config, parse_config
+from cut.data.idx import IDXStream
+from cut.data.plain import ImagesStream
 from cut.data.unpaired import UnpairedStream
 from cut.engine.checkpoint import list_checkpoints, load_checkpoint, load_inference_file
 from cut.engine.schedules import Schedule
@@ -23,7 +25,7 @@ from cut.models.resnet_generator import ResnetGenerator
 
 _GENERATORS = {"resnet": ResnetGenerator}
 _DISCRIMINATORS = {"patch": PatchDiscriminator, "pixel": PixelDiscriminator}
-_STREAMS = {"unpaired": UnpairedStream}
+_STREAMS = {"unpaired": UnpairedStream, "images": ImagesStream, "idx": IDXStream}
 _INIT_FIELDS = {"name", "init", "init_gain"}
 
 

@@ -1,7 +1,14 @@
 """The schema of a run, and the only home of defaults besides each method's own: frozen typed objects."""
 
 from cut.config.base import MethodConfig, Section
-from cut.config.data import DataConfig, FolderConfig, UnpairedDataConfig
+from cut.config.data import (
+    DataConfig,
+    FolderConfig,
+    IDXDataConfig,
+    ImagesDataConfig,
+    TransformConfig,
+    UnpairedDataConfig,
+)
 from cut.config.networks import (
     DiscriminatorConfig,
     GeneratorConfig,
@@ -26,6 +33,8 @@ __all__ = [
     "DiscriminatorConfig",
     "FolderConfig",
     "GeneratorConfig",
+    "IDXDataConfig",
+    "ImagesDataConfig",
     "LinearScheduleConfig",
     "MethodConfig",
     "PatchDiscriminatorConfig",
@@ -36,5 +45,6 @@ __all__ = [
     "Section",
     "StepScheduleConfig",
     "TrainConfig",
+    "TransformConfig",
     "UnpairedDataConfig",
 ]

@@ -6,7 +6,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
-from cut.config import FolderConfig
+from cut.config import TransformConfig
 from cut.errors import UserError
 
 MULTIPLE_PX = 4  # the generators halve twice, so pictures that are not cropped are scaled to a multiple of it
@@ -26,7 +26,7 @@ def to_picture(image: Tensor, dtype: type = np.uint8) -> np.ndarray:
 
 
 def random_transform(
-    picture: np.ndarray, config: FolderConfig, rng: np.random.Generator, whole: bool, path: str
+    picture: np.ndarray, config: TransformConfig, rng: np.random.Generator, whole: bool, path: str
 ) -> Tensor:
     """The training transform: scales, crops and mirrors as `config.preprocess` and `config.flip` say.
 
@@ -52,7 +52,7 @@ def random_transform(
     return image
 
 
-def fixed_transform(picture: np.ndarray, config: FolderConfig, path: str) -> Tensor:
+def fixed_transform(picture: np.ndarray, config: TransformConfig, path: str) -> Tensor:
     """What sample sheets show: scaled as in training, the middle of it, never mirrored. `(C, H, W)` in [-1, 1]."""
     load_px = config.load_px if config.preprocess == "scale_width" else config.crop_px
     image = _scale(picture, config.preprocess, load_px, config.crop_px)
@@ -79,7 +79,12 @@ def _scale(picture: np.ndarray, preprocess: str, load_px: int, crop_px: int) -> 
         size = (height, width)
     if "crop" not in preprocess:
         size = tuple(max(MULTIPLE_PX * 2, round(side / MULTIPLE_PX) * MULTIPLE_PX) for side in size)
-    if size == (height, width):
+    return resized(picture, size)
+
+
+def resized(picture: np.ndarray, size: tuple[int, int]) -> Tensor:
+    """`(H, W, C)` uint8 or uint16 -> `(C, *size)` in [-1, 1], by an anti-aliased bicubic filter where sizes differ."""
+    if size == picture.shape[:2]:
         return to_tensor(picture)
     if picture.dtype == np.uint8:  # scaled in 8 bits, the fast path
         pixels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)

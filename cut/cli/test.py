@@ -1,4 +1,4 @@
-"""cut-test: translates pictures with a trained generator."""
+"""cut-test: translates pictures with a trained generator, or draws new ones."""
 
 import argparse
 from pathlib import Path
@@ -10,10 +10,12 @@ _EXAMPLE = """\
 examples:
   cut-test --run runs/quickstart --input datasets/earth2map/testA --output results/quickstart
   cut-test --checkpoint runs/quickstart/checkpoints/step_00003000.pt --input photo.jpg --output results
+  cut-test --run runs/mnist_dcgan --num-images 64 --seed 0 --output results/mnist_dcgan
 
 Every picture of the folder, also of folders inside it, is translated at its own size and written under its own name;
 16-bit pictures stay 16-bit. The network and its settings come from the run. Beside the output folder a contact sheet
-OUTPUT_sheet.png shows some of them.
+OUTPUT_sheet.png shows some of them. A method that makes images from noise (dcgan) takes no --input: it draws
+00000.png, 00001.png and so on; the same seed draws the same images, whatever the batch size and however many.
 """
 
 
@@ -28,9 +30,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--run", type=Path, metavar="DIR", help="a run directory; its newest generator is used")
     which.add_argument("--checkpoint", type=Path, metavar="FILE", help="a checkpoint (.pt) or generator.safetensors")
-    parser.add_argument(
-        "--input", type=Path, required=True, metavar="PATH", help="a folder of pictures, or one picture"
-    )
+    parser.add_argument("--input", type=Path, metavar="PATH", help="a folder of pictures, or one picture")
+    parser.add_argument("--num-images", type=int, metavar="N", help="from noise: images to draw (default: 64)")
+    parser.add_argument("--seed", type=int, metavar="N", help="from noise: of the random numbers (default: 0)")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the translations")
     parser.add_argument(
         "--allow-import", action="store_true", help="the file may name a method outside this package, which is imported"
@@ -53,21 +55,46 @@ def _main(args: argparse.Namespace) -> None:
     from cut.build import build_fabric, load_translator  # only now, for they import torch
     from cut.engine.allocator import keep_freed_memory
     from cut.engine.checkpoint import INFERENCE_FILE
+    from cut.engine.sampling import sample
     from cut.engine.translate import plan_jobs, translate
     from cut.errors import UserError
 
     if args.batch_size < 1:
         raise UserError(f"--batch-size {args.batch_size}: must be at least 1")
-    jobs = plan_jobs(args.input, args.output, f".{args.format.lower().lstrip('.')}" if args.format else None)
+    suffix = f".{args.format.lower().lstrip('.')}" if args.format else None
+    jobs = plan_jobs(args.input, args.output, suffix) if args.input else []
     if args.run and not (args.run / INFERENCE_FILE).is_file():
         raise UserError(f"{args.run}: holds no {INFERENCE_FILE}; name the directory of a run that has saved")
     keep_freed_memory()
     fabric = build_fabric(args.accelerator, args.precision)
     method, config = load_translator(args.checkpoint or args.run / INFERENCE_FILE, args.allow_import)
-    channels = config.data.channels["a"]
     output = args.output.resolve()  # "." has no name
     sheet = output.with_name(f"{output.name}_sheet.png")
+    _check_kind(args, method.samples_from_noise)
+    if method.samples_from_noise:
+        count, seed = 64 if args.num_images is None else args.num_images, args.seed or 0
+        print(sample(method, count, seed, fabric, args.batch_size, args.output, sheet, suffix or ".png"))
+        return
+    channels = config.data.channels["a"]
     print(translate(method, jobs, channels, fabric, args.batch_size, sheet, args.target))
+
+
+def _check_kind(args: argparse.Namespace, from_noise: bool) -> None:
+    """Refuses options of the other kind of method, and numbers out of range."""
+    from cut.errors import UserError
+
+    foreign = ("input", "target") if from_noise else ("num_images", "seed")
+    given = next((f"--{name.replace('_', '-')}" for name in foreign if getattr(args, name) is not None), None)
+    if given and from_noise:
+        raise UserError(f"{given}: this method makes images from noise; leave it out and give --num-images, --seed")
+    if given:
+        raise UserError(f"{given}: this method translates pictures; leave it out and give --input")
+    if not from_noise and args.input is None:
+        raise UserError("--input: missing; this method translates pictures, so name a folder of them, or one picture")
+    if args.num_images is not None and args.num_images < 1:
+        raise UserError(f"--num-images {args.num_images}: must be at least 1")
+    if args.seed is not None and args.seed < 0:
+        raise UserError(f"--seed {args.seed}: must be at least 0")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import REPOSITORY, make_unpaired
+from conftest import REPOSITORY, make_idx, make_unpaired
 
 from cut.build import build_method, build_trainer, load_translator, open_run, read_config
 from cut.engine.checkpoint import INFERENCE_FILE
@@ -26,9 +26,14 @@ SMALL_SECTIONS = {
     ("discriminator", "patch"): {"base_channels": 4, "num_layers": 2},
     ("discriminator", "pixel"): {"base_channels": 4},
     ("data", "unpaired"): {"load_px": 36, "crop_px": 32},
+    ("method", "dcgan"): {"generator.base_channels": 2, "discriminator.base_channels": 2},
+    ("data", "idx"): {"batch_size": 2},
 }
 # Writes tiny data of each kind into a folder; returns the settings that lead there.
-DATA = {"unpaired": lambda folder: {"root": make_unpaired(folder)}}
+DATA = {
+    "unpaired": lambda folder: {"root": make_unpaired(folder)},
+    "idx": lambda folder: {"root": make_idx(folder)},
+}
 
 
 def yaml_id(path):

@@ -33,14 +33,16 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--input", type=Path, metavar="PATH", help="a folder of pictures, or one picture")
     parser.add_argument("--num-images", type=int, metavar="N", help="from noise: images to draw (default: 64)")
     parser.add_argument("--seed", type=int, metavar="N", help="from noise: of the random numbers (default: 0)")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the translations")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
         "--allow-import", action="store_true", help="the file may name a method outside this package, which is imported"
     )
     parser.add_argument(
         "--target", type=Path, metavar="DIR", help="show pictures of the same name from here on the sheet"
     )
-    parser.add_argument("--format", metavar="NAME", help="write all as png, tiff, ... (default: as the input)")
+    parser.add_argument(
+        "--format", metavar="NAME", help="write all as png, tiff, ... (default: as the input; from noise png)"
+    )
     parser.add_argument(
         "--batch-size", type=int, default=4, metavar="N", help="pictures at once (default: %(default)s)"
     )

@@ -54,7 +54,7 @@ class Report:
     """Everything that `check_folder` found."""
 
     root: str
-    layout: str  # 'unpaired', 'aligned', 'plain' or 'nothing'
+    layout: str  # 'unpaired', 'aligned', 'plain', 'idx' or 'nothing'
     folders: list[Folder]
     broken: dict[str, str]  # file -> reason
     empty: list[str]  # folders of the layout without a picture, and missing halves of a training set
@@ -95,6 +95,7 @@ _LAYOUTS = {
     "unpaired": "unpaired folders (trainA, trainB, ...)",
     "aligned": "aligned pairs (A|B side by side in train, val, test)",
     "plain": "a plain folder of pictures",
+    "idx": "IDX files, as MNIST has them",
     "nothing": "no pictures and no known layout",
 }
 

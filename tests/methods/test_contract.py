@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import REPOSITORY, make_paired, make_unpaired
+from conftest import REPOSITORY, make_idx, make_paired, make_unpaired
 
 from cut.build import build_method, build_trainer, load_translator, open_run, read_config
 from cut.engine.checkpoint import INFERENCE_FILE
@@ -29,11 +29,14 @@ SMALL_SECTIONS = {
     ("discriminator", "pixel"): {"base_channels": 4},
     ("data", "unpaired"): {"load_px": 36, "crop_px": 32},
     ("data", "paired"): {"load_px": 72, "crop_px": 64},
+    ("method", "dcgan"): {"generator.base_channels": 2, "discriminator.base_channels": 2},
+    ("data", "idx"): {"batch_size": 2},
 }
 # Writes tiny data of each kind into a folder; returns the settings that lead there.
 DATA = {
     "unpaired": lambda folder: {"root": make_unpaired(folder)},
     "paired": lambda folder: {"root": make_paired(folder)},
+    "idx": lambda folder: {"root": make_idx(folder)},
 }
 
 

@@ -14,19 +14,19 @@ _HIDDEN_WIDTH = 64  # of the fully connected layers, in the same unit: 4096 at t
 class VGG16Discriminator(nn.Module):
     """13 convolutions of 3x3 and three fully connected layers, the last of which gives one score.
 
-    What differs from the paper: batch norm behind each convolution (by default), without which its authors had to
-    start from shallower networks already trained; and pooling rounds sizes up, so that 28 px become 14, 7, 4, 2, 1.
+    What differs from the paper: pooling rounds sizes up, so that 28 px become 14, 7, 4, 2, 1. Batch norm behind each
+    convolution is an option that came later; on MNIST it let the discriminator win outright within 300 steps.
 
     Args:
         in_channels: of the image.
         image_px: side of the image.
         base_channels: width of the first block, 64 in the paper.
-        norm: `batch` or `none`.
+        norm: `none`, as in the paper, or `batch`.
         dropout: probability behind the first two fully connected layers.
     """
 
     def __init__(
-        self, in_channels: int, image_px: int, base_channels: int = 64, norm: str = "batch", dropout: float = 0.5
+        self, in_channels: int, image_px: int, base_channels: int = 64, norm: str = "none", dropout: float = 0.5
     ):
         super().__init__()
         layers: list[nn.Module] = []

@@ -110,7 +110,7 @@ def test_the_strip_of_a_sheet_goes_from_the_first_to_the_last_image_of_row_0(lat
 def test_resnet_generator_reads_its_latent_as_a_map_and_refuses_another_size():
     method = build(generator=RESNET, discriminator={"name": "vgg16", "base_channels": 1})
     latent = method.latents(2, torch.Generator().manual_seed(0))
-    expected = method.generator[1](latent.view(2, 1, 8, 8))
+    expected = method.generator.layers[1:](latent.view(2, 1, 8, 8))
     method.eval()
     assert method(latent).shape == expected.shape == (2, 1, 8, 8)
     with pytest.raises(ValueError, match="784 is no map of 8 x 8 px; set it to 64"):

@@ -5,6 +5,8 @@ import torch
 from torch import nn
 
 from cut.models.dcgan import DCGANDiscriminator, DCGANGenerator, start_and_doublings
+from cut.models.initialisation import initialise
+from cut.models.noise_map_generator import NoiseMapGenerator
 from cut.models.vgg_discriminator import VGG16Discriminator
 
 
@@ -47,10 +49,23 @@ def test_other_sizes_are_refused_with_those_allowed(image_px):
         DCGANDiscriminator(1, image_px)
 
 
+def test_noise_map_generator_knows_where_in_the_image_it_is():
+    """The same noise everywhere does not give the same pixels everywhere: borders of zeros are seen from afar."""
+    torch.manual_seed(0)
+    generator = initialise(NoiseMapGenerator(1, 28, base_channels=4, num_blocks=3), "kaiming").eval()
+    with torch.inference_mode():
+        image = generator(torch.ones(1, 784))
+        other = generator(torch.randn(1, 784))
+    assert image.shape == (1, 1, 28, 28) and image.abs().max() <= 1
+    middle = image[0, 0, 8:20, 8:20].unflatten(0, (3, 4)).unflatten(2, (3, 4))  # (3, 4, 3, 4): 4-px tiles
+    assert (middle[0, :, 0] - middle[1, :, 1]).abs().max() > 1e-3
+    assert (image - other).abs().max() > 1e-2
+
+
 def test_vgg16_is_configuration_d():
-    """Without batch norm, at 224 px and 3 channels: 138 million parameters (table 2), less those of 999 classes."""
+    """At 224 px and 3 channels: 138 million parameters (table 2), less those of 999 classes."""
     with torch.device("meta"):
-        network = VGG16Discriminator(3, 224, norm="none")
+        network = VGG16Discriminator(3, 224)
     assert len(layers(network, nn.Conv2d)) == 13 and len(layers(network, nn.Linear)) == 3
     assert sum(p.numel() for p in network.parameters()) == 138_357_544 - 999 * 4097
 

@@ -19,7 +19,8 @@ OUTPUT_sheet.png shows some of them.
 
 A method may need noise or the statistics of the picture at test time, as pix2pix does. The same --seed then gives the
 same translations of the same pictures, another one others; pictures go through one by one, whatever --batch-size says,
-so that none depends on its neighbours. --deterministic switches both off.
+so that none depends on its neighbours. --deterministic switches both off, and is often worse: running averages of
+batches of one picture fit no picture well.
 """
 
 

@@ -167,6 +167,7 @@ def test_an_aligned_set_counts_its_pairs_and_names_odd_widths(tmp_path):
 
 def test_training_folders_are_pairs_where_most_names_are_equal(unpaired):
     assert _check(unpaired).num_pairs == {"train": 3, "test": 3}
+    assert "pairs in two folders (trainA, trainB, ...)" in _check(unpaired).text()
     _picture(unpaired / "trainA" / "alone.png")
     report = _check(unpaired)
     assert (report.num_pairs["train"], report.without_partner) == (3, ["trainA/alone.png"])

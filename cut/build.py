@@ -9,6 +9,7 @@ from torch import nn
 
 from cut.config import RunConfig
 from cut.config_file import changes_of_run, load_config, parse_config
+from cut.data.paired import PairedStream
 from cut.data.unpaired import UnpairedStream
 from cut.engine.checkpoint import list_checkpoints, load_checkpoint, load_inference_file
 from cut.engine.schedules import Schedule
@@ -20,10 +21,11 @@ from cut.methods.base import Method
 from cut.models.initialisation import initialise
 from cut.models.patch_discriminator import PatchDiscriminator, PixelDiscriminator
 from cut.models.resnet_generator import ResnetGenerator
+from cut.models.unet_generator import UnetGenerator
 
-_GENERATORS = {"resnet": ResnetGenerator}
+_GENERATORS = {"resnet": ResnetGenerator, "unet": UnetGenerator}
 _DISCRIMINATORS = {"patch": PatchDiscriminator, "pixel": PixelDiscriminator}
-_STREAMS = {"unpaired": UnpairedStream}
+_STREAMS = {"unpaired": UnpairedStream, "paired": PairedStream}
 _INIT_FIELDS = {"name", "init", "init_gain"}
 
 
@@ -42,7 +44,11 @@ class ConfiguredNetworks:
     def discriminator(self, domains: str = "b") -> nn.Module:
         section = self.config.discriminator
         channels = sum(self.channels[domain] for domain in domains)
-        network = _DISCRIMINATORS[section.name](channels, **section.model_dump(exclude=_INIT_FIELDS))
+        if section.name == "patch" and section.num_layers == 0:  # a patch of one pixel
+            network = PixelDiscriminator(channels, section.base_channels, section.norm)
+        else:
+            settings = section.model_dump(exclude=_INIT_FIELDS | {"receptive_field_px"})
+            network = _DISCRIMINATORS[section.name](channels, **settings)
         return initialise(network, section.init, section.init_gain)
 
     def initialise(self, network: nn.Module) -> nn.Module:

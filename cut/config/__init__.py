@@ -1,13 +1,14 @@
 """The schema of a run, and the only home of defaults besides each method's own: frozen typed objects."""
 
 from cut.config.base import MethodConfig, Section
-from cut.config.data import DataConfig, FolderConfig, UnpairedDataConfig
+from cut.config.data import DataConfig, FolderConfig, PairedDataConfig, UnpairedDataConfig
 from cut.config.networks import (
     DiscriminatorConfig,
     GeneratorConfig,
     PatchDiscriminatorConfig,
     PixelDiscriminatorConfig,
     ResnetGeneratorConfig,
+    UnetGeneratorConfig,
 )
 from cut.config.run import AdamConfig, RunConfig, TrainConfig
 from cut.config.schedules import (
@@ -28,6 +29,7 @@ __all__ = [
     "GeneratorConfig",
     "LinearScheduleConfig",
     "MethodConfig",
+    "PairedDataConfig",
     "PatchDiscriminatorConfig",
     "PixelDiscriminatorConfig",
     "ResnetGeneratorConfig",
@@ -36,5 +38,6 @@ __all__ = [
     "Section",
     "StepScheduleConfig",
     "TrainConfig",
+    "UnetGeneratorConfig",
     "UnpairedDataConfig",
 ]

@@ -1,6 +1,6 @@
 """Where pictures come from, and what is done to them before a network sees them."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -58,4 +58,13 @@ class UnpairedDataConfig(FolderConfig):
     name: Literal["unpaired"] = "unpaired"
 
 
-DataConfig = UnpairedDataConfig
+class PairedDataConfig(FolderConfig):
+    """Pairs per split: pictures A|B in `<root>/{train,val,test}`, or equal names in `<root>/{train,val,test}{A,B}`."""
+
+    name: Literal["paired"] = "paired"
+
+
+DataConfig = Annotated[
+    UnpairedDataConfig | PairedDataConfig,
+    Field(discriminator="name"),
+]

@@ -103,7 +103,10 @@ class CUT(Method):
 
     @classmethod
     def build(cls, config: CUTConfig, networks: Networks) -> "CUT":
-        method = cls(config, networks.generator(), networks.discriminator())
+        generator = networks.generator()
+        if not hasattr(generator, "encode"):
+            raise ValueError("PatchNCE reads numbered layers of the generator, which a U-Net has not; use name: resnet")
+        method = cls(config, generator, networks.discriminator())
         networks.initialise(method.patch_head)
         if config.momentum_encoder:
             copies = {"generator": method.generator, "patch_head": method.patch_head}

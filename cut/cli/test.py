@@ -14,24 +14,23 @@ examples:
   cut-test --checkpoint runs/quickstart/checkpoints/step_00003000.pt --input photo.jpg --output results
   cut-test --run runs/horse2zebra_cyclegan --direction BtoA --input zebras --output results/horses
   cut-test --run runs/mnist_dcgan --num-images 64 --seed 0 --output results/mnist_dcgan
+  cut-test --import horse2zebra_pretrained/latest_net_G.pth --input horses --output results/zebras
 
 Every picture of the folder, also of folders inside it, is translated at its own size and written under its own name;
 16-bit pictures stay 16-bit. The network and its settings come from the run. Beside the output folder a contact sheet
 OUTPUT_sheet.png shows some of them.
 
-<<<<<<< HEAD
 A method may use noise or the statistics of the picture at test time, as pix2pix does. The same --seed then gives the
 same translations of the same pictures; pictures go through one by one, whatever --batch-size says, so that none depends
 on its neighbours. --deterministic switches both off.
 
 A method that makes images from noise (dcgan) takes no --input: it draws 00000.png, 00001.png and so on; the same seed
 draws the same images, whatever the batch size and however many.
-=======
+
 A method may need noise or the statistics of the picture at test time, as pix2pix does. The same --seed then gives the
 same translations of the same pictures, another one others; pictures go through one by one, whatever --batch-size says,
 so that none depends on its neighbours. --deterministic switches both off, and is often worse: running averages of
 batches of one picture fit no picture well.
->>>>>>> wt-pix2pix
 """
 
 
@@ -46,6 +45,19 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--run", type=Path, metavar="DIR", help="a run directory; its newest generator is used")
     which.add_argument("--checkpoint", type=Path, metavar="FILE", help="a checkpoint (.pt) or generator.safetensors")
+    which.add_argument(
+        "--import",
+        type=Path,
+        metavar="FILE",
+        dest="weights",
+        help="a generator that the authors of CUT, CycleGAN or pix2pix publish (latest_net_G.pth)",
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="with --import: the YAML that the generator must fit (default: worked out from the weights)",
+    )
     parser.add_argument("--input", type=Path, metavar="PATH", help="a folder of pictures, or one picture")
     parser.add_argument("--num-images", type=int, metavar="N", help="from noise: images to draw (default: 64)")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the results")
@@ -78,7 +90,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _main(args: argparse.Namespace) -> None:
-    from cut.build import build_fabric, load_translator  # only now, for they import torch
+    from cut.build import build_fabric  # only now, for they import torch
     from cut.engine.allocator import keep_freed_memory
     from cut.engine.checkpoint import INFERENCE_FILE
     from cut.engine.sampling import sample
@@ -91,12 +103,13 @@ def _main(args: argparse.Namespace) -> None:
         raise UserError(f"--seed {args.seed}: must be from 0 to 2^63 - 1")
     suffix = f".{args.format.lower().lstrip('.')}" if args.format else None
     jobs = plan_jobs(args.input, args.output, suffix) if args.input else []
+    if args.config and not args.weights:
+        raise UserError(f"--config {args.config}: goes with --import alone; a run brings its own")
     if args.run and not (args.run / INFERENCE_FILE).is_file():
         raise UserError(f"{args.run}: holds no {INFERENCE_FILE}; name the directory of a run that has saved")
     keep_freed_memory()
     fabric = build_fabric(args.accelerator, args.precision)
-    file = args.checkpoint or args.run / INFERENCE_FILE
-    method, config = load_translator(file, args.allow_import, args.deterministic)
+    method, config = _load(args)
     output = args.output.resolve()  # "." has no name
     sheet = output.with_name(f"{output.name}_sheet.png")
     _check_kind(args, method.samples_from_noise)
@@ -131,8 +144,8 @@ def _is_inverse(direction: str | None, config, method) -> bool:
     inverse = direction not in (None, config.data.direction)
     if inverse and not method.has_inverse:
         raise UserError(
-            f"--direction {direction}: this {config.method.name} run has learnt {config.data.direction} only; "
-            f"train another with --set data.direction={direction}"
+            f"--direction {direction}: this {config.method.name} generator has learnt {config.data.direction} only; "
+            f"take another, or train one with --set data.direction={direction}"
         )
     return inverse
 
@@ -146,6 +159,20 @@ def _warn_of_pairs(args: argparse.Namespace, config, picture: Path) -> None:
             f"if they are, split them first: cut-data split {args.input} FOLDER",
             file=sys.stderr,
         )
+
+
+def _load(args: argparse.Namespace):
+    """The method, ready for inference, and its config."""
+    from cut.build import load_translator
+    from cut.engine.checkpoint import INFERENCE_FILE
+    from cut.import_weights import import_generator
+
+    if not args.weights:
+        file = args.checkpoint or args.run / INFERENCE_FILE
+        return load_translator(file, args.allow_import, args.deterministic)
+    method, config, line = import_generator(args.weights, args.config)
+    print(line)
+    return method.prepare_inference(args.deterministic), config
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ Initialisation = Literal["normal", "xavier", "kaiming", "orthogonal"]
 class ResnetGeneratorConfig(Section):
     name: Literal["resnet"] = "resnet"
     base_channels: int = Field(64, ge=1)  # width at full resolution (ngf)
-    num_blocks: Literal[4, 6, 9] = 9
+    num_blocks: int = Field(9, ge=1)  # 9 at 256 px, 6 at 128 px
     norm: Literal["instance", "batch", "none"] = "instance"
     dropout: Unit = 0.0  # probability inside the residual blocks
     antialias_down: bool = True

@@ -89,8 +89,12 @@ class CycleGAN(Method):
     def inverse(self, image: Tensor) -> Tensor:
         return self.generator_ba(image)
 
+    def keep_one_way(self) -> None:
+        self.generator_ba, self.has_inverse = None, False
+
     def inference_networks(self) -> dict[str, nn.Module]:
-        return {"generator_ab": self.generator_ab, "generator_ba": self.generator_ba}
+        networks = {"generator_ab": self.generator_ab, "generator_ba": self.generator_ba}
+        return {name: network for name, network in networks.items() if network is not None}
 
     def translate(self, batch: Batch) -> Translated:
         real_a, real_b = batch["real_a"], batch["real_b"]

@@ -20,17 +20,13 @@ Every picture of the folder, also of folders inside it, is translated at its own
 16-bit pictures stay 16-bit. The network and its settings come from the run. Beside the output folder a contact sheet
 OUTPUT_sheet.png shows some of them.
 
-A method may use noise or the statistics of the picture at test time, as pix2pix does. The same --seed then gives the
-same translations of the same pictures; pictures go through one by one, whatever --batch-size says, so that none depends
-on its neighbours. --deterministic switches both off.
-
-A method that makes images from noise (dcgan) takes no --input: it draws 00000.png, 00001.png and so on; the same seed
-draws the same images, whatever the batch size and however many.
-
 A method may need noise or the statistics of the picture at test time, as pix2pix does. The same --seed then gives the
 same translations of the same pictures, another one others; pictures go through one by one, whatever --batch-size says,
 so that none depends on its neighbours. --deterministic switches both off, and is often worse: running averages of
 batches of one picture fit no picture well.
+
+A method that makes images from noise (dcgan) takes no --input: it draws 00000.png, 00001.png and so on; the same seed
+draws the same images, whatever the batch size and however many.
 """
 
 

@@ -144,7 +144,7 @@ def _download(arguments: argparse.Namespace) -> int:
 
 
 def _pair(arguments: argparse.Namespace) -> int:
-    from cut.data.pairing import pair_folders
+    from cut.data.pairs import pair_folders
 
     count = pair_folders(arguments.a_dir, arguments.b_dir, arguments.output, _suffix(arguments.format))
     print(f"{arguments.output}: {count} pictures A|B")
@@ -152,7 +152,7 @@ def _pair(arguments: argparse.Namespace) -> int:
 
 
 def _split(arguments: argparse.Namespace) -> int:
-    from cut.data.pairing import split_folder
+    from cut.data.pairs import split_folder
 
     folder_a, folder_b, count = split_folder(arguments.combined_dir, arguments.output, _suffix(arguments.format))
     print(f"{folder_a}, {folder_b}: {count} pictures each")

@@ -62,7 +62,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _main(args: argparse.Namespace) -> None:
     from cut.build import build_fabric, load_translator  # only now, for they import torch
-    from cut.data.pairing import looks_combined
+    from cut.data.pairs import looks_combined
     from cut.engine.allocator import keep_freed_memory
     from cut.engine.checkpoint import INFERENCE_FILE
     from cut.engine.seeding import seed_all

@@ -9,7 +9,7 @@ import numpy as np
 from cut.config import PairedDataConfig
 from cut.data.download import fetch_command
 from cut.data.images import list_images, read_image
-from cut.data.pairing import match_folders, split_picture
+from cut.data.pairs import match_folders, split_picture
 from cut.data.stream import SampleStream
 from cut.data.transforms import fixed_pair_transform, random_pair_transform
 from cut.errors import UserError

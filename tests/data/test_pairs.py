@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cut.data.images import read_image, write_image
-from cut.data.pairing import match_folders, pair_folders, split_folder
+from cut.data.pairs import match_folders, pair_folders, split_folder
 from cut.errors import UserError
 
 

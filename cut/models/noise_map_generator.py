@@ -10,7 +10,9 @@ class NoiseMapGenerator(nn.Module):
 
     The shape of the translating ResNet generator (Zhu et al., ICCV 2017, appendix 7.2) with batch norm, but borders
     are zeros instead of mirrored: noise has no layout of its own, so that only the borders tell the convolutions where
-    in the image they are. With mirrored ones every place is alike, and no digit can stand in the middle.
+    in the image they are. With mirrored ones every place is alike, and no digit can stand in the middle. Sizes are
+    doubled by repeating pixels before a convolution (Odena, Dumoulin, Olah, Distill 2016): transposed convolutions
+    left a checkerboard here.
 
     Args:
         out_channels: of the image.
@@ -30,7 +32,7 @@ class NoiseMapGenerator(nn.Module):
             layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
         layers += [ResidualBlock(width, "batch", padding="zeros") for _ in range(num_blocks)]
         for _ in range(2):
-            layers += [nn.ConvTranspose2d(width, width // 2, 4, stride=2, padding=1, bias=False)]
+            layers += [nn.Upsample(scale_factor=2), nn.Conv2d(width, width // 2, 3, padding=1, bias=False)]
             width //= 2
             layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
         layers += [nn.Conv2d(width, out_channels, 7, padding=3), nn.Tanh()]

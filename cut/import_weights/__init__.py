@@ -46,7 +46,7 @@ def import_generator(path: Path, config: Path | None = None) -> tuple[Method, Ru
         method.keep_one_way()
     _fill(method, weights, path)
     channels = "" if found.in_channels == found.out_channels == 3 else f", {found.in_channels} -> {found.out_channels}"
-    told = "" if "dropout" in found.generator else f", dropout {resolved.generator.dropout} (no weights tell)"
+    told = "" if "dropout" in found.generator else f", dropout {resolved.generator.dropout} (which weights do not tell)"
     line = f"{path}: {found.text}{channels}; taken as {resolved.method.name}, {resolved.data.direction}{told}"
     return method, resolved, line
 

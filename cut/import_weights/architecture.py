@@ -1,4 +1,15 @@
-"""Works out a public generator's architecture from the keys and shapes of its weights, and gives them our names."""
+"""Works out a public generator's architecture from the keys and shapes of its weights, and gives them our names.
+
+The authors' name                             ours
+ResNet: model.<i>.weight                      layers.<i>.weight               i differs with anti-aliasing and blocks
+        model.<i>.conv_block.<j>.weight       layers.<i>.layers.<j>.weight    j is 1 and 5, with dropout 1 and 6
+        model.<i>.filt                        layers.<i>.kernel               a constant
+U-Net:  model.model.0.weight                  down.0.weight
+        <level k>.1.weight, .2.weight         down.<k>.1.weight, .2.weight    convolution, norm
+        <level k>.5.weight, .6.weight         up.<last - k>.1.weight, ...     in the innermost level .3 and .4
+        model.model.3.weight                  up.<last>.1.weight
+where level 1 is model.model.1.model, and each further one its .3.model.
+"""
 
 import re
 from collections.abc import Callable, Mapping
@@ -109,7 +120,7 @@ def _resnet(tensors: Tensors) -> Found:
     first, last = tensors["model.1.weight"], tensors[f"model.{max(convolutions)}.weight"]
     num_blocks = max(blocks) - min(blocks) + 1
     if num_blocks > len(tensors):
-        raise ValueError(num_blocks)
+        raise ValueError("far more blocks than tensors")
     generator = {
         "name": "resnet",
         "base_channels": first.shape[0],
@@ -134,8 +145,6 @@ def _resnet_name(ours: str) -> str:
 def _unet(tensors: Tensors) -> Found:
     """Levels within levels: each has the next one as its `submodule`, and all call their layers `model`."""
     depth = max(key.count("model.") for key in tensors) - 1
-    if depth > len(tensors):
-        raise ValueError(depth)
     outer, last = tensors["model.model.0.weight"], tensors["model.model.3.weight"]
     generator = {
         "name": "unet",

@@ -9,7 +9,9 @@ from torch import nn
 
 from cut.config import RunConfig
 from cut.config_file import changes_of_run, load_config, parse_config
+from cut.data.idx import IDXStream
 from cut.data.paired import PairedStream
+from cut.data.plain import ImagesStream
 from cut.data.unpaired import UnpairedStream
 from cut.engine.checkpoint import list_checkpoints, load_checkpoint, load_inference_file
 from cut.engine.schedules import Schedule
@@ -25,7 +27,7 @@ from cut.models.unet_generator import UnetGenerator
 
 _GENERATORS = {"resnet": ResnetGenerator, "unet": UnetGenerator}
 _DISCRIMINATORS = {"patch": PatchDiscriminator, "pixel": PixelDiscriminator}
-_STREAMS = {"unpaired": UnpairedStream, "paired": PairedStream}
+_STREAMS = {"unpaired": UnpairedStream, "paired": PairedStream, "images": ImagesStream, "idx": IDXStream}
 _INIT_FIELDS = {"name", "init", "init_gain"}
 
 

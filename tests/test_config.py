@@ -26,6 +26,15 @@ def test_defaults_are_the_papers(tmp_path):
     assert (config.schedule.constant_epochs, config.schedule.decay_epochs) == (200, 200)
 
 
+def test_the_method_chooses_networks_and_data_that_a_yaml_leaves_out(tmp_path):
+    config = read_config(write(tmp_path / "a.yaml", "method: {name: pix2pix}\ndata: {root: somewhere}\n"))
+    assert (config.data.name, config.generator.name, config.discriminator.norm) == ("paired", "unet", "batch")
+    assert (config.method.lambda_l1, config.method.gan_loss, config.method.conditional) == (100.0, "vanilla", True)
+    assert (config.generator.image_px, config.generator.norm, config.generator.dropout) == (256, "batch", 0.5)
+    assert not config.discriminator.antialias and config.discriminator.receptive_field_px == 70
+    assert {config.generator.init, config.discriminator.init} == {"normal"}
+
+
 def test_written_config_reads_back_the_same(tmp_path):
     config = read_config(write(tmp_path / "a.yaml", MINIMAL), ["method.nce_loss.name=focal"])
     again = read_config(write(tmp_path / "b.yaml", config.to_yaml()))
@@ -38,6 +47,8 @@ def test_a_receptive_field_and_its_number_of_layers_name_the_same_network(tmp_pa
     by_field = read_config(path, [f"discriminator.receptive_field_px={px}"]).discriminator
     assert by_field == read_config(path, [f"discriminator.num_layers={layers}"]).discriminator
     assert (by_field.receptive_field_px, by_field.num_layers) == (px, layers)
+    both = ["discriminator.num_layers=2", f"discriminator.receptive_field_px={px}"]
+    assert read_config(path, [*both, "discriminator.num_layers=null"]).discriminator == by_field
 
 
 def test_base_is_merged_and_a_renamed_section_starts_anew(tmp_path):

@@ -28,12 +28,14 @@ examples:
 """
 _DOWNLOAD = """\
 Downloads a public data set into OUTPUT/NAME. A broken download goes on where it stopped when the same command is run
-again. An archive that already lies in OUTPUT as NAME.zip (or NAME.tar.gz) is unpacked without the network.
+again. An archive that already lies in OUTPUT as NAME.zip (or NAME.tar.gz) is unpacked without the network. MNIST and
+Fashion-MNIST come as four files each, which are compared with their published checksums.
 
 examples:
   cut-data download --list
   cut-data download horse2zebra
   cut-data download maps_aligned --output /data
+  cut-data download mnist
 """
 _PAIR = """\
 Joins the pictures of A_DIR and B_DIR that have the same name (nested folders count, the suffix does not) side by side:
@@ -52,7 +54,8 @@ example:
 """
 _CHECK = """\
 Reads every picture below ROOT and reports the layout, counts, sizes, modes, broken files, duplicates (also between
-train and test) and test pictures without a partner. Exit status 1 if files are broken or folders empty.
+train and test) and test pictures without a partner; of a set like MNIST, whether its IDX files are whole. Exit status 1
+if files are broken or folders empty.
 
 example:
   cut-data check datasets/horse2zebra --json check.json
@@ -102,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="refuse what is larger, unpacked too (default: %(default)g)",
     )
-    download.add_argument("--base-url", metavar="URL", help="folder of another server that holds the same archives")
+    download.add_argument("--base-url", metavar="URL", help="folder of another server that holds the same files")
     download.set_defaults(command=_download)
 
     check = commands.add_parser("check", help="report what is wrong with a folder", epilog=_CHECK, formatter_class=raw)
@@ -185,8 +188,9 @@ def _suffix(name: str) -> str:
 
 def _check(arguments: argparse.Namespace) -> int:
     from cut.data.check import check_folder
+    from cut.data.check_idx import with_idx_files
 
-    report = check_folder(arguments.root)
+    report = with_idx_files(check_folder(arguments.root))
     print(report.text())
     if arguments.json:
         import json

@@ -1,7 +1,15 @@
 """The schema of a run, and the only home of defaults besides each method's own: frozen typed objects."""
 
 from cut.config.base import MethodConfig, Section
-from cut.config.data import DataConfig, FolderConfig, PairedDataConfig, UnpairedDataConfig
+from cut.config.data import (
+    DataConfig,
+    FolderConfig,
+    IDXDataConfig,
+    ImagesDataConfig,
+    PairedDataConfig,
+    TransformConfig,
+    UnpairedDataConfig,
+)
 from cut.config.networks import (
     DiscriminatorConfig,
     GeneratorConfig,
@@ -27,6 +35,8 @@ __all__ = [
     "DiscriminatorConfig",
     "FolderConfig",
     "GeneratorConfig",
+    "IDXDataConfig",
+    "ImagesDataConfig",
     "LinearScheduleConfig",
     "MethodConfig",
     "PairedDataConfig",
@@ -38,6 +48,7 @@ __all__ = [
     "Section",
     "StepScheduleConfig",
     "TrainConfig",
+    "TransformConfig",
     "UnetGeneratorConfig",
     "UnpairedDataConfig",
 ]

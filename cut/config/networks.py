@@ -35,7 +35,7 @@ _RECEPTIVE_FIELDS_PX = (1, 16, 34, 70, 142, 286, 574, 1150)  # of 0, 1, ... down
 
 
 class PatchDiscriminatorConfig(Section):
-    """A PatchGAN, whose size either `receptive_field_px` or `num_layers` names."""
+    """A PatchGAN, whose size either `receptive_field_px` or `num_layers` names; null leaves it to the other."""
 
     name: Literal["patch"] = "patch"
     base_channels: int = Field(64, ge=1)  # width of the first layer (ndf)
@@ -64,7 +64,7 @@ class PatchDiscriminatorConfig(Section):
         if layers != self.num_layers:
             raise ValueError(
                 f"receptive_field_px ({self.receptive_field_px}) takes num_layers {layers}, but num_layers is "
-                f"{self.num_layers}; give one of the two"
+                f"{self.num_layers}; give one of the two, or null for one"
             )
         return self
 

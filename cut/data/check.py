@@ -54,7 +54,7 @@ class Report:
     """Everything that `check_folder` found."""
 
     root: str
-    layout: str  # 'unpaired', 'aligned', 'plain' or 'nothing'
+    layout: str  # 'unpaired' (in pairs or not, see `num_pairs`), 'aligned', 'plain', 'idx' or 'nothing'
     folders: list[Folder]
     broken: dict[str, str]  # file -> reason
     empty: list[str]  # folders of the layout without a picture, and missing halves of a training set
@@ -76,7 +76,9 @@ class Report:
     def text(self) -> str:
         """For the terminal."""
         total = sum(folder.num_images for folder in self.folders)
-        lines = [f"{self.root}: {_LAYOUTS[self.layout]}; {total} pictures", *_table(self.folders)]
+        is_paired = self.layout == "unpaired" and "train" in self.num_pairs
+        layout = "pairs in two folders (trainA, trainB, ...)" if is_paired else _LAYOUTS[self.layout]
+        lines = [f"{self.root}: {layout}; {total} pictures", *_table(self.folders)]
         if self.num_pairs:
             lines += ["  pairs: " + ", ".join(f"{split} {count}" for split, count in self.num_pairs.items())]
         lines += _listed("broken files", [f"{path}: {reason}" for path, reason in self.broken.items()])
@@ -95,6 +97,7 @@ _LAYOUTS = {
     "unpaired": "unpaired folders (trainA, trainB, ...)",
     "aligned": "aligned pairs (A|B side by side in train, val, test)",
     "plain": "a plain folder of pictures",
+    "idx": "IDX files, as MNIST has them",
     "nothing": "no pictures and no known layout",
 }
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from cut.data.images import SUFFIXES, list_images, pair_name, read_image, write_image
 from cut.errors import UserError
@@ -40,6 +41,15 @@ def split_picture(picture: np.ndarray, path: str | Path) -> tuple[np.ndarray, np
     if width % 2:
         raise UserError(f"{path}: {width}x{height} px cannot be two pictures A|B side by side, for the width is odd")
     return picture[:, : width // 2], picture[:, width // 2 :]
+
+
+def looks_combined(path: Path) -> bool:
+    """Whether a picture is exactly twice as wide as high, as two squares A|B are; False where it cannot be read."""
+    try:
+        with Image.open(path) as picture:
+            return picture.width == 2 * picture.height
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
 
 
 def join_pictures(a: np.ndarray, b: np.ndarray, path_a: str | Path, path_b: str | Path) -> np.ndarray:

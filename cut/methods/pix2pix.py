@@ -7,7 +7,7 @@ Symbols: x the source image (real_a), y its true translation (real_b), G(x, z) f
 conditional D judges x and y together, laid upon each other as channels; the unconditional one (eq. 2) judges y alone.
 The objectives of the paper's table 1 are settings: lambda_gan 0 (L1), lambda_l1 0 (GAN, cGAN), both (L1+GAN, L1+cGAN).
 
-At test time the paper keeps dropout on and normalises with the statistics of the test batch (section 3.4), which at
+At test time the paper keeps dropout on and normalises with the statistics of the test batch (section 3.3), which at
 batch size 1 is instance normalisation. Both are settings here and go with the weights; `--deterministic` switches both
 off, as the authors' `--eval` does: no dropout, and the running averages of training.
 

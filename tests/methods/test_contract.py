@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import REPOSITORY, make_unpaired
+from conftest import REPOSITORY, make_idx, make_paired, make_unpaired
 
 from cut.build import build_method, build_trainer, load_translator, open_run, read_config
 from cut.engine.checkpoint import INFERENCE_FILE
@@ -24,12 +24,20 @@ SHRINK = (
 # What makes each kind of section tiny, by its name.
 SMALL_SECTIONS = {
     ("generator", "resnet"): {"base_channels": 4, "num_blocks": 4},
-    ("discriminator", "patch"): {"base_channels": 4, "num_layers": 2},
+    ("generator", "unet"): {"base_channels": 2, "image_px": 64},  # the smallest with a level that has dropout
+    ("discriminator", "patch"): {"base_channels": 4, "num_layers": 2, "receptive_field_px": "null"},
     ("discriminator", "pixel"): {"base_channels": 4},
     ("data", "unpaired"): {"load_px": 36, "crop_px": 32},
+    ("data", "paired"): {"load_px": 72, "crop_px": 64},
+    ("method", "dcgan"): {"generator.base_channels": 2, "discriminator.base_channels": 2},
+    ("data", "idx"): {"batch_size": 2},
 }
 # Writes tiny data of each kind into a folder; returns the settings that lead there.
-DATA = {"unpaired": lambda folder: {"root": make_unpaired(folder)}}
+DATA = {
+    "unpaired": lambda folder: {"root": make_unpaired(folder)},
+    "paired": lambda folder: {"root": make_paired(folder)},
+    "idx": lambda folder: {"root": make_idx(folder)},
+}
 
 
 def yaml_id(path):

@@ -53,7 +53,12 @@ def import_generator(path: Path, config: Path | None = None) -> tuple[Method, Ru
 
 def _fill(method: Method, weights: dict[str, torch.Tensor], path: Path) -> None:
     """Loads the method's one generator; the blur kernels are constants, and only compared."""
-    (network,) = method.inference_networks().values()
+    networks = list(method.inference_networks().values())
+    if len(networks) != 1:
+        raise UserError(
+            f"{path}: holds one generator, but the config's method translates with {len(networks)} networks"
+        )
+    network = networks[0]
     for key in weights.keys() - network.state_dict().keys():
         if not torch.allclose(weights.pop(key), network.get_buffer(key), rtol=0, atol=1e-6):
             name = public_name(key, network)

@@ -1,13 +1,15 @@
 """The schema of a run, and the only home of defaults besides each method's own: frozen typed objects."""
 
 from cut.config.base import MethodConfig, Section
-from cut.config.data import DataConfig, FolderConfig, UnpairedDataConfig
+from cut.config.data import DataConfig, FolderConfig, SingleDataConfig, UnpairedDataConfig
 from cut.config.networks import (
     DiscriminatorConfig,
     GeneratorConfig,
     PatchDiscriminatorConfig,
     PixelDiscriminatorConfig,
     ResnetGeneratorConfig,
+    StyleGAN2DiscriminatorConfig,
+    StyleGAN2GeneratorConfig,
 )
 from cut.config.run import AdamConfig, RunConfig, TrainConfig
 from cut.config.schedules import (
@@ -34,7 +36,10 @@ __all__ = [
     "RunConfig",
     "ScheduleConfig",
     "Section",
+    "SingleDataConfig",
     "StepScheduleConfig",
+    "StyleGAN2DiscriminatorConfig",
+    "StyleGAN2GeneratorConfig",
     "TrainConfig",
     "UnpairedDataConfig",
 ]

@@ -21,6 +21,16 @@ class ResnetGeneratorConfig(Section):
     init_gain: float = Field(0.02, gt=0)
 
 
+class StyleGAN2GeneratorConfig(Section):
+    """SinCUT's; its layers have an initialisation of their own."""
+
+    name: Literal["stylegan2"] = "stylegan2"
+    base_channels: int = Field(80, ge=1)  # width at full resolution (at crops of 64 px 8 times the authors' ngf)
+    num_downsamplings: int = Field(1, ge=1, le=4)
+    num_blocks: int = Field(6, ge=2, multiple_of=2)  # half of them in the encoder
+    noise: bool = True  # injected into the decoder, with a learnt weight
+
+
 class PatchDiscriminatorConfig(Section):
     name: Literal["patch"] = "patch"
     base_channels: int = Field(64, ge=1)  # width of the first layer (ndf)
@@ -39,5 +49,14 @@ class PixelDiscriminatorConfig(Section):
     init_gain: float = Field(0.02, gt=0)
 
 
-GeneratorConfig = ResnetGeneratorConfig
-DiscriminatorConfig = Annotated[PatchDiscriminatorConfig | PixelDiscriminatorConfig, Field(discriminator="name")]
+class StyleGAN2DiscriminatorConfig(Section):
+    """SinCUT's; it judges images of one size, and its layers have an initialisation of their own."""
+
+    name: Literal["stylegan2"] = "stylegan2"
+    base_channels: int = Field(32, ge=1)  # width at full resolution (at 64 px 4 times the authors' ndf)
+
+
+GeneratorConfig = Annotated[ResnetGeneratorConfig | StyleGAN2GeneratorConfig, Field(discriminator="name")]
+DiscriminatorConfig = Annotated[
+    PatchDiscriminatorConfig | PixelDiscriminatorConfig | StyleGAN2DiscriminatorConfig, Field(discriminator="name")
+]

@@ -10,6 +10,9 @@ from torch import nn
 
 from cut.config import RunConfig, Section
 from cut.config_file import changes_of_run, load_config, parse_config
+from cut.data.idx import IDXStream
+from cut.data.paired import PairedStream
+from cut.data.plain import ImagesStream
 from cut.data.single import SingleStream
 from cut.data.unpaired import UnpairedStream
 from cut.engine.checkpoint import list_checkpoints, load_checkpoint, load_inference_file
@@ -23,11 +26,18 @@ from cut.models.initialisation import initialise
 from cut.models.patch_discriminator import PatchDiscriminator, PixelDiscriminator
 from cut.models.resnet_generator import ResnetGenerator
 from cut.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+from cut.models.unet_generator import UnetGenerator
 
-_GENERATORS = {"resnet": ResnetGenerator, "stylegan2": StyleGAN2Generator}
+_GENERATORS = {"resnet": ResnetGenerator, "stylegan2": StyleGAN2Generator, "unet": UnetGenerator}
 _DISCRIMINATORS = {"patch": PatchDiscriminator, "pixel": PixelDiscriminator, "stylegan2": StyleGAN2Discriminator}
 _OF_ONE_SIZE = {"stylegan2"}  # discriminators that are built for the size of the images
-_STREAMS = {"single": SingleStream, "unpaired": UnpairedStream}
+_STREAMS = {
+    "unpaired": UnpairedStream,
+    "paired": PairedStream,
+    "single": SingleStream,
+    "images": ImagesStream,
+    "idx": IDXStream,
+}
 _INIT_FIELDS = {"name", "init", "init_gain"}
 
 
@@ -46,8 +56,13 @@ class ConfiguredNetworks:
     def discriminator(self, domains: str = "b", image_px: int | None = None) -> nn.Module:
         section = self.config.discriminator
         channels = sum(self.channels[domain] for domain in domains)
-        size = {"image_px": image_px or self.image_px} if section.name in _OF_ONE_SIZE else {}
-        network = _DISCRIMINATORS[section.name](channels, **size, **section.model_dump(exclude=_INIT_FIELDS))
+        if section.name == "patch" and section.num_layers == 0:  # a patch of one pixel
+            network = PixelDiscriminator(channels, section.base_channels, section.norm)
+        else:
+            settings = section.model_dump(exclude=_INIT_FIELDS | {"receptive_field_px"})
+            if section.name in _OF_ONE_SIZE:
+                settings["image_px"] = image_px or self.image_px
+            network = _DISCRIMINATORS[section.name](channels, **settings)
         return initialise(network, **_init_settings(section))
 
     def initialise(self, network: nn.Module) -> nn.Module:
@@ -160,6 +175,9 @@ def load_translator(path: Path, allow_import: bool = False, deterministic: bool 
         )
     config = parse_config(values, method_config, where=str(path))
     method = build_method(config)
+    networks = {key.partition(".")[0] for key in tensors}
+    if method.has_inverse and not method.inference_networks().keys() <= networks:
+        method.keep_one_way()  # a file that was made from one public generator
     for name, network in method.inference_networks().items():
         prefix = f"{name}."
         try:

@@ -44,8 +44,13 @@ def parse_config(values: dict[str, Any], method_configs: MethodConfigs, where: s
         raise UserError(f"{where}: method: must be a mapping with a name, e.g. method: {{name: cut}}")
     # The sections that are known without torch come first, so that their mistakes are found at once.
     known = {k: v for k, v in values.items() if k not in ("generator", "discriminator")}
-    _validate(RunConfig, {**known, "method": {"name": method["name"]}}, where)
+    data = values.get("data")
+    unnamed = isinstance(data, dict) and "name" not in data  # the method knows which kind is meant
+    if not unnamed:
+        _validate(RunConfig, {**known, "method": {"name": method["name"]}}, where)
     config_class = method_configs(method["name"])
+    if unnamed:
+        values = values | {"data": {"name": config_class.data_names[0], **data}}
     checked = _validate(config_class, method, where, prefix=("method",))
     networks = {
         section: _with_default(values.get(section), default, f"{where}: {section}: {method['name']}")

@@ -1,6 +1,8 @@
 """What many tests share: golden files, tiny pictures, tiny configs."""
 
+import gzip
 import os
+import struct
 import sys
 from pathlib import Path
 
@@ -34,10 +36,50 @@ def make_unpaired(root: Path, count: int = 4, size: int = 40) -> Path:
     return root
 
 
+def make_paired(root: Path, count: int = 4, size: int = 40) -> Path:
+    """Writes pictures A|B of noise into `root/{train,test}`: A is dark, B bright where A is dark."""
+    rng = np.random.default_rng(0)
+    for folder in ("train", "test"):
+        (root / folder).mkdir(parents=True)
+        for index in range(count):
+            a = rng.integers(0, 100, (size, size, 3), dtype=np.uint8)
+            Image.fromarray(np.hstack([a, 255 - a])).save(root / folder / f"{index}.png")
+    return root
+
+
+def make_idx(root: Path, split: str = "train", pixels: np.ndarray | None = None) -> Path:
+    """Writes pictures `(N, H, W)` as MNIST does, by default 16 random ones of 28 px."""
+    root.mkdir(parents=True, exist_ok=True)
+    if pixels is None:
+        pixels = np.random.default_rng(0).integers(0, 256, (16, 28, 28), dtype=np.uint8)
+    header = bytes([0, 0, 8, 3]) + struct.pack(">3I", *pixels.shape)
+    (root / f"{split}-images-idx3-ubyte.gz").write_bytes(gzip.compress(header + pixels.tobytes()))
+    return root
+
+
 @pytest.fixture
 def unpaired(tmp_path):
     """A folder of four 40-px pictures per split and domain."""
     return make_unpaired(tmp_path / "data")
+
+
+@pytest.fixture
+def tiny_dcgan_yaml(tmp_path):
+    """A DCGAN config that trains on 16 pictures of noise in well under a second."""
+    path = tmp_path / "tiny_dcgan.yaml"
+    path.write_text(
+        f"""
+method:
+  name: dcgan
+  discriminator_steps: 2
+  generator: {{name: dcgan, latent_size: 8, base_channels: 4}}
+  discriminator: {{name: dcgan, base_channels: 4}}
+data: {{name: idx, root: "{make_idx(tmp_path / "digits")}", batch_size: 2, num_workers: 0}}
+schedule: {{name: constant, total_steps: 10}}
+train: {{log_every_steps: 2, sample_every_steps: 100, checkpoint_every_steps: 5, num_samples: 2, accelerator: cpu}}
+"""
+    )
+    return path
 
 
 @pytest.fixture

@@ -26,10 +26,29 @@ def test_defaults_are_the_papers(tmp_path):
     assert (config.schedule.constant_epochs, config.schedule.decay_epochs) == (200, 200)
 
 
+def test_the_method_chooses_networks_and_data_that_a_yaml_leaves_out(tmp_path):
+    config = read_config(write(tmp_path / "a.yaml", "method: {name: pix2pix}\ndata: {root: somewhere}\n"))
+    assert (config.data.name, config.generator.name, config.discriminator.norm) == ("paired", "unet", "batch")
+    assert (config.method.lambda_l1, config.method.gan_loss, config.method.conditional) == (100.0, "vanilla", True)
+    assert (config.generator.image_px, config.generator.norm, config.generator.dropout) == (256, "batch", 0.5)
+    assert not config.discriminator.antialias and config.discriminator.receptive_field_px == 70
+    assert {config.generator.init, config.discriminator.init} == {"normal"}
+
+
 def test_written_config_reads_back_the_same(tmp_path):
     config = read_config(write(tmp_path / "a.yaml", MINIMAL), ["method.nce_loss.name=focal"])
     again = read_config(write(tmp_path / "b.yaml", config.to_yaml()))
     assert again == config and again.method.nce_loss.gamma == 2.0
+
+
+@pytest.mark.parametrize("px, layers", [(1, 0), (16, 1), (70, 3), (142, 4), (286, 5)])
+def test_a_receptive_field_and_its_number_of_layers_name_the_same_network(tmp_path, px, layers):
+    path = write(tmp_path / "a.yaml", MINIMAL)
+    by_field = read_config(path, [f"discriminator.receptive_field_px={px}"]).discriminator
+    assert by_field == read_config(path, [f"discriminator.num_layers={layers}"]).discriminator
+    assert (by_field.receptive_field_px, by_field.num_layers) == (px, layers)
+    both = ["discriminator.num_layers=2", f"discriminator.receptive_field_px={px}"]
+    assert read_config(path, [*both, "discriminator.num_layers=null"]).discriminator == by_field
 
 
 def test_base_is_merged_and_a_renamed_section_starts_anew(tmp_path):
@@ -57,6 +76,14 @@ def test_configs_are_frozen(tmp_path):
     "text, overrides, message",
     [
         (MINIMAL + "generater: {}\n", [], r"generater: unknown key; did you mean 'generator'\?"),
+        (MINIMAL, ["generator.name=unet", "data.crop_px=192"], "crop_px must be a multiple of image_px"),
+        (MINIMAL, ["generator.name=unet", "data.preprocess=none"], "a U-Net needs crops, which none does not make"),
+        (MINIMAL, ["discriminator.receptive_field_px=71"], r"receptive_field_px: input should be 1, 16, 34, 70, .*71"),
+        (
+            MINIMAL,
+            ["discriminator={receptive_field_px: 16, num_layers: 3}"],
+            r"receptive_field_px \(16\) takes num_layers 1, but num_layers is 3; give one of the two",
+        ),
         (MINIMAL, ["method.lambda_nec=2"], r"method.lambda_nec: unknown key; did you mean 'lambda_nce'\?"),
         (MINIMAL, ["generator.ngf=2"], r"generator.ngf: unknown key .*known here: .*base_channels"),
         (MINIMAL, ["discriminator.nam=pixel"], r"discriminator.nam: unknown key; did you mean 'name'\?"),

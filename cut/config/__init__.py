@@ -1,7 +1,16 @@
 """The schema of a run, and the only home of defaults besides each method's own: frozen typed objects."""
 
 from cut.config.base import MethodConfig, Section
-from cut.config.data import DataConfig, FolderConfig, SingleDataConfig, UnpairedDataConfig
+from cut.config.data import (
+    DataConfig,
+    FolderConfig,
+    IDXDataConfig,
+    ImagesDataConfig,
+    PairedDataConfig,
+    SingleDataConfig,
+    TransformConfig,
+    UnpairedDataConfig,
+)
 from cut.config.networks import (
     DiscriminatorConfig,
     GeneratorConfig,
@@ -10,6 +19,7 @@ from cut.config.networks import (
     ResnetGeneratorConfig,
     StyleGAN2DiscriminatorConfig,
     StyleGAN2GeneratorConfig,
+    UnetGeneratorConfig,
 )
 from cut.config.run import AdamConfig, RunConfig, TrainConfig
 from cut.config.schedules import (
@@ -28,8 +38,11 @@ __all__ = [
     "DiscriminatorConfig",
     "FolderConfig",
     "GeneratorConfig",
+    "IDXDataConfig",
+    "ImagesDataConfig",
     "LinearScheduleConfig",
     "MethodConfig",
+    "PairedDataConfig",
     "PatchDiscriminatorConfig",
     "PixelDiscriminatorConfig",
     "ResnetGeneratorConfig",
@@ -41,5 +54,7 @@ __all__ = [
     "StyleGAN2DiscriminatorConfig",
     "StyleGAN2GeneratorConfig",
     "TrainConfig",
+    "TransformConfig",
+    "UnetGeneratorConfig",
     "UnpairedDataConfig",
 ]

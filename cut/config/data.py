@@ -24,27 +24,32 @@ class LoaderConfig(Section):
         raise NotImplementedError
 
 
-class FolderConfig(LoaderConfig):
-    """Pictures of two domains on disk, A and B, scaled, cropped and mirrored."""
+class TransformConfig(LoaderConfig):
+    """Pictures on disk, scaled, cropped and mirrored."""
 
     root: str
-    direction: Literal["AtoB", "BtoA"] = "AtoB"
-    channels_a: Literal[1, 3] = 3  # of domain A on disk, whatever the direction
-    channels_b: Literal[1, 3] = 3
     preprocess: Preprocess = "resize_and_crop"
     load_px: int = Field(286, ge=8)  # what the picture is scaled to before cropping
     crop_px: int = Field(256, ge=8, multiple_of=4)  # side of the square crop; the generators halve twice
     flip: bool = True  # mirror left and right with probability 1/2
-    no_crop_in_decay: bool = False  # scale to crop_px without cropping while the rate decays, as the authors' code does
 
     @model_validator(mode="after")
-    def _crop_fits(self) -> "FolderConfig":
+    def _crop_fits(self) -> "TransformConfig":
         if self.preprocess in ("resize_and_crop", "scale_width_and_crop", "scale_shortside_and_crop"):
             if self.load_px < self.crop_px:
                 raise ValueError(f"load_px ({self.load_px}) must be at least crop_px ({self.crop_px})")
         elif self.preprocess in ("none", "scale_width") and self.batch_size > 1:
             raise ValueError(f"preprocess {self.preprocess} leaves pictures of several sizes, so batch_size must be 1")
         return self
+
+
+class FolderConfig(TransformConfig):
+    """Pictures of two domains, A and B."""
+
+    direction: Literal["AtoB", "BtoA"] = "AtoB"
+    channels_a: Literal[1, 3] = 3  # of domain A on disk, whatever the direction
+    channels_b: Literal[1, 3] = 3
+    no_crop_in_decay: bool = False  # scale to crop_px without cropping while the rate decays, as the authors' code does
 
     @property
     def channels(self) -> dict[str, int]:
@@ -56,6 +61,44 @@ class UnpairedDataConfig(FolderConfig):
     """Two folders of pictures per split: `<root>/{train,val,test}{A,B}`."""
 
     name: Literal["unpaired"] = "unpaired"
+
+
+class PairedDataConfig(FolderConfig):
+    """Pairs per split: pictures A|B in `<root>/{train,val,test}`, or equal names in `<root>/{train,val,test}{A,B}`."""
+
+    name: Literal["paired"] = "paired"
+
+
+class ImagesDataConfig(TransformConfig):
+    """One folder of any pictures, nested or not."""
+
+    name: Literal["images"] = "images"
+    batch_size: int = Field(128, ge=1)
+    num_channels: Literal[1, 3] = 3  # 1: the pictures are made gray
+    preprocess: Literal["resize_and_crop", "crop", "scale_width_and_crop", "scale_shortside_and_crop"] = (
+        "scale_shortside_and_crop"
+    )
+    load_px: int = Field(64, ge=8)
+    crop_px: int = Field(64, ge=8, multiple_of=4)
+
+    @property
+    def channels(self) -> dict[str, int]:
+        return {"b": self.num_channels}
+
+
+class IDXDataConfig(LoaderConfig):
+    """A set in MNIST's format: `<root>/<split>-images-idx3-ubyte`, packed (.gz) or not."""
+
+    name: Literal["idx"] = "idx"
+    root: str
+    split: str = Field("train", pattern=r"^[\w-]+$")  # MNIST has train and t10k
+    batch_size: int = Field(128, ge=1)
+    num_channels: Literal[1, 3] = 1  # 3: the gray value three times
+    crop_px: int = Field(28, ge=8, multiple_of=4)  # side of the images; those of another size are scaled to it
+
+    @property
+    def channels(self) -> dict[str, int]:
+        return {"b": self.num_channels}
 
 
 class SingleDataConfig(LoaderConfig):
@@ -78,4 +121,7 @@ class SingleDataConfig(LoaderConfig):
         return {"a": self.channels_a, "b": self.channels_b}
 
 
-DataConfig = Annotated[UnpairedDataConfig | SingleDataConfig, Field(discriminator="name")]
+DataConfig = Annotated[
+    UnpairedDataConfig | PairedDataConfig | SingleDataConfig | ImagesDataConfig | IDXDataConfig,
+    Field(discriminator="name"),
+]

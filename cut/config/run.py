@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, SerializeAsAny
+from pydantic import Field, SerializeAsAny, model_validator
 
 from cut.config.base import MethodConfig, Section, Unit
 from cut.config.data import DataConfig
@@ -48,6 +48,19 @@ class RunConfig(Section):
     optim: AdamConfig = AdamConfig()
     schedule: ScheduleConfig = LinearScheduleConfig(constant_epochs=200, decay_epochs=200)
     train: TrainConfig = TrainConfig()
+
+    @model_validator(mode="after")
+    def _unet_fits_the_pictures(self) -> "RunConfig":
+        if self.generator is None or self.generator.name != "unet":
+            return self
+        if self.data.crop_px % self.generator.image_px:
+            raise ValueError(
+                f"generator.image_px: a U-Net for {self.generator.image_px} px cannot halve data.crop_px "
+                f"({self.data.crop_px}) down to whole pixels; crop_px must be a multiple of image_px"
+            )
+        if "crop" not in getattr(self.data, "preprocess", "crop"):
+            raise ValueError(f"data.preprocess: a U-Net needs crops, which {self.data.preprocess} does not make")
+        return self
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, every default written out."""

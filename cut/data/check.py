@@ -54,12 +54,13 @@ class Report:
     """Everything that `check_folder` found."""
 
     root: str
-    layout: str  # 'unpaired', 'aligned', 'plain' or 'nothing'
+    layout: str  # 'unpaired' (in pairs or not, see `num_pairs`), 'aligned', 'plain', 'idx' or 'nothing'
     folders: list[Folder]
     broken: dict[str, str]  # file -> reason
     empty: list[str]  # folders of the layout without a picture, and missing halves of a training set
     duplicates: list[list[str]]  # files of the same content
     leaks: list[list[str]]  # those of `duplicates` that lie in more than one of train, val and test
+    num_pairs: dict[str, int]  # of the splits that can be trained on or tested in pairs
     without_partner: list[str]
     ignored: dict[str, int]  # suffix -> number of files that are no pictures by their name
 
@@ -75,7 +76,11 @@ class Report:
     def text(self) -> str:
         """For the terminal."""
         total = sum(folder.num_images for folder in self.folders)
-        lines = [f"{self.root}: {_LAYOUTS[self.layout]}; {total} pictures", *_table(self.folders)]
+        is_paired = self.layout == "unpaired" and "train" in self.num_pairs
+        layout = "pairs in two folders (trainA, trainB, ...)" if is_paired else _LAYOUTS[self.layout]
+        lines = [f"{self.root}: {layout}; {total} pictures", *_table(self.folders)]
+        if self.num_pairs:
+            lines += ["  pairs: " + ", ".join(f"{split} {count}" for split, count in self.num_pairs.items())]
         lines += _listed("broken files", [f"{path}: {reason}" for path, reason in self.broken.items()])
         lines += _listed("empty or missing folders", self.empty)
         lines += _listed("leakage: the same picture in train, val or test", [" = ".join(g) for g in self.leaks])
@@ -92,6 +97,7 @@ _LAYOUTS = {
     "unpaired": "unpaired folders (trainA, trainB, ...)",
     "aligned": "aligned pairs (A|B side by side in train, val, test)",
     "plain": "a plain folder of pictures",
+    "idx": "IDX files, as MNIST has them",
     "nothing": "no pictures and no known layout",
 }
 
@@ -116,6 +122,9 @@ def check_folder(root: str | os.PathLike, progress: bool = True) -> Report:
     pictures = [_inspect(root, *item) for item in tqdm(found, desc="reading", unit=" pictures", disable=not progress)]
     readable = [picture for picture in pictures if picture.problem is None]
     layout = _layout(images, readable)
+    if layout == "aligned":
+        pictures = [_odd_width(picture) for picture in pictures]
+        readable = [picture for picture in pictures if picture.problem is None]
     duplicates = _duplicates(readable)
     return Report(
         root=str(root),
@@ -125,6 +134,7 @@ def check_folder(root: str | os.PathLike, progress: bool = True) -> Report:
         empty=_empty(images, layout),
         duplicates=duplicates,
         leaks=[group for group in duplicates if len({_split(path) for path in group} - {None}) > 1],
+        num_pairs=_num_pairs(readable, layout),
         without_partner=_without_partner(pictures),
         ignored=_ignored([*root.iterdir(), *(path for top in tops for path in top.rglob("*"))]),
     )
@@ -205,13 +215,42 @@ def _split(path: str) -> str | None:
 
 
 def _without_partner(pictures: list[Picture]) -> list[str]:
-    """Pictures of valA, valB, testA, testB that lack the other side, where the sides pair up by name at all."""
+    """Pictures that lack the other side, where the sides pair up by name at all; in training, where most of them do."""
     lonely = []
-    for split in ("val", "test"):
-        a, b = ({_key(p.path): p.path for p in pictures if p.folder == split + side} for side in "AB")
-        if a.keys() & b.keys():
+    for split in ("train", "val", "test"):
+        a, b, num_pairs = _sides(pictures, split)
+        if num_pairs and (split != "train" or _is_paired(len(a), len(b), num_pairs)):
             lonely += [path for key, path in (a | b).items() if (key in a) != (key in b)]
     return lonely
+
+
+def _sides(pictures: list[Picture], split: str) -> tuple[dict[str, str], dict[str, str], int]:
+    """The paths of the split's pictures of A and of B by their names, and how many names are in both."""
+    a, b = ({_key(p.path): p.path for p in pictures if p.folder == split + side} for side in "AB")
+    return a, b, len(a.keys() & b.keys())
+
+
+def _is_paired(num_a: int, num_b: int, num_pairs: int) -> bool:
+    """Names of unpaired pictures are equal by chance, but not most of them."""
+    return num_pairs > max(num_a, num_b) / 2
+
+
+def _num_pairs(pictures: list[Picture], layout: str) -> dict[str, int]:
+    if layout == "aligned":
+        return {split: n for split in _ALIGNED if (n := sum(p.folder == split for p in pictures))}
+    counts = {}
+    for split in ("train", "val", "test"):
+        a, b, num_pairs = _sides(pictures, split)
+        if _is_paired(len(a), len(b), num_pairs):
+            counts[split] = num_pairs
+    return counts
+
+
+def _odd_width(picture: Picture) -> Picture:
+    width, height = picture.size_px
+    if picture.folder not in _ALIGNED or picture.problem or width % 2 == 0:
+        return picture
+    return dataclasses.replace(picture, problem=f"{width}x{height} px cannot be A|B, for the width is odd")
 
 
 def _key(path: str) -> str:

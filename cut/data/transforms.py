@@ -1,12 +1,14 @@
 """From a decoded picture to the tensor that the networks see, and back."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
-from cut.config import FolderConfig
+from cut.config import TransformConfig
 from cut.errors import UserError
 
 MULTIPLE_PX = 4  # the generators halve twice, so pictures that are not cropped are scaled to a multiple of it
@@ -26,7 +28,7 @@ def to_picture(image: Tensor, dtype: type = np.uint8) -> np.ndarray:
 
 
 def random_transform(
-    picture: np.ndarray, config: FolderConfig, rng: np.random.Generator, whole: bool, path: str
+    picture: np.ndarray, config: TransformConfig, rng: np.random.Generator, whole: bool, path: str
 ) -> Tensor:
     """The training transform: scales, crops and mirrors as `config.preprocess` and `config.flip` say.
 
@@ -43,8 +45,46 @@ def random_transform(
     Raises:
         UserError: the picture is smaller than the crop.
     """
-    load_px = config.crop_px if whole else config.load_px
-    image = _scale(picture, config.preprocess, load_px, config.crop_px)
+    return _random_view(_scale_for_training(picture, config, whole), config, rng, path)
+
+
+def random_pair_transform(
+    pictures: Sequence[np.ndarray], config: TransformConfig, rng: np.random.Generator, whole: bool, path: str
+) -> tuple[Tensor, ...]:
+    """`random_transform` of pictures of one thing: the crop and the mirroring are drawn once and the same for all.
+
+    Raises:
+        UserError: a picture is smaller than the crop, or scaling leaves them of different sizes.
+    """
+    images = [_scale_for_training(picture, config, whole) for picture in pictures]
+    return _together(images, path, lambda stacked: _random_view(stacked, config, rng, path))
+
+
+def fixed_transform(picture: np.ndarray, config: TransformConfig, path: str) -> Tensor:
+    """What sample sheets show: scaled as in training, the middle of it, never mirrored. `(C, H, W)` in [-1, 1]."""
+    return _middle(_scale_for_show(picture, config), config, path)
+
+
+def fixed_pair_transform(pictures: Sequence[np.ndarray], config: TransformConfig, path: str) -> tuple[Tensor, ...]:
+    """`fixed_transform` of pictures of one thing.
+
+    Raises:
+        UserError: as `random_pair_transform`.
+    """
+    images = [_scale_for_show(picture, config) for picture in pictures]
+    return _together(images, path, lambda stacked: _middle(stacked, config, path))
+
+
+def _scale_for_training(picture: np.ndarray, config: TransformConfig, whole: bool) -> Tensor:
+    return _scale(picture, config.preprocess, config.crop_px if whole else config.load_px, config.crop_px)
+
+
+def _scale_for_show(picture: np.ndarray, config: TransformConfig) -> Tensor:
+    load_px = config.load_px if config.preprocess == "scale_width" else config.crop_px
+    return _scale(picture, config.preprocess, load_px, config.crop_px)
+
+
+def _random_view(image: Tensor, config: TransformConfig, rng: np.random.Generator, path: str) -> Tensor:
     if "crop" in config.preprocess:
         image = _random_crop(image, config.crop_px, rng, path)
     if config.flip and rng.random() < 0.5:
@@ -52,14 +92,22 @@ def random_transform(
     return image
 
 
-def fixed_transform(picture: np.ndarray, config: FolderConfig, path: str) -> Tensor:
-    """What sample sheets show: scaled as in training, the middle of it, never mirrored. `(C, H, W)` in [-1, 1]."""
-    load_px = config.load_px if config.preprocess == "scale_width" else config.crop_px
-    image = _scale(picture, config.preprocess, load_px, config.crop_px)
+def _middle(image: Tensor, config: TransformConfig, path: str) -> Tensor:
     if "crop" in config.preprocess:
         _check_size(image, config.crop_px, path)
         image = tv.center_crop(image, [config.crop_px, config.crop_px])
     return image
+
+
+def _together(images: Sequence[Tensor], path: str, view: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
+    """One view of all images, laid upon each other as channels."""
+    sizes = [f"{image.shape[2]}x{image.shape[1]}" for image in images]
+    if len(set(sizes)) > 1:
+        raise UserError(
+            f"{path}: a pair of different sizes ({' and '.join(sizes)} px after data.preprocess); scale one picture, "
+            "or set data.preprocess to resize_and_crop"
+        )
+    return view(torch.cat(list(images))).split([len(image) for image in images])
 
 
 def _scale(picture: np.ndarray, preprocess: str, load_px: int, crop_px: int) -> Tensor:
@@ -79,7 +127,12 @@ def _scale(picture: np.ndarray, preprocess: str, load_px: int, crop_px: int) -> 
         size = (height, width)
     if "crop" not in preprocess:
         size = tuple(max(MULTIPLE_PX * 2, round(side / MULTIPLE_PX) * MULTIPLE_PX) for side in size)
-    if size == (height, width):
+    return resized(picture, size)
+
+
+def resized(picture: np.ndarray, size: tuple[int, int]) -> Tensor:
+    """`(H, W, C)` uint8 or uint16 -> `(C, *size)` in [-1, 1], by an anti-aliased bicubic filter where sizes differ."""
+    if size == picture.shape[:2]:
         return to_tensor(picture)
     if picture.dtype == np.uint8:  # scaled in 8 bits, the fast path
         pixels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)

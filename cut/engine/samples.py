@@ -10,6 +10,7 @@ from cut.data.images import write_image
 
 _GAP_PX = 6
 _LABEL_PX = 18
+_SMALL_PX = 64  # narrower pictures are enlarged by a whole factor, up to this
 
 
 def draw_sheet(columns: Sequence[str], rows: Sequence[Sequence[np.ndarray | None]], names: Sequence[str]) -> np.ndarray:
@@ -18,15 +19,17 @@ def draw_sheet(columns: Sequence[str], rows: Sequence[Sequence[np.ndarray | None
     Args:
         columns: titles.
         rows: per row one `(H, W, 1 or 3)` uint8 picture per column, or None for an empty place.
-        names: one per row.
+        names: one per row, below it; without a name rows lie close together.
 
     Returns:
         `(H, W, 3)` uint8.
     """
     width = max(p.shape[1] for row in rows for p in row if p is not None)
-    heights = [max(p.shape[0] for p in row if p is not None) for row in rows]
+    factor = max(1, _SMALL_PX // width)
+    width *= factor
+    heights = [factor * max(p.shape[0] for p in row if p is not None) for row in rows]
     sheet_width = _GAP_PX + len(columns) * (width + _GAP_PX)
-    sheet_height = _LABEL_PX + _GAP_PX + sum(h + _LABEL_PX + _GAP_PX for h in heights)
+    sheet_height = _LABEL_PX + _GAP_PX + sum(heights) + sum(map(_below, names))
     sheet = Image.new("RGB", (sheet_width, sheet_height), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
     for column, title in enumerate(columns):
@@ -36,9 +39,10 @@ def draw_sheet(columns: Sequence[str], rows: Sequence[Sequence[np.ndarray | None
         for column, picture in enumerate(row):
             if picture is not None:
                 picture = np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
+                picture = picture.repeat(factor, axis=0).repeat(factor, axis=1)
                 sheet.paste(Image.fromarray(picture), (_GAP_PX + column * (width + _GAP_PX), top))
         draw.text((_GAP_PX, top + height + 2), _fit(draw, name, sheet_width - 2 * _GAP_PX, font), "gray", font)
-        top += height + _LABEL_PX + _GAP_PX
+        top += height + _below(name)
     return np.asarray(sheet)
 
 
@@ -62,6 +66,11 @@ def shrink(picture: np.ndarray, largest_px: int) -> np.ndarray:
     gray = picture.shape[2] == 1
     small = Image.fromarray(picture[:, :, 0] if gray else picture).resize(size, Image.Resampling.LANCZOS)
     return np.asarray(small)[:, :, None] if gray else np.asarray(small)
+
+
+def _below(name: str) -> int:
+    """The height between a row and the next."""
+    return _GAP_PX + (_LABEL_PX if name else 0)
 
 
 def _fit(draw: ImageDraw.ImageDraw, text: str, width: int, font: ImageFont.ImageFont) -> str:

@@ -19,6 +19,7 @@ from cut.data.transforms import to_picture
 from cut.engine.checkpoint import INFERENCE_FILE, save_checkpoint, save_inference_file
 from cut.engine.ema import AveragedNetworks
 from cut.engine.logs import RunLog, peak_memory_mib
+from cut.engine.plots import plot_losses
 from cut.engine.samples import write_sheet
 from cut.engine.schedules import Schedule
 from cut.engine.seeding import random_state, restore_random_state, undisturbed
@@ -87,6 +88,7 @@ class Trainer:
                     if self._is_due(train.sample_every_steps) or self.step in self._landmarks:
                         sheet = self.write_samples(run_dir / "samples" / f"step_{self.step:08d}.png")
                         log.image(self.step, "samples", sheet)
+                        plot_losses(run_dir)
                     if self._is_due(train.checkpoint_every_steps) or stop.signum:
                         self.save(run_dir)
                     self._stop_if_asked(stop)

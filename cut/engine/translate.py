@@ -77,17 +77,19 @@ def translate(
     batch_size: int,
     sheet: Path,
     target: Path | None,
+    inverse: bool = False,
 ) -> str:
     """Runs all jobs and draws a contact sheet of some of them.
 
     Args:
-        method: in eval mode; only its `forward` is used.
+        method: set for inference; only its `forward` is used, or its `inverse`.
         jobs: from `plan_jobs`.
-        channels: of the source domain.
+        channels: of the domain to translate.
         fabric: device and precision.
         batch_size: pictures of equal size that go through together, when they follow each other.
         sheet: PNG with inputs and translations side by side.
         target: a folder whose pictures of the same name are shown beside them, or None.
+        inverse: translate from the target domain to the source domain.
 
     Returns:
         One line that says what was done.
@@ -103,7 +105,7 @@ def translate(
     failures: list[str] = []
     with tqdm(total=len(jobs), unit="picture", dynamic_ncols=True, disable=None) as bar:
         for group in _groups(jobs, channels, batch_size, failures):
-            outputs = _translate_group(method, [picture for _, picture in group], fabric)
+            outputs = _translate_group(method, [picture for _, picture in group], fabric, inverse)
             for (index, picture), output in zip(group, outputs, strict=True):
                 job = jobs[index]
                 write_image(job.output, output)
@@ -139,7 +141,7 @@ def _groups(
         yield group
 
 
-def _translate_group(method: Method, pictures: Sequence[np.ndarray], fabric: Fabric) -> list[np.ndarray]:
+def _translate_group(method: Method, pictures: Sequence[np.ndarray], fabric: Fabric, inverse: bool) -> list[np.ndarray]:
     """Pictures of one size -> translations of that size, each with its picture's bit depth."""
     height, width = pictures[0].shape[:2]
     networks = method.inference_networks().values()
@@ -149,7 +151,7 @@ def _translate_group(method: Method, pictures: Sequence[np.ndarray], fabric: Fab
     padded = [np.pad(p, ((top, bottom), (left, right), (0, 0)), mode="symmetric") for p in pictures]
     images = fabric.to_device(torch.stack([to_tensor(p) for p in padded]))
     with torch.inference_mode(), fabric.autocast():
-        outputs = method(images)[:, :, top : top + height, left : left + width]
+        outputs = (method.inverse if inverse else method)(images)[:, :, top : top + height, left : left + width]
     return [to_picture(output, picture.dtype.type) for output, picture in zip(outputs, pictures, strict=True)]
 
 

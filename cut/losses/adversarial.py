@@ -3,6 +3,7 @@
 - `lsgan`: squared distance to 1 (real) and 0 (fake). Mao et al., ICCV 2017, equation 9.
 - `vanilla`: binary cross-entropy; the generator maximises log D(G(z)). Goodfellow et al., NeurIPS 2014, section 3.
 - `nonsaturating`: the same values written with softplus, as StyleGAN2 and SinCUT have them.
+- `saturating`: the minimax game itself: the generator minimises log(1 - D(G(z))). Goodfellow et al. 2014, equation 1.
 - `wgangp`: difference of means; needs the gradient penalty. Gulrajani et al., NeurIPS 2017, equation 3.
 - `hinge`: Lim & Ye 2017; Miyato et al., ICLR 2018, equations 16 and 17.
 """
@@ -11,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-GAN_LOSSES = ("lsgan", "vanilla", "nonsaturating", "wgangp", "hinge")
+GAN_LOSSES = ("lsgan", "vanilla", "nonsaturating", "saturating", "wgangp", "hinge")
 
 
 def discriminator_loss(prediction: Tensor, real: bool, kind: str) -> Tensor:
@@ -22,7 +23,7 @@ def discriminator_loss(prediction: Tensor, real: bool, kind: str) -> Tensor:
         return F.mse_loss(prediction, torch.full_like(prediction, float(real)))
     if kind == "vanilla":
         return F.binary_cross_entropy_with_logits(prediction, torch.full_like(prediction, float(real)))
-    if kind == "nonsaturating":
+    if kind in ("nonsaturating", "saturating"):  # -log D and -log(1 - D), where D is the sigmoid of the score
         return F.softplus(-sign * prediction).mean()
     if kind == "wgangp":
         return -sign * prediction.mean()
@@ -35,4 +36,6 @@ def generator_loss(prediction: Tensor, kind: str) -> Tensor:
     """What the generator pays for the discriminator's scores of its images."""
     if kind == "hinge":
         return -prediction.float().mean()
+    if kind == "saturating":
+        return -F.softplus(prediction.float()).mean()
     return discriminator_loss(prediction, real=True, kind=kind)

@@ -15,20 +15,23 @@ def patchnce_loss(
     negatives: str = "image",
     gamma: float = 0.0,
     alpha: float = 1.0,
+    external: Tensor | None = None,
 ) -> Tensor:
     """-alpha (1 - p)^gamma log p, with p the softmax probability of the positive among all keys.
 
-    The positive of query s is key s, its negatives are the other keys; `gamma` 0 and `alpha` 1 is cross-entropy, to
-    the last bit. The authors' code keeps the positive a second time among the negatives, at logit -10 / temperature:
-    a share of exp(-10 / 0.07) = 9e-63, which no float32 sum can hold; here it is left out.
+    The positive of query s is key s, its negatives are the other keys or `external` ones; `gamma` 0 and `alpha` 1 is
+    cross-entropy, to the last bit. The authors' code keeps the positive a second time among the negatives, at logit
+    -10 / temperature: a share of exp(-10 / 0.07) = 9e-63, which no float32 sum can hold; here it is left out.
 
     Args:
         query: `(N, S, C)` unit vectors of the translations.
         key: `(N, S, C)` unit vectors of the inputs at the same places; no gradient flows into them.
         temperature: tau in the paper.
-        negatives: `image`, the other places of the same image, or `minibatch`, of all images.
+        negatives: `image`, the other places of the same image; `minibatch`, those of all images; or `none`, only
+            `external` keys.
         gamma: focusing exponent, 0 or more.
         alpha: weight.
+        external: `(K, C)` unit vectors of other images, negatives of every query; no gradient flows into them.
 
     Returns:
         `(N * S,)` the loss of each patch.
@@ -36,8 +39,15 @@ def patchnce_loss(
     if negatives == "minibatch":
         query, key = query.flatten(0, 1).unsqueeze(0), key.flatten(0, 1).unsqueeze(0)  # (1, N * S, C)
     with torch.autocast(query.device.type, enabled=False):
-        logits = query.float() @ key.detach().float().transpose(1, 2) / temperature  # (N, S, S), positives diagonal
-        log_p = logits.log_softmax(dim=2).diagonal(dim1=1, dim2=2).flatten()  # (N * S,)
+        query, key = query.float(), key.detach().float()
+        if negatives == "none":
+            logits = (query * key).sum(2, keepdim=True)  # (N, S, 1), the positive alone
+        else:
+            logits = query @ key.transpose(1, 2)  # (N, S, S), positives on the diagonal
+        if external is not None:
+            logits = torch.cat([logits, query @ external.float().T], dim=2)  # (N, S, ... + K)
+        log_p = (logits / temperature).log_softmax(dim=2)
+        log_p = (log_p[..., 0] if negatives == "none" else log_p.diagonal(dim1=1, dim2=2)).flatten()  # (N * S,)
         loss = -log_p
         if gamma:
             # -expm1 keeps 1 - p exact for easy patches; the clamp keeps its power's slope finite at p = 1.

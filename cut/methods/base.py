@@ -74,6 +74,10 @@ class Method(nn.Module):
         """Inference the other way round, where `has_inverse`."""
         raise NotImplementedError
 
+    def keep_one_way(self) -> None:
+        """Drops what `inverse` alone needs, where `has_inverse`: the weights at hand may be of one generator."""
+        raise NotImplementedError
+
     def latents(self, count: int, generator: torch.Generator) -> Tensor:
         """What `forward` takes for `count` new images, where `samples_from_noise`; drawn on the CPU."""
         raise NotImplementedError

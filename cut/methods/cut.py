@@ -5,7 +5,8 @@
 Symbols: G generator, its first half the encoder; D discriminator; H patch head (netF in the authors' code); x an image
 of the source domain (real_a), y of the target domain (real_b); G(x) fake_b, G(y) idt_b. Patches of G(x) are queries,
 the same places of x their positives, other places of x their negatives (losses/patchnce.py). The second PatchNCE
-term, the identity, keeps G from changing what already looks like the target.
+term, the identity, keeps G from changing what already looks like the target. Negatives from other images (section 4.2
+and figure 6: "external") come from a queue of earlier keys, optionally made by slow copies of G and H as in MoCo.
 
 FastCUT is this method with lambda_nce 10, no identity term and flip equivariance (appendix C.1): a YAML, not a mode.
 
@@ -15,6 +16,7 @@ them instead of a second one (the same numbers, unless the pass was mirrored or 
 before the first step; the batch size is read from the tensors.
 """
 
+import copy
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -27,6 +29,7 @@ from cut.losses.adversarial import discriminator_loss, generator_loss
 from cut.losses.gradient_penalty import gradient_penalty
 from cut.losses.patchnce import patchnce_loss
 from cut.methods.base import Batch, Method, Networks, Player, Terms
+from cut.models.negative_queue import NegativeQueue
 from cut.models.patch_head import PatchHead, random_patch_ids
 
 
@@ -52,7 +55,10 @@ class CUTConfig(MethodConfig):
     nce_layers: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 4, 8, 12, 16), min_length=1)  # layers of G
     num_patches: int = Field(256, ge=2)  # places per layer: one positive and 255 negatives for each query
     temperature: float = Field(0.07, gt=0)
-    negatives: Literal["image", "minibatch"] = "image"  # from the same image, or from all images of the batch
+    # Other places of the same image, of all images of the batch, or of earlier images, alone or beside the same one's.
+    negatives: Literal["image", "minibatch", "external", "image_and_external"] = "image"
+    queue_size: int = Field(4096, ge=1)  # external keys kept per layer and domain
+    momentum_encoder: Annotated[float, Field(gt=0, lt=1)] | None = None  # keys by averages of G and H, e.g. 0.999
     nce_loss: Annotated[CrossEntropyConfig | FocalConfig, Field(discriminator="name")] = CrossEntropyConfig()
     head: Literal["mlp", "none"] = "mlp"  # none: normalised features without a learnt projection
     head_channels: int = Field(256, ge=1)  # width of the projection
@@ -88,11 +94,23 @@ class CUT(Method):
         self.discriminator = discriminator
         channels = generator.feature_channels(config.nce_layers)
         self.patch_head = PatchHead(channels, config.head_channels, use_mlp=config.head == "mlp")
+        self.queues = nn.ModuleDict()
+        if "external" in config.negatives:
+            widths = [config.head_channels] * len(channels) if config.head == "mlp" else channels
+            for domain in "ab" if self._with_identity else "a":
+                self.queues[domain] = nn.ModuleList(NegativeQueue(config.queue_size, width) for width in widths)
+        self.key_networks: nn.ModuleDict | None = None  # slow copies of G and H, with momentum_encoder
 
     @classmethod
     def build(cls, config: CUTConfig, networks: Networks) -> "CUT":
-        method = cls(config, networks.generator(), networks.discriminator())
+        generator = networks.generator()
+        if not hasattr(generator, "encode"):
+            raise ValueError("PatchNCE reads numbered layers of the generator, which a U-Net has not; use name: resnet")
+        method = cls(config, generator, networks.discriminator())
         networks.initialise(method.patch_head)
+        if config.momentum_encoder:
+            copies = {"generator": method.generator, "patch_head": method.patch_head}
+            method.key_networks = nn.ModuleDict(copy.deepcopy(copies)).requires_grad_(False)
         return method
 
     def forward(self, image: Tensor) -> Tensor:
@@ -104,6 +122,7 @@ class CUT(Method):
     def translate(self, batch: Batch) -> Translated:
         real_a, real_b, n = batch["real_a"], batch["real_b"], len(batch["real_a"])
         flipped = self.config.flip_equivariance and bool(torch.rand(()) < 0.5)
+        self._follow_with_key_networks()
         if not self._with_identity:
             fake_b, keys_a = self._generate(real_a, flipped)
             return Translated(real_a, real_b, fake_b, None, flipped, keys_a, [])
@@ -139,38 +158,56 @@ class CUT(Method):
             terms["gan"] = config.lambda_gan * generator_loss(self.discriminator(t.fake_b), config.gan_loss)
         if config.lambda_nce:
             weight = config.lambda_nce * (0.5 if self._with_identity else 1.0)
-            terms["nce"] = weight * self._patchnce(t.fake_b, t.keys_a, t.flipped)
+            terms["nce"] = weight * self._patchnce(t.fake_b, t.keys_a, t.flipped, "a")
             if self._with_identity:
-                terms["nce_idt"] = weight * self._patchnce(t.idt_b, t.keys_b, t.flipped)
+                terms["nce_idt"] = weight * self._patchnce(t.idt_b, t.keys_b, t.flipped, "b")
         return terms
 
     def _generate(self, source: Tensor, flipped: bool) -> tuple[Tensor, list[Tensor]]:
         """G's output, and the encoder's features of its input, detached; `flipped` mirrors only the former's input."""
         taps = self.config.nce_layers if self.config.lambda_nce else ()
         output, features = self.generator.forward_with_features(source.flip(3) if flipped else source, taps)
-        if flipped and taps:  # the encoder is not mirror-symmetric, so the keys need the unmirrored images
+        # The encoder is not mirror-symmetric, so the keys need the unmirrored images.
+        if taps and (flipped or self.key_networks):
+            encoder = self.key_networks["generator"] if self.key_networks else self.generator
             with torch.no_grad():
-                features = self.generator.encode(source, taps)
+                features = encoder.encode(source, taps)
         return output, [f.detach() for f in features]
 
-    def _patchnce(self, output: Tensor, keys: list[Tensor], flipped: bool) -> Tensor:
-        """Mean over layers and places of PatchNCE between G's output and the features of its input."""
+    def _patchnce(self, output: Tensor, keys: list[Tensor], flipped: bool, domain: str) -> Tensor:
+        """Mean over layers and places of PatchNCE between G's output and the features of its input from `domain`."""
         config = self.config
         queries = self.generator.encode(self._as_source(output), config.nce_layers)
         if flipped:
             queries = [q.flip(3) for q in queries]
         patch_ids = random_patch_ids(keys, config.num_patches)
         with torch.no_grad():
-            keys = self.patch_head(keys, patch_ids)  # per layer (N, S, C)
+            key_head = self.key_networks["patch_head"] if self.key_networks else self.patch_head
+            keys = key_head(keys, patch_ids)  # per layer (N, S, C)
         queries = self.patch_head(queries, patch_ids)
         focal = (
             {"gamma": config.nce_loss.gamma, "alpha": config.nce_loss.alpha} if config.nce_loss.name == "focal" else {}
         )
-        losses = [
-            patchnce_loss(q, k, config.temperature, config.negatives, **focal).mean()
-            for q, k in zip(queries, keys, strict=True)
-        ]
+        negatives = {"external": "none", "image_and_external": "image"}.get(config.negatives, config.negatives)
+        queues = self.queues[domain] if domain in self.queues else [None] * len(keys)
+        losses = []
+        for query, key, queue in zip(queries, keys, queues, strict=True):
+            external = queue.content() if queue is not None else None
+            losses.append(patchnce_loss(query, key, config.temperature, negatives, **focal, external=external).mean())
+            if queue is not None:
+                queue.push(key)
         return sum(losses) / len(losses)
+
+    @torch.no_grad()
+    def _follow_with_key_networks(self) -> None:
+        """theta_k <- m theta_k + (1 - m) theta_q (He et al., CVPR 2020, equation 2), once per step."""
+        if self.key_networks is None:
+            return
+        for name, slow in self.key_networks.items():
+            fast = getattr(self, name)
+            for slow_tensor, tensor in zip(slow.state_dict().values(), fast.state_dict().values(), strict=True):
+                if tensor.is_floating_point():
+                    slow_tensor.lerp_(tensor, 1.0 - self.config.momentum_encoder)
 
     @property
     def _with_identity(self) -> bool:

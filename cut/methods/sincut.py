@@ -88,7 +88,7 @@ class SinCUT(Method):
             )
         if networks.channels["a"] != networks.channels["b"]:
             raise ValueError(
-                "sincut translates both pictures with one generator; give data.a and data.b equal channels"
+                "sincut has one generator for both pictures; data.channels_a and data.channels_b must be equal"
             )
         method = cls(config, networks.generator(), networks.discriminator(image_px=tile_px))
         networks.initialise(method.patch_head)

@@ -57,16 +57,19 @@ class BlurUpsample(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + norm(conv(relu(norm(conv(x))))), 3x3, reflected borders, shape kept (He et al. 2016; Johnson et al. 2016)."""
+    """x + norm(conv(relu(norm(conv(x))))), 3x3, shape kept (He et al. 2016; Johnson et al. 2016).
 
-    def __init__(self, channels: int, norm: str, dropout: float = 0.0):
+    `padding` is what lies beyond the borders: `reflect`, the mirrored image, or `zeros`.
+    """
+
+    def __init__(self, channels: int, norm: str, dropout: float = 0.0, padding: str = "reflect"):
         super().__init__()
-        bias = needs_bias(norm)
-        layers: list[nn.Module] = [nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3, bias=bias)]
+        bias, pad = needs_bias(norm), nn.ReflectionPad2d if padding == "reflect" else nn.ZeroPad2d
+        layers: list[nn.Module] = [pad(1), nn.Conv2d(channels, channels, 3, bias=bias)]
         layers += [normalisation(norm, channels), nn.ReLU(inplace=True)]
         if dropout:
             layers.append(nn.Dropout(dropout))
-        layers += [nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3, bias=bias), normalisation(norm, channels)]
+        layers += [pad(1), nn.Conv2d(channels, channels, 3, bias=bias), normalisation(norm, channels)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -150,3 +150,28 @@ def test_long_lists_are_cut_on_the_terminal_and_whole_in_json(tmp_path):
     report = _check(tmp_path)
     assert "... and 2 more" in report.text()
     assert len(json.loads(json.dumps(report.to_dict()))["broken"]) == 12
+
+
+def test_an_aligned_set_counts_its_pairs_and_names_odd_widths(tmp_path):
+    for number in range(4):
+        _picture(tmp_path / "train" / f"{number}.png", 32, 16)
+    _picture(tmp_path / "test" / "good.png", 32, 16)
+    report = _check(tmp_path)
+    assert (report.layout, report.num_pairs, report.has_errors) == ("aligned", {"train": 4, "test": 1}, False)
+    assert "pairs: train 4, test 1" in report.text()
+    _picture(tmp_path / "test" / "odd.png", 33, 16)
+    report = _check(tmp_path)
+    assert report.broken == {"test/odd.png": "33x16 px cannot be A|B, for the width is odd"} and report.has_errors
+    assert report.num_pairs == {"train": 4, "test": 1}
+
+
+def test_training_folders_are_pairs_where_most_names_are_equal(unpaired):
+    assert _check(unpaired).num_pairs == {"train": 3, "test": 3}
+    assert "pairs in two folders (trainA, trainB, ...)" in _check(unpaired).text()
+    _picture(unpaired / "trainA" / "alone.png")
+    report = _check(unpaired)
+    assert (report.num_pairs["train"], report.without_partner) == (3, ["trainA/alone.png"])
+    for number in range(10):
+        _picture(unpaired / "trainB" / f"other{number}.png")
+    report = _check(unpaired)
+    assert "train" not in report.num_pairs and report.without_partner == []

@@ -1,4 +1,6 @@
+import dataclasses
 import errno
+import hashlib
 import io
 import stat
 import tarfile
@@ -17,6 +19,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):  # noqa: N802
         server = self.server
         server.requests.append(self.headers)
+        server.paths.append(self.path)
         if server.status != 200:
             return self.send_error(server.status)
         start, asked = 0, self.headers.get("Range")
@@ -33,7 +36,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("ETag", server.etag)
         self.send_header("Content-Length", str(len(server.body) - start))
         self.end_headers()
-        stop = start + server.breaks.pop(0) if server.breaks else None
+        stop = server.breaks.pop(0) if server.breaks else None
+        stop = None if stop is None else start + stop
         self.wfile.write(server.body[start:stop])  # HTTP/1.0: the connection closes here, early or not
 
     def log_message(self, *_):
@@ -47,7 +51,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_port}/sets"
         self.body, self.etag, self.status, self.knows_ranges = b"", '"first"', 200, True
-        self.breaks, self.requests = [], []
+        self.breaks, self.requests, self.paths = [], [], []
 
 
 @pytest.fixture
@@ -320,9 +324,11 @@ def test_base_url_must_be_of_the_web(tmp_path):
         download_dataset("maps", tmp_path, base_url="file:///etc")
 
 
-def test_every_address_is_https_and_of_its_layouts_kind():
+def test_every_archive_is_fetched_by_https_and_every_single_file_has_a_checksum():
     for name, dataset in DATASETS.items():
-        if name != "cityscapes":
+        if dataset.layout == "idx":  # without https the checksums are what guards it
+            assert len(dataset.files) == 4 and all(len(md5) == 32 for md5 in dataset.files.values())
+        elif name != "cityscapes":
             assert dataset.address.startswith("https://")
             assert dataset.address.endswith(".zip" if dataset.layout == "unpaired" else ".tar.gz")
     assert DATASETS["maps_aligned"].address.endswith("/maps.tar.gz")
@@ -342,3 +348,63 @@ def test_every_address_is_https_and_of_its_layouts_kind():
 )
 def test_fetch_command_names_what_puts_the_data_into_root(root, command):
     assert fetch_command(root) == command
+
+
+@pytest.fixture
+def digits(monkeypatch):
+    """Makes the data set mnist four files of the server's one body; returns its checksum."""
+
+    def publish(body):
+        files = dict.fromkeys(DATASETS["mnist"].files, hashlib.md5(body).hexdigest())
+        monkeypatch.setitem(DATASETS, "mnist", dataclasses.replace(DATASETS["mnist"], files=files))
+
+    return publish
+
+
+MNIST_FILES = sorted(f"mnist/{name}" for name in DATASETS["mnist"].files)
+
+
+def test_single_files_become_the_set_when_all_are_there(server, tmp_path, digits):
+    server.body, server.breaks = b"digits" * 100, [200]
+    digits(server.body)
+    assert _get(server, tmp_path, name="mnist") == tmp_path / "mnist"
+    assert _names(tmp_path) == MNIST_FILES and len(server.requests) == 5
+    assert server.paths[0] == "/sets/train-images-idx3-ubyte.gz"
+    assert server.requests[1]["Range"] == "bytes=200-"
+
+
+def test_single_files_that_an_earlier_run_fetched_are_kept(server, tmp_path, digits):
+    server.body = b"digits" * 100
+    digits(server.body)
+    server.breaks = [None, 100, *[0] * download._RETRIES]
+    assert "run the same command again" in _refused(server, tmp_path, name="mnist")
+    assert not (tmp_path / "mnist").exists()
+    requests = len(server.requests)
+    _get(server, tmp_path, name="mnist")
+    assert _names(tmp_path) == MNIST_FILES
+    assert [r["Range"] for r in server.requests[requests:]] == ["bytes=100-", None, None]
+
+
+def test_single_file_of_another_checksum_is_refused_and_deleted(server, tmp_path, digits):
+    server.body = b"<html>please log in</html>"
+    digits(b"digits")
+    line = _refused(server, tmp_path, name="mnist")
+    assert f"{server.url}/train-images-idx3-ubyte.gz: refused and deleted, not the published file" in line
+    assert not _names(tmp_path)
+
+
+def test_bound_holds_for_the_sum_of_single_files(server, tmp_path, digits):
+    server.body = b"digits" * 100
+    digits(server.body)
+    assert "above the bound" in _refused(server, tmp_path, name="mnist", max_bytes=1500)
+    assert len(_names(tmp_path)) == 2
+    _get(server, tmp_path, name="mnist", max_bytes=2400)
+
+
+def test_mnist_checksums_are_those_that_torchvision_publishes():
+    from torchvision.datasets import MNIST, FashionMNIST
+
+    for name, published in (("mnist", MNIST), ("fashion_mnist", FashionMNIST)):
+        assert dict(DATASETS[name].files) == dict(published.resources)
+        assert f"{DATASETS[name].address}/" in published.mirrors
+    assert fetch_command("datasets/fashion_mnist") == "cut-data download fashion_mnist"

@@ -57,6 +57,18 @@ def _area(folders):
     return area
 
 
+def test_paired_tiles_show_the_training_places_of_both_domains(built, quick, tmp_path):
+    counts = build_earth2map(tmp_path / "pairs", TILE_PX, paired=True)
+    names = {folder: {p.name for p in (tmp_path / "pairs" / folder).iterdir()} for folder in FOLDERS}
+    unpaired = {folder: {p.name for p in (built[0] / folder).iterdir()} for folder in FOLDERS}
+    assert names["trainA"] == names["trainB"] == unpaired["trainA"] | unpaired["trainB"]
+    assert all(names[folder] == unpaired[folder] for folder in FOLDERS[2:])
+    assert counts == {folder: len(files) for folder, files in names.items()}
+    assert build_earth2map(tmp_path / "pairs", TILE_PX, paired=True) == counts  # found, and left alone
+    with pytest.raises(UserError, match="holds earth2map with other tiles .*paired True"):
+        build_earth2map(tmp_path / "pairs", TILE_PX)
+
+
 def test_two_builds_are_equal_byte_for_byte(built):
     one, two = map(_files, built[:2])
     assert len(one) > 100 and one == two

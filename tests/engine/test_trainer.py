@@ -41,7 +41,7 @@ def test_a_run_writes_all_its_files(tiny_yaml, tmp_path):
     for key in ("loss/generator/nce", "loss/discriminator/gan_real", "lr", "time/seconds_per_step", "memory/peak_mib"):
         assert all(np.isfinite(entry[key]) for entry in logged), key
     with Image.open(run / "samples" / "step_00000006.png") as sheet:
-        assert sheet.size == (6 + 3 * 38, 24 + 2 * (32 + 24))  # three columns, two rows, with gaps and labels
+        assert sheet.size == (6 + 3 * 70, 24 + 2 * (64 + 24))  # three columns, two rows, twice as large, with labels
 
 
 def test_resumed_metrics_equal_straight_ones(tiny_yaml, tmp_path):

@@ -90,6 +90,27 @@ def test_hinge_by_hand():
     assert generator_loss(prediction, "hinge").item() == pytest.approx(-0.5)
 
 
+def test_saturating_plays_the_minimax_game():
+    """Goodfellow et al. 2014, equation 1: D minimises -log D(x) - log(1 - D(G(z))), G minimises log(1 - D(G(z)))."""
+    score = torch.tensor([-1.3, 0.2, 2.0], dtype=torch.float64)
+    probability = torch.sigmoid(score)
+    expected = {"real": -probability.log().mean(), "fake": -(1 - probability).log().mean()}
+    assert discriminator_loss(score, True, "saturating").item() == pytest.approx(expected["real"].item(), rel=1e-6)
+    assert discriminator_loss(score, False, "saturating").item() == pytest.approx(expected["fake"].item(), rel=1e-6)
+    assert generator_loss(score, "saturating").item() == pytest.approx(-expected["fake"].item(), rel=1e-6)
+
+
+def test_only_the_saturating_gradient_vanishes_where_the_discriminator_wins():
+    gradients = {}
+    for kind in ("saturating", "nonsaturating"):
+        score = torch.full((1,), -200.0, requires_grad=True)
+        loss = generator_loss(score, kind)
+        loss.backward()
+        assert torch.isfinite(loss)
+        gradients[kind] = score.grad.item()
+    assert gradients["saturating"] == pytest.approx(0, abs=1e-30) and gradients["nonsaturating"] == pytest.approx(-1)
+
+
 @pytest.mark.parametrize("kind", GAN_LOSSES)
 def test_a_better_fake_costs_the_generator_less(kind):
     assert generator_loss(torch.tensor([0.9]), kind) < generator_loss(torch.tensor([-0.9]), kind)

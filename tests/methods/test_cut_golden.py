@@ -2,13 +2,10 @@
 
 import pytest
 import torch
-from lightning_fabric import Fabric
+from steps import assert_equal_weights, losses_of_step, trainer_of
 
 import cut.methods.cut as cut_method
 import cut.models.patch_head as patch_head
-from cut.config import AdamConfig, ConstantScheduleConfig, RunConfig, TrainConfig
-from cut.engine.schedules import Schedule
-from cut.engine.trainer import Trainer
 from cut.methods.cut import CUT, CUTConfig
 from cut.models.patch_discriminator import PatchDiscriminator
 from cut.models.resnet_generator import ResnetGenerator
@@ -39,16 +36,7 @@ def build_trainer(case, steps, initial):
     method.generator.load_state_dict({our_key(k): v for k, v in initial["G"].items()})
     method.discriminator.load_state_dict({our_key(k): v for k, v in initial["D"].items()})
     method.patch_head.load_state_dict({our_key(k): v for k, v in steps["patch_head"].items()})
-    fabric = Fabric(accelerator="cpu", devices=1)
-    optimizers = {
-        player.name: fabric.setup_optimizers(
-            torch.optim.Adam([p for n in player.networks for p in n.parameters()], 2e-4, (0.5, 0.999))
-        )
-        for player in method.players()
-    }
-    config = RunConfig.model_construct(optim=AdamConfig(), train=TrainConfig())
-    schedule = Schedule(ConstantScheduleConfig(total_steps=len(steps["inputs"])), 1)
-    return Trainer(config, method, optimizers, schedule, None, [], fabric)
+    return trainer_of(method, len(steps["inputs"]))
 
 
 def run_steps(case, all_steps, initial, monkeypatch):
@@ -60,9 +48,8 @@ def run_steps(case, all_steps, initial, monkeypatch):
     for inputs, ids in zip(steps["inputs"], steps["patch_ids"].long(), strict=True):
         drawn = iter([list(ids[:layers]), list(ids[layers:])])  # first those of x, then those of y
         monkeypatch.setattr(cut_method, "random_patch_ids", lambda features, count, drawn=drawn: next(drawn))
-        trainer.train_step({"real_a": all_steps["images"][inputs["A"]], "real_b": all_steps["images"][inputs["B"]]})
-        ours = {key.split("/")[-1]: value.item() for key, value in trainer._sums.items()}
-        trainer._sums = {}
+        images = all_steps["images"]
+        ours = losses_of_step(trainer, {"real_a": images[inputs["A"]], "real_b": images[inputs["B"]]})
         half = 2.0 if "nce_idt" in ours else 1.0  # ours are weighted already
         names = {"G_GAN": "gan", "NCE": "nce", "NCE_Y": "nce_idt", "D_real": "gan_real", "D_fake": "gan_fake"}
         weights = {"nce": half, "nce_idt": half, "gan_real": 2.0, "gan_fake": 2.0}
@@ -77,28 +64,9 @@ def assert_equal_losses(losses, expected):
             assert ours[name] == pytest.approx(theirs[name], rel=1e-4, abs=1e-6), name
 
 
-def assert_equal_weights(method, final, steps):
-    networks = {"G": method.generator, "D": method.discriminator, "F": method.patch_head}
-    for letter, network in networks.items():
-        tensors = network.state_dict()
-        heads = iter(final[letter]["heads"])
-        for (key, tensor), norm in zip(tensors.items(), final[letter]["norms"], strict=True):
-            head = torch.stack([next(heads) for _ in range(min(8, tensor.numel()))])
-            if key.endswith("bias") and before_instance_norm(network, key):
-                # Its gradient is rounding noise, whose sign Adam turns into whole steps of the learning rate.
-                assert (tensor.flatten()[:8] - head).abs().max() <= 2 * 2e-4 * steps * 1.01
-                continue
-            # Adam's first steps have the size of the learning rate, 2e-4, whatever the gradient's: where that is
-            # small, rounding shows. Half a step for single values, 1e-3 for norms.
-            assert float(tensor.norm()) == pytest.approx(float(norm), rel=1e-3, abs=1e-5), key
-            torch.testing.assert_close(tensor.flatten()[:8], head, rtol=1e-3, atol=1e-4, msg=f"{letter} {key}")
-
-
-def before_instance_norm(network, key):
-    parent, _, index = key.removesuffix(".bias").rpartition(".")
-    siblings = network.get_submodule(parent)
-    following = int(index) + 1
-    return following < len(siblings) and isinstance(siblings[following], torch.nn.InstanceNorm2d)
+def assert_equal_networks(method, final, steps):
+    for letter, network in {"G": method.generator, "D": method.discriminator, "F": method.patch_head}.items():
+        assert_equal_weights(network, final[letter], steps)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -106,7 +74,7 @@ def test_steps_equal_the_authors(case, golden, monkeypatch):
     steps = golden("contrastive_steps")
     losses, method = run_steps(case, steps, golden("contrastive_initial"), monkeypatch)
     assert_equal_losses(losses, steps[case]["losses_contiguous"])
-    assert_equal_weights(method, steps[case]["final_contiguous"], len(losses))
+    assert_equal_networks(method, steps[case]["final_contiguous"], len(losses))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -121,4 +89,4 @@ def test_steps_equal_the_authors_with_their_gradient_layout(case, golden, monkey
     steps = golden("contrastive_steps")
     losses, method = run_steps(case, steps, golden("contrastive_initial"), monkeypatch)
     assert_equal_losses(losses, steps[case][f"losses{kind}"])
-    assert_equal_weights(method, steps[case][f"final{kind}"], len(losses))
+    assert_equal_networks(method, steps[case][f"final{kind}"], len(losses))

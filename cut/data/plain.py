@@ -1,0 +1,48 @@
+"""One folder of pictures as an endless, random-access stream of samples."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cut.config import ImagesDataConfig
+from cut.data.download import fetch_command
+from cut.data.images import list_images, read_image
+from cut.data.stream import SampleStream, noise_rows
+from cut.data.transforms import random_transform
+from cut.errors import UserError
+
+
+class ImagesStream(SampleStream):
+    """Every picture once per epoch, with a crop and mirroring that depend on (seed, n) alone.
+
+    Args:
+        config: the folder and the transform.
+        seed: of the run.
+        batches_per_step: that a step of training takes.
+
+    Raises:
+        UserError: the folder is missing or empty.
+    """
+
+    def __init__(self, config: ImagesDataConfig, seed: int, batches_per_step: int = 1):
+        self.config, self.seed, self.samples_per_step = config, seed, config.batch_size * batches_per_step
+        try:
+            self.paths = list_images(Path(config.root))
+        except UserError as error:
+            command = fetch_command(config.root)
+            how = f"fetch it with: {command}" if command else "set data.root to a folder of pictures"
+            raise UserError(f"data.root: {error}; {how}") from None
+        self.num_pictures = len(self.paths)
+
+    def __getitem__(self, n: int) -> dict[str, Any] | UserError:
+        """`real` `(C, H, W)` in [-1, 1]; a user's mistake is returned, so that it crosses processes."""
+        path, rng = self.paths[self.picture_of(n)], np.random.default_rng((self.seed, 1, n))
+        try:
+            picture = read_image(path, self.config.num_channels)
+            return {"real": random_transform(picture, self.config, rng, False, str(path))}
+        except UserError as error:
+            return error
+
+    def fixed_samples(self, count: int) -> list[dict[str, Any]]:
+        return noise_rows(count)

@@ -1,0 +1,114 @@
+"""The generators that the authors of CUT, CycleGAN and pix2pix publish (`latest_net_G.pth`), as methods of ours.
+
+Facts about the files: taesungp/contrastive-unpaired-translation, commit b3ac297, and junyanz/
+pytorch-CycleGAN-and-pix2pix, commit 2a7afba. A file holds one generator's weights and nothing else; what else a
+config says does not change how it translates, but for pix2pix, whose noise and batch statistics are its method's.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cut.build import ConfiguredNetworks, build_method, read_config
+from cut.config import RunConfig
+from cut.config_file import parse_config
+from cut.errors import UserError
+from cut.import_weights.architecture import Found, public_name, rename_tensors, work_out
+from cut.import_weights.pth_file import read_state_dict
+from cut.methods import find_method, method_config
+from cut.methods.base import Method
+
+
+def import_generator(path: Path, config: Path | None = None) -> tuple[Method, RunConfig, str]:
+    """The method whose generator is the one in `path`, the config that describes it, and a line that says both.
+
+    Args:
+        path: a `.pth` of the authors' programs.
+        config: a YAML that the weights must fit, and that says what they do not: the method, U-Net's dropout, ...;
+            None guesses the method from the network.
+
+    Raises:
+        UserError: the file is damaged or no generator, or does not fit the config.
+    """
+    tensors = read_state_dict(path)
+    found = work_out(tensors, path)
+    resolved = _agreeing_config(found, path, config) if config else _guessed_config(found, path)
+    try:
+        with torch.device("meta"):  # names and shapes cost no memory, whatever a file claims
+            expected = ConfiguredNetworks(resolved).generator()
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f"{path}: looks like {found.text}, which cannot be built ({error})") from None
+    weights = rename_tensors(tensors, found, expected, path)
+    method = build_method(resolved)
+    if method.has_inverse:
+        method.keep_one_way()
+    _fill(method, weights, path)
+    channels = "" if found.in_channels == found.out_channels == 3 else f", {found.in_channels} -> {found.out_channels}"
+    told = "" if "dropout" in found.generator else f", dropout {resolved.generator.dropout} (no weights tell)"
+    line = f"{path}: {found.text}{channels}; taken as {resolved.method.name}, {resolved.data.direction}{told}"
+    return method, resolved, line
+
+
+def _fill(method: Method, weights: dict[str, torch.Tensor], path: Path) -> None:
+    """Loads the method's one generator; the blur kernels are constants, and only compared."""
+    (network,) = method.inference_networks().values()
+    for key in weights.keys() - network.state_dict().keys():
+        if not torch.allclose(weights.pop(key), network.get_buffer(key), rtol=0, atol=1e-6):
+            name = public_name(key, network)
+            raise UserError(f"{path}: {name} is not the authors' blur kernel, the only one that is known here")
+    network.load_state_dict(weights)
+
+
+def _guessed_config(found: Found, path: Path) -> RunConfig:
+    """The config of the method that publishes such generators."""
+    method: dict[str, Any] = {"name": found.method}
+    if found.method == "cyclegan" and found.in_channels != found.out_channels:
+        method["lambda_identity"] = 0.0
+    source, target = ("b", "a") if _is_inverse(path) else ("a", "b")
+    data: dict[str, Any] = {
+        "name": method_config(found.method).data_names[0],
+        "root": f"unknown, for the weights are from {path.name}",
+        "direction": "BtoA" if source == "b" else "AtoB",
+        f"channels_{source}": found.in_channels,
+        f"channels_{target}": found.out_channels,
+    }
+    values = {"method": method, "generator": found.generator, "data": data}
+    if size := found.generator.get("image_px"):
+        data |= {"load_px": size, "crop_px": size}
+    return parse_config(values, method_config, str(path))
+
+
+def _agreeing_config(found: Found, path: Path, config: Path) -> RunConfig:
+    """The user's config, which must describe the network in the file."""
+    given = read_config(config)
+    method = find_method(given.method.name)
+    if given.generator is None or method.samples_from_noise:
+        raise UserError(
+            f"{config}: method.name: {given.method.name} has no such generator as {path} holds: {found.text}"
+        )
+    if method.has_inverse and _is_inverse(path):
+        back = "BtoA" if given.data.direction == "AtoB" else "AtoB"
+        given = given.model_copy(update={"data": given.data.model_copy(update={"direction": back})})
+    source, target = "ab" if given.data.direction == "AtoB" else "ba"
+    generator = given.generator.model_dump()
+    if generator["name"] != found.generator["name"]:
+        pairs = {"generator.name": (found.generator["name"], generator["name"])}
+    else:
+        pairs = {f"generator.{key}": (value, generator[key]) for key, value in found.generator.items()}
+        if "dropout" in found.generator:  # that it is there shifts the names; how much is dropped, nothing tells
+            pairs["generator.dropout"] = tuple("above 0" if p else 0.0 for p in pairs["generator.dropout"])
+    pairs[f"data.channels_{source}"] = (found.in_channels, given.data.channels["a"])
+    pairs[f"data.channels_{target}"] = (found.out_channels, given.data.channels["b"])
+    wrong = [
+        f"{key} is {has} in the file, but {says} in the config" for key, (has, says) in pairs.items() if has != says
+    ]
+    if wrong:
+        raise UserError(f"{path} does not fit {config}: {'; '.join(wrong)}; change the config, or leave it out")
+    return given
+
+
+def _is_inverse(path: Path) -> bool:
+    """CycleGAN's files: G_A translates A to B, and G_B the other way round."""
+    return re.search(r"net_G_B\b", path.name) is not None

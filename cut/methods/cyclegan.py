@@ -1,0 +1,154 @@
+"""CycleGAN: unpaired translation with cycle consistency (Zhu, Park, Isola, Efros, ICCV 2017, arXiv:1703.10593).
+
+    L(G, F, D_X, D_Y) = L_GAN(G, D_Y, X, Y) + L_GAN(F, D_X, Y, X) + lambda_cycle L_cyc(G, F)                    (eq. 3)
+    L_cyc(G, F) = E_x |F(G(x)) - x|_1 + E_y |G(F(y)) - y|_1                                                      (eq. 2)
+    L_identity(G, F) = E_y |G(y) - y|_1 + E_x |F(x) - x|_1, weighted lambda_cycle lambda_identity         (section 5.2)
+
+Symbols: x an image of the source domain (real_a), y of the target domain (real_b); G generator_ab, F generator_ba; D_Y
+discriminator_b, which judges domain b, D_X discriminator_a; G(x) fake_b, F(y) fake_a, F(G(x)) rec_a, G(F(y)) rec_b,
+F(x) idt_a, G(y) idt_b.
+
+As in the authors' code (junyanz/pytorch-CycleGAN-and-pix2pix, commit 2a7afba) the generators are updated first, and the
+discriminators see translations from before that update, through pools of 50 earlier ones (section 4). What differs from
+it: G's passes over x and y are one pass over both (the same numbers, unless G has batch norm or dropout).
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from cut.config import MethodConfig
+from cut.losses.adversarial import discriminator_loss, generator_loss
+from cut.methods.base import Batch, Method, Networks, Player, Terms
+from cut.models.image_pool import ImagePool
+
+
+class CycleGANConfig(MethodConfig):
+    default_generator: ClassVar[dict[str, Any]] = {
+        "name": "resnet",
+        "antialias_down": False,
+        "antialias_up": False,
+        "init": "normal",
+    }
+    default_discriminator: ClassVar[dict[str, Any]] = {"name": "patch", "antialias": False, "init": "normal"}
+
+    name: str = "cyclegan"
+    gan_loss: Literal["lsgan", "vanilla", "nonsaturating", "hinge"] = "lsgan"
+    lambda_cycle_a: float = Field(10.0, ge=0)  # weight of |F(G(x)) - x|
+    lambda_cycle_b: float = Field(10.0, ge=0)  # weight of |G(F(y)) - y|
+    lambda_identity: float = Field(0.5, ge=0)  # weight of the identity terms, as a share of the cycle weights
+    pool_size: int = Field(50, ge=0)  # earlier translations kept for each discriminator; 0 for none
+
+
+@dataclass
+class Translated:
+    """What both players read."""
+
+    real_a: Tensor
+    real_b: Tensor
+    fake_a: Tensor
+    fake_b: Tensor
+    rec_a: Tensor
+    rec_b: Tensor
+    idt_a: Tensor | None
+    idt_b: Tensor | None
+
+
+class CycleGAN(Method):
+    Config = CycleGANConfig
+    has_inverse = True
+
+    def __init__(
+        self,
+        config: CycleGANConfig,
+        generator_ab: nn.Module,
+        generator_ba: nn.Module,
+        discriminator_a: nn.Module,
+        discriminator_b: nn.Module,
+    ):
+        super().__init__()
+        self.config = config
+        self.generator_ab, self.generator_ba = generator_ab, generator_ba
+        self.discriminator_a, self.discriminator_b = discriminator_a, discriminator_b
+        self.pool_a, self.pool_b = ImagePool(config.pool_size), ImagePool(config.pool_size)
+        if config.lambda_identity and generator_ab.in_channels != generator_ab.out_channels:
+            raise ValueError("lambda_identity must be 0 where the domains differ in channels, for G(y) does not exist")
+
+    @classmethod
+    def build(cls, config: CycleGANConfig, networks: Networks) -> "CycleGAN":
+        generators = networks.generator("ab"), networks.generator("ba")
+        return cls(config, *generators, networks.discriminator("a"), networks.discriminator("b"))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.generator_ab(image)
+
+    def inverse(self, image: Tensor) -> Tensor:
+        return self.generator_ba(image)
+
+    def keep_one_way(self) -> None:
+        self.generator_ba, self.has_inverse = None, False
+
+    def inference_networks(self) -> dict[str, nn.Module]:
+        networks = {"generator_ab": self.generator_ab, "generator_ba": self.generator_ba}
+        return {name: network for name, network in networks.items() if network is not None}
+
+    def translate(self, batch: Batch) -> Translated:
+        real_a, real_b = batch["real_a"], batch["real_b"]
+        fake_b, idt_b = self._with_identity(self.generator_ab, real_a, real_b)
+        fake_a, idt_a = self._with_identity(self.generator_ba, real_b, real_a)
+        rec_a, rec_b = self.generator_ba(fake_b), self.generator_ab(fake_a)
+        return Translated(real_a, real_b, fake_a, fake_b, rec_a, rec_b, idt_a, idt_b)
+
+    def players(self) -> tuple[Player, ...]:
+        return (
+            Player("generator", (self.generator_ab, self.generator_ba), self.generator_terms),
+            Player("discriminator", (self.discriminator_a, self.discriminator_b), self.discriminator_terms),
+        )
+
+    def generator_terms(self, t: Translated) -> Terms:
+        """Equation 3 with the identity terms, as G and F see them."""
+        config = self.config
+        terms = {
+            "gan_a": generator_loss(self.discriminator_a(t.fake_a), config.gan_loss),
+            "gan_b": generator_loss(self.discriminator_b(t.fake_b), config.gan_loss),
+            "cycle_a": config.lambda_cycle_a * F.l1_loss(t.rec_a, t.real_a),
+            "cycle_b": config.lambda_cycle_b * F.l1_loss(t.rec_b, t.real_b),
+        }
+        if config.lambda_identity:
+            terms["idt_a"] = config.lambda_identity * config.lambda_cycle_a * F.l1_loss(t.idt_a, t.real_a)
+            terms["idt_b"] = config.lambda_identity * config.lambda_cycle_b * F.l1_loss(t.idt_b, t.real_b)
+        return terms
+
+    def discriminator_terms(self, t: Translated) -> Terms:
+        """The adversarial losses as D_X and D_Y see them, halved."""
+        return self._judge("a", self.discriminator_a, t.real_a, self.pool_a(t.fake_a)) | self._judge(
+            "b", self.discriminator_b, t.real_b, self.pool_b(t.fake_b)
+        )
+
+    def visuals(self, batch: Batch) -> dict[str, Tensor]:
+        images = {"a": batch["real_a"], "a to b": self(batch["real_a"])}
+        images["and back to a"] = self.inverse(images["a to b"])
+        if "real_b" in batch:
+            images |= {"b": batch["real_b"], "b to a": self.inverse(batch["real_b"])}
+            images["and back to b"] = self(images["b to a"])
+        return images
+
+    def _judge(self, domain: str, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Terms:
+        kind = self.config.gan_loss
+        return {
+            f"gan_real_{domain}": 0.5 * discriminator_loss(discriminator(real), real=True, kind=kind),
+            f"gan_fake_{domain}": 0.5 * discriminator_loss(discriminator(fake), real=False, kind=kind),
+        }
+
+    def _with_identity(self, generator: nn.Module, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The translation of `source`, and what becomes of an image that is in the target domain already."""
+        if not self.config.lambda_identity:
+            return generator(source), None
+        if source.shape != target.shape:
+            return generator(source), generator(target)
+        output = generator(torch.cat([source, target]))  # (2N, C, H, W)
+        return output[: len(source)], output[len(source) :]

@@ -1,0 +1,42 @@
+"""The pool of earlier generated images of Shrivastava et al. (CVPR 2017, section 2.3)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class ImagePool(nn.Module):
+    """Hands the discriminator a mix of new and earlier images, so that it does not forget what it has seen.
+
+    While the pool fills, images pass through; then each is, with probability 1/2, kept and exchanged for a random
+    earlier one. The content is part of `state_dict`.
+
+    Args:
+        size: number of images kept; 0 passes everything through.
+    """
+
+    def __init__(self, size: int = 50):
+        super().__init__()
+        self.size = size
+        self.images: list[Tensor] = []
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """`(N, C, H, W)` new images -> as many for the discriminator, detached."""
+        handed = []
+        for image in images.detach():
+            if len(self.images) < self.size:
+                self.images.append(image.clone())
+            elif self.size and torch.rand(()) < 0.5:
+                place = int(torch.randint(self.size, ()))
+                image, self.images[place] = self.images[place].to(image), image.clone()
+            handed.append(image)
+        # An earlier image of another size (data.preprocess none) cannot stand in a batch; such batches hold one image.
+        return torch.stack(handed)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return {"images": list(self.images)}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        self.images = list(state["images"])

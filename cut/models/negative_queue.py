@@ -1,0 +1,30 @@
+"""Keys of earlier images as negatives (the memory of MoCo, He et al., CVPR 2020, section 3.2)."""
+
+import torch
+from torch import Tensor, nn
+
+
+class NegativeQueue(nn.Module):
+    """The newest `size` keys, first in, first out; all of it is part of `state_dict`.
+
+    Args:
+        size: number of keys.
+        channels: of a key.
+    """
+
+    def __init__(self, size: int, channels: int):
+        super().__init__()
+        self.register_buffer("keys", torch.zeros(size, channels))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))  # keys that ever came in
+
+    def content(self) -> Tensor:
+        """`(K, C)` with K up to `size`, a copy, for the queue goes on while the loss waits for its backward pass."""
+        return self.keys[: int(self.seen)].clone()
+
+    @torch.no_grad()
+    def push(self, keys: Tensor) -> None:
+        """`(N, S, C)`; of more than `size` keys the last ones stay."""
+        keys = keys.flatten(0, 1)[-len(self.keys) :]  # (N * S, C)
+        places = (torch.arange(len(keys), device=keys.device) + self.seen) % len(self.keys)
+        self.keys[places] = keys.to(self.keys)
+        self.seen += len(keys)

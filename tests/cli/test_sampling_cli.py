@@ -1,0 +1,80 @@
+"""DCGAN on the command line: training, sheets, losses, sampling, and its mistakes."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from test_train_cli import call
+
+from cut.build import build_trainer, open_run, read_config
+from cut.cli import test as test_cli
+from cut.errors import UserError
+
+COLUMNS, ROWS = 8, 3  # two rows of samples and the interpolation
+
+
+def files(folder: Path):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def told(*arguments):
+    """What `cut-test` says of a mistake; in this process, for one of its own takes seconds to start."""
+    with pytest.raises(UserError) as caught:
+        test_cli._main(test_cli._parse([str(a) for a in arguments]))
+    return str(caught.value)
+
+
+def saved_run(yaml, run):
+    trainer = build_trainer(read_config(yaml))
+    open_run(trainer, run, resume=False)
+    trainer.save(run)
+    return run
+
+
+def test_train_look_and_sample(tiny_dcgan_yaml, tmp_path):
+    run = tmp_path / "run"
+    out = call("train", "--config", tiny_dcgan_yaml, "--run-dir", run)
+    assert f"draw images with: cut-test --run {run} --num-images 64" in out.stdout
+    # 16 pictures, 2 per batch, 2 batches per step: the first epoch ends after 4 steps, half of the run after 5.
+    assert sorted(files(run / "samples")) == [f"step_{step:08d}.png" for step in (4, 5, 10)]
+    with Image.open(run / "samples" / "step_00000010.png") as sheet:
+        assert sheet.width > COLUMNS * 56 and sheet.height > ROWS * 56
+    assert (run / "losses.png").is_file()
+    arguments = ["--run", run, "--num-images", 3, "--seed", 7]
+    call("test", *arguments, "--output", tmp_path / "a")
+    test_cli._main(test_cli._parse([str(a) for a in (*arguments, "--output", tmp_path / "b")]))
+    assert sorted(files(tmp_path / "a")) == ["00000.png", "00001.png", "00002.png"]
+    assert files(tmp_path / "a") == files(tmp_path / "b") and (tmp_path / "a_sheet.png").is_file()
+
+
+def test_mistakes_of_sampling_are_one_line(tiny_dcgan_yaml, tmp_path, unpaired):
+    noise = ["--run", saved_run(tiny_dcgan_yaml, tmp_path / "run"), "--output", tmp_path / "out"]
+    assert "--input: this method makes images from noise" in told(*noise, "--input", unpaired / "testA")
+    assert "--target: this method makes images from noise" in told(*noise, "--target", unpaired / "testB")
+    assert "--num-images 0: must be at least 1" in told(*noise, "--num-images", 0)
+    assert "--seed -1: must be at least 0" in told(*noise, "--seed", -1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_mistakes_of_translating_without_input_are_one_line(tiny_yaml, tmp_path, unpaired):
+    pictures = ["--run", saved_run(tiny_yaml, tmp_path / "run"), "--output", tmp_path / "out"]
+    assert "--input: missing" in told(*pictures)
+    assert "--seed: this method translates" in told(*pictures, "--input", unpaired / "testA", "--seed", 1)
+    assert "--num-images: this method translates" in told(*pictures, "--num-images", 1)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        (["generator.name=resnet"], "dcgan has its own networks, in its own section; remove this one"),
+        (["data.crop_px=36"], "method: data.crop_px: 36 does not suit the networks named dcgan"),
+        (["method.generator={name: resnet}", "data.crop_px=32"], "latent_size: 784 is no map of 32 x 32 px"),
+        (["data={name: unpaired, root: x}"], r"dcgan cannot learn from unpaired \(allowed: images, idx\)"),
+        (["method.discriminator.name=vgg"], r"no such name 'vgg'; did you mean 'vgg16'\?"),
+        (["data.batch_size=20", "method.discriminator_steps=1"], "20 is more than the 16 pictures"),
+    ],
+)
+def test_mistakes_in_the_config_are_one_line(tiny_dcgan_yaml, settings, message):
+    with pytest.raises(UserError, match=message):
+        build_trainer(read_config(tiny_dcgan_yaml, settings))

@@ -137,10 +137,11 @@ def _check_kind(args: argparse.Namespace, from_noise: bool) -> None:
 
 def _is_inverse(direction: str | None, config, method) -> bool:
     """Whether the asked direction, which is that of the folders on disk, is against the run's own."""
-    inverse = direction not in (None, config.data.direction)
+    learnt = getattr(config.data, "direction", "AtoB")  # what is no two folders has one way only
+    inverse = direction not in (None, learnt)
     if inverse and not method.has_inverse:
         raise UserError(
-            f"--direction {direction}: this {config.method.name} generator has learnt {config.data.direction} only; "
+            f"--direction {direction}: this {config.method.name} generator has learnt {learnt} only; "
             f"take another, or train one with --set data.direction={direction}"
         )
     return inverse

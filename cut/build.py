@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from cut.config import RunConfig
+from cut.config import RunConfig, Section
 from cut.config_file import changes_of_run, load_config, parse_config
 from cut.data.idx import IDXStream
 from cut.data.paired import PairedStream
 from cut.data.plain import ImagesStream
+from cut.data.single import SingleStream
 from cut.data.unpaired import UnpairedStream
 from cut.engine.checkpoint import list_checkpoints, load_checkpoint, load_inference_file
 from cut.engine.schedules import Schedule
@@ -23,11 +25,19 @@ from cut.methods.base import Method
 from cut.models.initialisation import initialise
 from cut.models.patch_discriminator import PatchDiscriminator, PixelDiscriminator
 from cut.models.resnet_generator import ResnetGenerator
+from cut.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from cut.models.unet_generator import UnetGenerator
 
-_GENERATORS = {"resnet": ResnetGenerator, "unet": UnetGenerator}
-_DISCRIMINATORS = {"patch": PatchDiscriminator, "pixel": PixelDiscriminator}
-_STREAMS = {"unpaired": UnpairedStream, "paired": PairedStream, "images": ImagesStream, "idx": IDXStream}
+_GENERATORS = {"resnet": ResnetGenerator, "stylegan2": StyleGAN2Generator, "unet": UnetGenerator}
+_DISCRIMINATORS = {"patch": PatchDiscriminator, "pixel": PixelDiscriminator, "stylegan2": StyleGAN2Discriminator}
+_OF_ONE_SIZE = {"stylegan2"}  # discriminators that are built for the size of the images
+_STREAMS = {
+    "unpaired": UnpairedStream,
+    "paired": PairedStream,
+    "single": SingleStream,
+    "images": ImagesStream,
+    "idx": IDXStream,
+}
 _INIT_FIELDS = {"name", "init", "init_gain"}
 
 
@@ -43,18 +53,26 @@ class ConfiguredNetworks:
         source, target = (self.channels[domain] for domain in domains)
         return self.initialise(_GENERATORS[section.name](source, target, **section.model_dump(exclude=_INIT_FIELDS)))
 
-    def discriminator(self, domains: str = "b") -> nn.Module:
+    def discriminator(self, domains: str = "b", image_px: int | None = None) -> nn.Module:
         section = self.config.discriminator
         channels = sum(self.channels[domain] for domain in domains)
         if section.name == "patch" and section.num_layers == 0:  # a patch of one pixel
             network = PixelDiscriminator(channels, section.base_channels, section.norm)
         else:
             settings = section.model_dump(exclude=_INIT_FIELDS | {"receptive_field_px"})
+            if section.name in _OF_ONE_SIZE:
+                settings["image_px"] = image_px or self.image_px
             network = _DISCRIMINATORS[section.name](channels, **settings)
-        return initialise(network, section.init, section.init_gain)
+        return initialise(network, **_init_settings(section))
 
     def initialise(self, network: nn.Module) -> nn.Module:
-        return initialise(network, self.config.generator.init, self.config.generator.init_gain)
+        return initialise(network, **_init_settings(self.config.generator))
+
+
+def _init_settings(section: Section) -> dict[str, Any]:
+    """A network section's initialisation; those without one have layers that draw their own weights, and what a method
+    adds to them is initialised as the authors do by default."""
+    return {"name": section.init, "gain": section.init_gain} if hasattr(section, "init") else {}
 
 
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:

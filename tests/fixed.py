@@ -1,5 +1,7 @@
 """Weights and images from formulas, the same in any implementation: golden outputs need no stored weights."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -8,10 +10,15 @@ def fill_by_formula(network: nn.Module) -> nn.Module:
     """Sets parameter number i, in the order of `parameters()`, to a sine of its own frequency."""
     with torch.no_grad():
         for index, parameter in enumerate(network.parameters()):
-            place = torch.arange(parameter.numel(), dtype=torch.float64)
-            wave = torch.sin(place * (0.37 + 0.11 * index) + index) * (2.0 / max(parameter[0].numel(), 1)) ** 0.5
-            parameter.copy_(wave.view_as(parameter))
+            parameter.copy_(wave(parameter.shape, index))
     return network
+
+
+def wave(shape: tuple[int, ...], index: int) -> Tensor:
+    """Float64 of the spread of He et al.'s initialisation, of a frequency that `index` chooses."""
+    place = torch.arange(math.prod(shape), dtype=torch.float64)
+    spread = (2.0 / max(math.prod(shape[1:]), 1)) ** 0.5
+    return (torch.sin(place * (0.37 + 0.11 * index) + index) * spread).view(shape)
 
 
 def formula_image(count: int, channels: int, size: int) -> Tensor:

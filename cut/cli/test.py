@@ -25,6 +25,11 @@ same translations of the same pictures, another one others; pictures go through 
 so that none depends on its neighbours. --deterministic switches both off, and is often worse: running averages of
 batches of one picture fit no picture well.
 
+--import works the network out from the weights; no code in the file is run. What weights do not tell is the authors'
+default or comes from --config: a U-Net has dropout 0.5, which pix2pix keeps on at test time. CycleGAN's
+latest_net_G_A.pth translates A to B and latest_net_G_B.pth B to A. The authors' programs scale pictures to 256 px
+before, which this one does not. cut-data convert writes what --checkpoint reads.
+
 A method that makes images from noise (dcgan) takes no --input: it draws 00000.png, 00001.png and so on; the same seed
 draws the same images, whatever the batch size and however many.
 """
@@ -46,7 +51,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         type=Path,
         metavar="FILE",
         dest="weights",
-        help="a generator that the authors of CUT, CycleGAN or pix2pix publish (latest_net_G.pth)",
+        help="a generator that the programs of CUT's, CycleGAN's and pix2pix's authors save (latest_net_G.pth)",
     )
     parser.add_argument(
         "--config",
@@ -137,10 +142,11 @@ def _check_kind(args: argparse.Namespace, from_noise: bool) -> None:
 
 def _is_inverse(direction: str | None, config, method) -> bool:
     """Whether the asked direction, which is that of the folders on disk, is against the run's own."""
-    inverse = direction not in (None, config.data.direction)
+    learnt = getattr(config.data, "direction", "AtoB")  # what is no two folders has one way only
+    inverse = direction not in (None, learnt)
     if inverse and not method.has_inverse:
         raise UserError(
-            f"--direction {direction}: this {config.method.name} generator has learnt {config.data.direction} only; "
+            f"--direction {direction}: this {config.method.name} generator has learnt {learnt} only; "
             f"take another, or train one with --set data.direction={direction}"
         )
     return inverse

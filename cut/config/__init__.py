@@ -7,6 +7,7 @@ from cut.config.data import (
     IDXDataConfig,
     ImagesDataConfig,
     PairedDataConfig,
+    SingleDataConfig,
     TransformConfig,
     UnpairedDataConfig,
 )
@@ -16,6 +17,8 @@ from cut.config.networks import (
     PatchDiscriminatorConfig,
     PixelDiscriminatorConfig,
     ResnetGeneratorConfig,
+    StyleGAN2DiscriminatorConfig,
+    StyleGAN2GeneratorConfig,
     UnetGeneratorConfig,
 )
 from cut.config.run import AdamConfig, RunConfig, TrainConfig
@@ -46,7 +49,10 @@ __all__ = [
     "RunConfig",
     "ScheduleConfig",
     "Section",
+    "SingleDataConfig",
     "StepScheduleConfig",
+    "StyleGAN2DiscriminatorConfig",
+    "StyleGAN2GeneratorConfig",
     "TrainConfig",
     "TransformConfig",
     "UnetGeneratorConfig",

@@ -101,7 +101,27 @@ class IDXDataConfig(LoaderConfig):
         return {"b": self.num_channels}
 
 
+class SingleDataConfig(LoaderConfig):
+    """One picture per domain, of which each step takes crops at a random size: SinCUT's data."""
+
+    name: Literal["single"] = "single"
+    a: str  # the picture to translate
+    b: str  # the picture whose looks it takes on
+    channels_a: Literal[1, 3] = 3
+    channels_b: Literal[1, 3] = 3
+    batch_size: int = Field(16, ge=1)  # crops per step
+    load_px: int | None = Field(None, ge=8)  # scale a picture down first if its longer side exceeds this; null: never
+    crop_px: int = Field(64, ge=8, multiple_of=4)  # side of the square crops
+    zoom_max: float = Field(3.0, ge=1)  # per step, width and height are divided by up to this, each on its own
+    crops_per_epoch: int = Field(100_000, ge=1)
+    flip: bool = True  # mirror left and right with probability 1/2
+
+    @property
+    def channels(self) -> dict[str, int]:
+        return {"a": self.channels_a, "b": self.channels_b}
+
+
 DataConfig = Annotated[
-    UnpairedDataConfig | PairedDataConfig | ImagesDataConfig | IDXDataConfig,
+    UnpairedDataConfig | PairedDataConfig | SingleDataConfig | ImagesDataConfig | IDXDataConfig,
     Field(discriminator="name"),
 ]

@@ -21,6 +21,16 @@ class ResnetGeneratorConfig(Section):
     init_gain: float = Field(0.02, gt=0)
 
 
+class StyleGAN2GeneratorConfig(Section):
+    """SinCUT's; its layers have an initialisation of their own."""
+
+    name: Literal["stylegan2"] = "stylegan2"
+    base_channels: int = Field(80, ge=1)  # width at full resolution (at crops of 64 px 8 times the authors' ngf)
+    num_downsamplings: int = Field(1, ge=1, le=4)
+    num_blocks: int = Field(6, ge=2, multiple_of=2)  # half of them in the encoder
+    noise: bool = True  # injected into the decoder, with a learnt weight
+
+
 class UnetGeneratorConfig(Section):
     name: Literal["unet"] = "unet"
     image_px: Literal[32, 64, 128, 256, 512] = 256  # halved until this is one pixel; data.crop_px is a multiple of it
@@ -77,8 +87,18 @@ class PixelDiscriminatorConfig(Section):
     init_gain: float = Field(0.02, gt=0)
 
 
+class StyleGAN2DiscriminatorConfig(Section):
+    """SinCUT's; it judges images of one size, and its layers have an initialisation of their own."""
+
+    name: Literal["stylegan2"] = "stylegan2"
+    base_channels: int = Field(32, ge=1)  # width at full resolution (at 64 px 4 times the authors' ndf)
+
+
 GeneratorConfig = Annotated[
-    ResnetGeneratorConfig | UnetGeneratorConfig,
+    ResnetGeneratorConfig | StyleGAN2GeneratorConfig | UnetGeneratorConfig,
     Field(discriminator="name"),
 ]
-DiscriminatorConfig = Annotated[PatchDiscriminatorConfig | PixelDiscriminatorConfig, Field(discriminator="name")]
+DiscriminatorConfig = Annotated[
+    PatchDiscriminatorConfig | PixelDiscriminatorConfig | StyleGAN2DiscriminatorConfig,
+    Field(discriminator="name"),
+]

@@ -94,7 +94,9 @@ def load_inference_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], 
             raise ValueError("schema version")
         return tensors, config, int(metadata["step"])
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise UserError(f"{path}: damaged or not an inference file of this program ({type(error).__name__})") from None
+        hint = "; the authors' generators go with --import" if path.suffix == ".pth" else ""
+        reason = f"damaged or not an inference file of this program ({type(error).__name__})"
+        raise UserError(f"{path}: {reason}{hint}") from None
 
 
 def _replace(path: Path, write: Any) -> None:

@@ -15,7 +15,7 @@ from cut.build import ConfiguredNetworks, build_method, read_config
 from cut.config import RunConfig
 from cut.config_file import parse_config
 from cut.errors import UserError
-from cut.import_weights.architecture import Found, public_name, rename_tensors, work_out
+from cut.import_weights.architecture import Found, rename_tensors, work_out
 from cut.import_weights.pth_file import read_state_dict
 from cut.methods import find_method, method_config
 from cut.methods.base import Method
@@ -44,21 +44,25 @@ def import_generator(path: Path, config: Path | None = None) -> tuple[Method, Ru
     method = build_method(resolved)
     if method.has_inverse:
         method.keep_one_way()
-    _fill(method, weights, path)
-    channels = "" if found.in_channels == found.out_channels == 3 else f", {found.in_channels} -> {found.out_channels}"
-    told = "" if "dropout" in found.generator else f", dropout {resolved.generator.dropout} (no weights tell)"
-    line = f"{path}: {found.text}{channels}; taken as {resolved.method.name}, {resolved.data.direction}{told}"
-    return method, resolved, line
+    networks = list(method.inference_networks().values())
+    if len(networks) != 1:
+        raise UserError(
+            f"{path}: holds one generator, but the config's method translates with {len(networks)} networks"
+        )
+    networks[0].load_state_dict(weights)
+    return method, resolved, f"{path}: {_describe(found, resolved)}"
 
 
-def _fill(method: Method, weights: dict[str, torch.Tensor], path: Path) -> None:
-    """Loads the method's one generator; the blur kernels are constants, and only compared."""
-    (network,) = method.inference_networks().values()
-    for key in weights.keys() - network.state_dict().keys():
-        if not torch.allclose(weights.pop(key), network.get_buffer(key), rtol=0, atol=1e-6):
-            name = public_name(key, network)
-            raise UserError(f"{path}: {name} is not the authors' blur kernel, the only one that is known here")
-    network.load_state_dict(weights)
+def _describe(found: Found, config: RunConfig) -> str:
+    text, channels = found.text, (found.in_channels, found.out_channels)
+    if channels != (3, 3):
+        text += f", {channels[0]} -> {channels[1]} channels"
+    text += f"; taken as {config.method.name}"
+    if direction := getattr(config.data, "direction", None):
+        text += f", {direction}"
+    if config.generator.name == "unet":
+        text += f", dropout {config.generator.dropout} (which weights do not tell)"
+    return text
 
 
 def _guessed_config(found: Found, path: Path) -> RunConfig:
@@ -66,17 +70,23 @@ def _guessed_config(found: Found, path: Path) -> RunConfig:
     method: dict[str, Any] = {"name": found.method}
     if found.method == "cyclegan" and found.in_channels != found.out_channels:
         method["lambda_identity"] = 0.0
+    if found.method == "sincut":  # the authors' small one has fewer layers than training looks at by default
+        last = 1 + found.generator["num_downsamplings"] + found.generator["num_blocks"] // 2
+        method["nce_layers"] = [layer for layer in (0, 2, 4) if layer <= last]
     source, target = ("b", "a") if _is_inverse(path) else ("a", "b")
+    where = f"unknown, for the weights are from {path.name}"
     data: dict[str, Any] = {
         "name": method_config(found.method).data_names[0],
-        "root": f"unknown, for the weights are from {path.name}",
-        "direction": "BtoA" if source == "b" else "AtoB",
         f"channels_{source}": found.in_channels,
         f"channels_{target}": found.out_channels,
     }
-    values = {"method": method, "generator": found.generator, "data": data}
+    if data["name"] == "single":
+        data |= {"a": where, "b": where}
+    else:
+        data |= {"root": where, "direction": "BtoA" if source == "b" else "AtoB"}
     if size := found.generator.get("image_px"):
         data |= {"load_px": size, "crop_px": size}
+    values = {"method": method, "generator": found.generator, "data": data}
     return parse_config(values, method_config, str(path))
 
 
@@ -91,7 +101,7 @@ def _agreeing_config(found: Found, path: Path, config: Path) -> RunConfig:
     if method.has_inverse and _is_inverse(path):
         back = "BtoA" if given.data.direction == "AtoB" else "AtoB"
         given = given.model_copy(update={"data": given.data.model_copy(update={"direction": back})})
-    source, target = "ab" if given.data.direction == "AtoB" else "ba"
+    source, target = "ba" if getattr(given.data, "direction", "AtoB") == "BtoA" else "ab"
     generator = given.generator.model_dump()
     if generator["name"] != found.generator["name"]:
         pairs = {"generator.name": (found.generator["name"], generator["name"])}

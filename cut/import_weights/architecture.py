@@ -1,4 +1,4 @@
-"""Works out a public generator's architecture from the keys and shapes of its weights, and gives them our names."""
+"""Works out a public generator's architecture from the keys and shapes of its weights."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cut.errors import UserError
-from cut.models.unet_generator import UnetGenerator
+from cut.import_weights.names import public_names
 
 Tensors = Mapping[str, Tensor]
 _NORM_TEXT = {"batch": "batch norm", "instance": "instance norm", "none": "no norm"}
@@ -47,7 +47,7 @@ def work_out(tensors: Tensors, path: Path) -> Found:
         keys = ", ".join(sorted(tensors)[:3])[:120]
         raise UserError(f"{path}: no network of CUT, CycleGAN or pix2pix that is known here (it has {keys}, ...)")
     if kind not in _GENERATORS:
-        raise UserError(f"{path}: holds {kind}; needed is a ResNet or U-Net generator, e.g. latest_net_G.pth")
+        raise UserError(f"{path}: holds {kind}; needed is a generator, e.g. latest_net_G.pth")
     try:
         return _GENERATORS[kind](tensors)
     except KeyError as error:
@@ -59,41 +59,46 @@ def work_out(tensors: Tensors, path: Path) -> Found:
 def rename_tensors(tensors: Tensors, found: Found, expected: nn.Module, path: Path) -> dict[str, Tensor]:
     """The state dict of our network `expected`, which may lie on the meta device.
 
-    Left out are the statistics that old versions of torch saved for instance norm, where nothing reads them. Batch
-    norm's counter, which old files lack, becomes 0, and so do the biases that the authors' networks without a norm
-    have only in the last layer. The result also holds the blur kernels, for a look at whether they are the constants
-    that they should be.
+    Left out are the constants, once they are seen to be what they should be, and the statistics that old versions of
+    torch saved for instance norm, where nothing reads them. Batch norm's counter, which old files lack, becomes 0, and
+    so do the biases that the authors' networks without a norm have only in the last layer.
 
     Raises:
-        UserError: a tensor is missing, too many, or has another shape.
+        UserError: a tensor is missing, too many, or has another shape; or a constant another value.
     """
-    ours = {**dict(expected.named_parameters()), **dict(expected.named_buffers())}  # constants too
-    names = {public_name(key, expected): key for key in ours}  # theirs -> ours
-    own = {theirs: ours[key] for theirs, key in names.items()}
-    optional = {key for key in own if key.endswith("num_batches_tracked")}
-    if found.generator["norm"] == "none":
-        biases = [key for key in own if key.endswith(".bias")][:-1]
-        optional |= {key for key in biases if key not in tensors}
-    given = {key: value for key, value in tensors.items() if key in own or not _is_leftover(key, tensors)}
+    names = public_names(expected)
+    shapes = names.shapes | {key: tuple(value.shape) for key, value in names.constants.items()}
+    optional = {key for key in shapes if key.endswith("num_batches_tracked")}
+    if found.generator.get("norm") == "none":
+        optional |= {key for key in [key for key in shapes if key.endswith(".bias")][:-1] if key not in tensors}
+    given = {key: value for key, value in tensors.items() if key in shapes or not _is_leftover(key, tensors)}
     problems = {
-        "missing": [key for key in own if key not in given and key not in optional],
-        "unknown": [key for key in given if key not in own],
+        "missing": [key for key in shapes if key not in given and key not in optional],
+        "unknown": [key for key in given if key not in shapes],
         "other shape": [
-            f"{key} {tuple(given[key].shape)} instead of {tuple(own[key].shape)}"
-            for key in own
-            if key in given and given[key].shape != own[key].shape
+            f"{key} {tuple(given[key].shape)} instead of {shape}"
+            for key, shape in shapes.items()
+            if key in given and given[key].shape != shape
+        ],
+        "not the constant that it must be": [
+            key
+            for key, value in names.constants.items()
+            if key in given and given[key].shape == value.shape and not _is_close(given[key], value)
         ],
     }
     if any(problems.values()):
         listed = "; ".join(f"{what}: {_some(keys)}" for what, keys in problems.items() if keys)
         raise UserError(f"{path}: looks like {found.text}, but does not fit it: {listed}")
-    zeros = {key: torch.zeros(own[key].shape, dtype=own[key].dtype) for key in optional - given.keys()}
-    return {names[key]: value for key, value in {**given, **zeros}.items()}
+    own = expected.state_dict()
+    filled = {key: given.get(key, torch.zeros(())) for key in names.ours}
+    return {
+        ours: filled[key].expand(shapes[key]).reshape(own[ours].shape).to(own[ours].dtype)
+        for key, ours in names.ours.items()
+    }
 
 
-def public_name(ours: str, network: nn.Module) -> str:
-    """The authors' name of a parameter or buffer of a generator of ours."""
-    return _unet_name(ours, len(network.down)) if isinstance(network, UnetGenerator) else _resnet_name(ours)
+def _is_close(value: Tensor, constant: Tensor) -> bool:
+    return torch.allclose(value, constant, rtol=0, atol=1e-6)
 
 
 def _is_leftover(key: str, tensors: Tensors) -> bool:
@@ -105,11 +110,11 @@ def _resnet(tensors: Tensors) -> Found:
     """Flat indices within `model`, which differ with the anti-aliasing and the number of blocks."""
     blocks = [int(key.split(".")[1]) for key in tensors if ".conv_block." in key]
     blurs = [int(key.split(".")[1]) for key in tensors if key.endswith(".filt")]
-    convolutions = [int(m[1]) for key in tensors if (m := re.fullmatch(r"model\.(\d+)\.weight", key))]
+    convolutions = _places(tensors, r"model\.(\d+)\.weight")
     first, last = tensors["model.1.weight"], tensors[f"model.{max(convolutions)}.weight"]
     num_blocks = max(blocks) - min(blocks) + 1
     if num_blocks > len(tensors):
-        raise ValueError(num_blocks)
+        raise ValueError("far more blocks than tensors")
     generator = {
         "name": "resnet",
         "base_channels": first.shape[0],
@@ -127,15 +132,9 @@ def _resnet(tensors: Tensors) -> Found:
     return Found(generator, first.shape[1], last.shape[0], method, text)
 
 
-def _resnet_name(ours: str) -> str:
-    return ours.replace("layers", "model", 1).replace("layers", "conv_block").replace("kernel", "filt")
-
-
 def _unet(tensors: Tensors) -> Found:
     """Levels within levels: each has the next one as its `submodule`, and all call their layers `model`."""
     depth = max(key.count("model.") for key in tensors) - 1
-    if depth > len(tensors):
-        raise ValueError(depth)
     outer, last = tensors["model.model.0.weight"], tensors["model.model.3.weight"]
     generator = {
         "name": "unet",
@@ -147,16 +146,25 @@ def _unet(tensors: Tensors) -> Found:
     return Found(generator, outer.shape[1], last.shape[1], "pix2pix", text)
 
 
-def _unet_name(ours: str, depth: int) -> str:
-    half, index, inner = ours.split(".", 2)
-    innermost = depth - 1
-    level = int(index) if half == "down" else innermost - int(index)
-    inside = "model.model" + (".1" + ".model.3" * (level - 1) + ".model" if level else "")
-    if half == "down":
-        return f"{inside}.{inner}" if level else f"{inside}.0.{inner}"
-    place, leaf = inner.split(".")
-    before = 4 if 0 < level < innermost else 2  # layers of the way down and the submodule: norms only in between
-    return f"{inside}.{int(place) + before}.{leaf}"
+def _stylegan2(tensors: Tensors) -> Found:
+    """SinCUT's; each half of the residual blocks is counted in the decoder, where those that halve nothing stand."""
+    first = tensors["encoder.convs.1.0.weight"]
+    blocks = _places(tensors, r"decoder\.convs\.(\d+)\.conv1\.0\.weight")
+    doublings = _places(tensors, r"decoder\.convs\.(\d+)\.conv\.weight")
+    last = tensors[f"decoder.convs.{max(blocks + doublings) + 1}.0.weight"]
+    generator = {
+        "name": "stylegan2",
+        "base_channels": first.shape[0],
+        "num_downsamplings": len(doublings),
+        "num_blocks": 2 * len(blocks),
+    }
+    text = f"SinCUT's stylegan2 of {2 * len(blocks)} blocks, {first.shape[0]} channels, halving {len(doublings)} times"
+    return Found(generator, first.shape[1], last.shape[0], "sincut", text)
+
+
+def _places(tensors: Tensors, pattern: str) -> list[int]:
+    """The numbers in the keys that match."""
+    return [int(found[1]) for key in tensors if (found := re.fullmatch(pattern, key))]
 
 
 def _norm(tensors: Tensors, module: str) -> str:
@@ -170,12 +178,12 @@ def _some(keys: list[str]) -> str:
     return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
 
 
-_GENERATORS: dict[str, Callable[[Tensors], Found]] = {"resnet": _resnet, "unet": _unet}
+_GENERATORS: dict[str, Callable[[Tensors], Found]] = {"resnet": _resnet, "unet": _unet, "stylegan2": _stylegan2}
 # A pattern of one of its keys -> what a file holds; the first that is met counts.
 _KINDS = {
     r"model\.\d+\.conv_block\.": "resnet",
     r"model\.model\.": "unet",
-    r"encoder\.convs\.": "SinCUT's generator (stylegan2), which cannot be imported yet",
+    r"encoder\.convs\.": "stylegan2",
     r"mlp_\d+\.": "a patch head (netF), which only training uses",
     r"net\.\d+\.": "a pixel discriminator, which only training uses",
     r"model\.0\.weight": "a PatchGAN discriminator, which only training uses",

@@ -1,6 +1,7 @@
 """Reads a `.pth` of weights without trusting it: no code is run, and no more memory taken than the file has bytes."""
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from cut.errors import UserError
 
-_NEEDED = "needed is a generator's state_dict as the authors' programs save it, e.g. latest_net_G.pth"
+_NEEDED = "needed is a generator's state_dict alone, as the authors' programs save it: latest_net_G.pth"
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -23,10 +24,10 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: holds a {type(content).__name__}; {_NEEDED}")
     if {"schema_version", "method"} <= content.keys():
         raise UserError(f"{path}: is a checkpoint of this program; give it with --checkpoint")
-    others = [str(key) for key, value in content.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
+    others = [key for key, value in content.items() if not (_is_name(key) and isinstance(value, Tensor))]
     if others or not content:
-        held = f"{', '.join(repr(key[:40]) for key in others[:3])} beside weights" if others else "nothing"
-        raise UserError(f"{path}: holds {held}; {_NEEDED}: save that part alone")
+        held = ", ".join(repr(key)[:40] for key in others[:3]) if others else "nothing"
+        raise UserError(f"{path}: holds {held}; {_NEEDED}")
     _check_memory(content, path)
     tensors = {key: value.detach().float() if value.is_floating_point() else value for key, value in content.items()}
     for key, value in tensors.items():
@@ -36,13 +37,20 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     return {key.removeprefix("module.") if wrapped else key: value for key, value in tensors.items()}
 
 
+def _is_name(key: Any) -> bool:
+    """Of a tensor in a module, which is safe to print."""
+    return isinstance(key, str) and re.fullmatch(r"[\w.]{1,200}", key, re.ASCII) is not None
+
+
 def _load(path: Path) -> Any:
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     if path.suffix == ".safetensors":
         raise UserError(f"{path}: is no .pth; a generator.safetensors of this program goes with --checkpoint")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as a remark on TorchScript; the line below is enough
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001  a damaged archive raises RuntimeError, EOFError, UnpicklingError, KeyError, ...
         if found := re.search(r"GLOBAL ([\w.]+)", str(error)):
             reason = f"holds Python objects ({found[1]}), which are not read, for they may run code"
@@ -56,7 +64,7 @@ def _check_memory(tensors: dict[str, Tensor], path: Path) -> None:
     for key, value in tensors.items():
         numbers = value.is_floating_point() or key.endswith("num_batches_tracked")
         if not (numbers and value.numel() and value.layout == torch.strided and value.device.type == "cpu"):
-            raise UserError(f"{path}: {key[:80]} is no plain array of numbers; {_NEEDED}")
+            raise UserError(f"{path}: {key} is no plain array of numbers; {_NEEDED}")
     claimed, size = sum(value.numel() * value.element_size() for value in tensors.values()), path.stat().st_size
     if claimed > size:
         raise UserError(f"{path}: its tensors claim {claimed} bytes, but the file has {size}; it is damaged")

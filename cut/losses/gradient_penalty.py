@@ -1,4 +1,4 @@
-"""The gradient penalty of WGAN-GP (Gulrajani et al., NeurIPS 2017, equation 3 and algorithm 1)."""
+"""Penalties on the discriminator's slope: that of WGAN-GP and R1."""
 
 from collections.abc import Callable
 
@@ -8,6 +8,8 @@ from torch import Tensor
 
 def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
     """Mean of (|gradient of the critic|_2 - 1)^2 at random points between real and generated images.
+
+    Gulrajani et al., NeurIPS 2017, equation 3 and algorithm 1.
 
     An image's score is the mean over its patches, as in the loss itself. (The authors' helper, which their trainer
     never calls, sums them and so would hold a PatchGAN to a slope of one over the number of patches.)
@@ -23,3 +25,22 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
         scores = critic(mixed.float())
         (gradient,) = torch.autograd.grad(scores.flatten(1).mean(1).sum(), mixed, create_graph=True)
     return ((gradient.flatten(1).norm(dim=1) - 1.0) ** 2).mean()
+
+
+def r1_penalty(critic: Callable[[Tensor], Tensor], real: Tensor) -> tuple[Tensor, Tensor]:
+    """The scores of real images, and the mean over the images of the squared norm of their gradient.
+
+    Mescheder et al., "Which Training Methods for GANs do actually Converge?", ICML 2018, equation 9, without gamma / 2.
+
+    Args:
+        critic: images -> scores, one or several per image, which are summed; its parameters receive the gradient.
+        real: `(N, C, H, W)`; no gradient flows into it.
+
+    Returns:
+        The scores as the critic gives them, in float32 and differentiable as any others, and the penalty, a scalar.
+    """
+    real = real.detach().float().requires_grad_()
+    with torch.autocast(real.device.type, enabled=False):  # second derivatives in bfloat16 are too coarse
+        scores = critic(real)
+        (gradient,) = torch.autograd.grad(scores.sum(), real, create_graph=True)
+    return scores, gradient.square().flatten(1).sum(1).mean()

@@ -40,8 +40,11 @@ class Networks(Protocol):
     def generator(self, domains: str = "ab") -> nn.Module:
         """From the first domain to the second: `ab` or `ba`."""
 
-    def discriminator(self, domains: str = "b") -> nn.Module:
-        """Judges images of one domain, `a` or `b`, or with `ab` pairs of both, channels in that order."""
+    def discriminator(self, domains: str = "b", image_px: int | None = None) -> nn.Module:
+        """Judges images of one domain, `a` or `b`, or with `ab` pairs of both, channels in that order.
+
+        `image_px` is their side where it is not that of the training images; few networks need to know it.
+        """
 
     def initialise(self, network: nn.Module) -> nn.Module:
         """Initialises a network of the method's own as the generator is."""

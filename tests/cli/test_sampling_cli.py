@@ -52,14 +52,13 @@ def test_mistakes_of_sampling_are_one_line(tiny_dcgan_yaml, tmp_path, unpaired):
     assert "--input: this method makes images from noise" in told(*noise, "--input", unpaired / "testA")
     assert "--target: this method makes images from noise" in told(*noise, "--target", unpaired / "testB")
     assert "--num-images 0: must be at least 1" in told(*noise, "--num-images", 0)
-    assert "--seed -1: must be at least 0" in told(*noise, "--seed", -1)
+    assert "--seed -1: must be from 0" in told(*noise, "--seed", -1)
     assert not (tmp_path / "out").exists()
 
 
 def test_mistakes_of_translating_without_input_are_one_line(tiny_yaml, tmp_path, unpaired):
     pictures = ["--run", saved_run(tiny_yaml, tmp_path / "run"), "--output", tmp_path / "out"]
     assert "--input: missing" in told(*pictures)
-    assert "--seed: this method translates" in told(*pictures, "--input", unpaired / "testA", "--seed", 1)
     assert "--num-images: this method translates" in told(*pictures, "--num-images", 1)
     assert not (tmp_path / "out").exists()
 

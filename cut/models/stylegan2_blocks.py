@@ -135,7 +135,7 @@ class NoiseInjection(nn.Module):
     def __init__(self, gain: float):
         super().__init__()
         self.gain = gain
-        self.weight = nn.Parameter(torch.zeros(()))
+        self.weight = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:

@@ -57,6 +57,16 @@ def make_idx(root: Path, split: str = "train", pixels: np.ndarray | None = None)
     return root
 
 
+def make_single(folder: Path, width: int = 60, height: int = 48) -> dict[str, Path]:
+    """Writes a dark and a bright picture; returns their paths as `data.a` and `data.b`."""
+    folder.mkdir(parents=True)
+    rng, paths = np.random.default_rng(0), {"a": folder / "photo.png", "b": folder / "painting.png"}
+    for path, tint in zip(paths.values(), (60, 190), strict=True):
+        pixels = np.clip(rng.normal(tint, 30, (height, width, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(path)
+    return paths
+
+
 @pytest.fixture
 def unpaired(tmp_path):
     """A folder of four 40-px pictures per split and domain."""

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,3 +26,21 @@ def formula_image(count: int, channels: int, size: int) -> Tensor:
     """`(count, channels, size, size)` float32 in [-1, 1]."""
     place = torch.arange(count * channels * size * size, dtype=torch.float64)
     return torch.sin(place * 0.7).mul(torch.cos(place * 0.013)).float().view(count, channels, size, size)
+
+
+def fill_with_unit_normals(*networks: nn.Module) -> None:
+    """For networks whose weights are about 1 and scaled when used: numbers of NumPy's frozen generator.
+
+    Vectors, which are biases and StyleGAN2's weight of noise, get a tenth of them.
+    """
+    numbers = np.random.RandomState(0)  # whose stream NumPy promises never to change
+    for network in networks:
+        for parameter in network.parameters():
+            factor = 1.0 if parameter.dim() > 1 else 0.1
+            with torch.no_grad():
+                parameter.copy_(torch.from_numpy(factor * numbers.standard_normal(parameter.shape)))
+
+
+def frozen_images(count: int, channels: int, size: int) -> Tensor:
+    """`(count, channels, size, size)` float32, uniform in [-1, 1], of NumPy's frozen generator."""
+    return torch.from_numpy(np.random.RandomState(1).uniform(-1, 1, (count, channels, size, size))).float()

@@ -11,16 +11,16 @@ from cut.engine.trainer import Trainer
 LR = 2e-4
 
 
-def trainer_of(method, num_steps):
-    """A trainer on the CPU for `train_step` alone, with the papers' Adam."""
+def trainer_of(method, num_steps, lr=LR, betas=(0.5, 0.999)):
+    """A trainer on the CPU for `train_step` alone, by default with the papers' Adam."""
     fabric = Fabric(accelerator="cpu", devices=1)
     optimizers = {
         player.name: fabric.setup_optimizers(
-            torch.optim.Adam([p for n in player.networks for p in n.parameters()], LR, (0.5, 0.999))
+            torch.optim.Adam([p for n in player.networks for p in n.parameters()], lr, betas)
         )
         for player in method.players()
     }
-    config = RunConfig.model_construct(optim=AdamConfig(lr=LR), train=TrainConfig())
+    config = RunConfig.model_construct(optim=AdamConfig(lr=lr), train=TrainConfig())
     schedule = Schedule(ConstantScheduleConfig(total_steps=num_steps), 1)
     return Trainer(config, method, optimizers, schedule, None, [], fabric)
 
@@ -50,6 +50,8 @@ def assert_equal_weights(network, expected, steps):
 
 def _before_instance_norm(network, key):
     parent, _, index = key.removesuffix(".bias").rpartition(".")
+    if not index.isdecimal():  # no layer of a sequence
+        return False
     siblings = network.get_submodule(parent)
     following = int(index) + 1
     return following < len(siblings) and isinstance(siblings[following], torch.nn.InstanceNorm2d)

@@ -28,8 +28,8 @@ examples:
 """
 _DOWNLOAD = """\
 Downloads a public data set into OUTPUT/NAME. A broken download goes on where it stopped when the same command is run
-again. An archive that already lies in OUTPUT as NAME.zip (or NAME.tar.gz) is unpacked without the network. MNIST and
-Fashion-MNIST come as four files each, which are compared with their published checksums.
+again. An archive that already lies in OUTPUT as NAME.zip (or NAME.tar.gz) is unpacked without the network. What
+comes as single files (MNIST, Fashion-MNIST, single_image_monet_etretat) is compared with known checksums.
 
 examples:
   cut-data download --list
@@ -156,7 +156,7 @@ def _download(arguments: argparse.Namespace) -> int:
     if arguments.list:
         for dataset in DATASETS.values():
             size = "size unknown" if dataset.size_mb is None else f"about {dataset.size_mb} MB"
-            print(f"{dataset.name:24}{dataset.layout:10}{size:16}{dataset.holds}")
+            print(f"{dataset.name:28}{dataset.layout:10}{size:16}{dataset.holds}")
         return 0
     if arguments.name is None:
         raise UserError("download: no NAME given; cut-data download --list prints the known ones")

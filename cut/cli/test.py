@@ -142,12 +142,15 @@ def _check_kind(args: argparse.Namespace, from_noise: bool) -> None:
 
 def _is_inverse(direction: str | None, config, method) -> bool:
     """Whether the asked direction, which is that of the folders on disk, is against the run's own."""
-    learnt = getattr(config.data, "direction", "AtoB")  # what is no two folders has one way only
-    inverse = direction not in (None, learnt)
+    own = getattr(config.data, "direction", "AtoB")  # two single pictures are called a and b
+    inverse = direction not in (None, own)
     if inverse and not method.has_inverse:
+        how = (
+            f"--set data.direction={direction}" if hasattr(config.data, "direction") else "data.a and data.b exchanged"
+        )
         raise UserError(
-            f"--direction {direction}: this {config.method.name} generator has learnt {learnt} only; "
-            f"take another, or train one with --set data.direction={direction}"
+            f"--direction {direction}: this {config.method.name} generator has learnt {own} only; "
+            f"take another, or train one with {how}"
         )
     return inverse
 

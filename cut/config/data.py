@@ -105,8 +105,8 @@ class SingleDataConfig(LoaderConfig):
     """One picture per domain, of which each step takes crops at a random size: SinCUT's data."""
 
     name: Literal["single"] = "single"
-    a: str  # the picture to translate
-    b: str  # the picture whose looks it takes on
+    a: str  # path of the picture to translate
+    b: str  # path of the picture whose looks it takes on
     channels_a: Literal[1, 3] = 3
     channels_b: Literal[1, 3] = 3
     batch_size: int = Field(16, ge=1)  # crops per step

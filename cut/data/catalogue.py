@@ -1,6 +1,7 @@
 """Public data sets: where they are, and what they hold.
 
-Archives come from the authors of CycleGAN, CUT and pix2pix; MNIST and Fashion-MNIST are single files.
+Archives come from the authors of CycleGAN, CUT and pix2pix; MNIST, Fashion-MNIST and what lies in the repository of
+CUT are single files.
 """
 
 from collections.abc import Mapping
@@ -16,10 +17,10 @@ class Dataset:
 
     name: str
     address: str | None  # of the archive, or of the folder of `files`
-    layout: Literal["unpaired", "aligned", "idx"]
+    layout: Literal["unpaired", "aligned", "single", "idx"]
     size_mb: int | None  # of what is fetched, about; None where nobody has published it
     holds: str
-    files: Mapping[str, str] = field(default_factory=dict)  # name -> MD5, where it is no archive
+    files: Mapping[str, str] = field(default_factory=dict)  # path -> MD5, where it is no archive
 
 
 def _unpaired(name: str, size_mb: int | None, holds: str) -> Dataset:
@@ -76,6 +77,18 @@ _TABLE = (
     _aligned("edges2shoes", 2200, "edges | shoe, 50,000 pairs for training"),
     _aligned("edges2handbags", 8600, "edges | handbag, 137,000 pairs for training"),
     _aligned("night2day", 1900, "night | day of the same place, about 20,000 pairs"),
+    Dataset(
+        "single_image_monet_etretat",
+        "https://raw.githubusercontent.com/taesungp/contrastive-unpaired-translation/"
+        "b3ac297708dfb6f7589d04662277e53c0d579c27/datasets/single_image_monet_etretat",
+        "single",
+        1,
+        "one painting by Monet -> one photograph of the same cliffs, for SinCUT",
+        {
+            "trainA/monet.jpg": "49087f75e98085bcf0e5da43aee279a2",
+            "trainB/etretat-normandy-france.jpg": "275083514c9288e9846b572e2761ee72",
+        },
+    ),
     _idx(
         "mnist",
         "https://ossci-datasets.s3.amazonaws.com/mnist",

@@ -115,6 +115,7 @@ def _fetch_files(dataset: Dataset, address: str, target: Path, max_bytes: int, p
     folder.mkdir(exist_ok=True)
     for name, md5 in dataset.files.items():
         path = folder / name
+        path.parent.mkdir(exist_ok=True)
         if not path.exists():  # those that an earlier run fetched are kept
             fetched = sum(_num_bytes(folder / other) for other in dataset.files)
             _download(f"{address}/{name}", path, max_bytes - fetched, progress)

@@ -87,7 +87,7 @@ class EqualConv2d(nn.Module):
             x = F.conv2d(blur(x, grow=1), self.weight * self.scale, bias, stride=2)
         else:
             x = F.conv2d(x, self.weight * self.scale, bias, padding=self.kernel // 2)
-        return F.leaky_relu(x, _SLOPE) if self.activate else x
+        return F.leaky_relu(x, _SLOPE, inplace=True) if self.activate else x
 
 
 class EqualLinear(nn.Module):
@@ -102,7 +102,7 @@ class EqualLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.linear(x, self.weight * self.scale, self.bias * self.gain)
-        return F.leaky_relu(x, _SLOPE) if self.activate else x
+        return F.leaky_relu(x, _SLOPE, inplace=True) if self.activate else x
 
 
 class EqualResidualBlock(nn.Module):
@@ -135,7 +135,7 @@ class NoiseInjection(nn.Module):
     def __init__(self, gain: float):
         super().__init__()
         self.gain = gain
-        self.weight = nn.Parameter(torch.zeros(()))
+        self.weight = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
@@ -168,4 +168,4 @@ class UpsampleConv(nn.Module):
         x = blur(x, grow=-1, gain=4.0 * ACTIVATION_GAIN)
         if self.noise is not None:
             x = self.noise(x)
-        return F.leaky_relu(x + self.bias[:, None, None] * ACTIVATION_GAIN, _SLOPE)
+        return F.leaky_relu(x + self.bias[:, None, None] * ACTIVATION_GAIN, _SLOPE, inplace=True)

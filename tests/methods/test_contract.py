@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import REPOSITORY, make_idx, make_paired, make_unpaired
+from conftest import REPOSITORY, make_idx, make_paired, make_single, make_unpaired
 
 from cut.build import build_method, build_trainer, load_translator, open_run, read_config
 from cut.engine.checkpoint import INFERENCE_FILE
@@ -26,18 +26,22 @@ SHRINK = (
 SMALL_SECTIONS = {
     ("generator", "resnet"): {"base_channels": 4, "num_blocks": 4},
     ("generator", "unet"): {"base_channels": 2, "image_px": 64},  # the smallest with a level that has dropout
+    ("generator", "stylegan2"): {"base_channels": 4, "num_blocks": 4},
+    ("discriminator", "stylegan2"): {"base_channels": 4},
     ("discriminator", "patch"): {"base_channels": 4, "num_layers": 2, "receptive_field_px": "null"},
     ("discriminator", "pixel"): {"base_channels": 4},
     ("data", "unpaired"): {"load_px": 36, "crop_px": 32},
     ("data", "paired"): {"load_px": 72, "crop_px": 64},
     ("method", "dcgan"): {"generator.base_channels": 2, "discriminator.base_channels": 2},
     ("data", "idx"): {"batch_size": 2},
+    ("data", "single"): {"crop_px": 16, "batch_size": 2, "crops_per_epoch": 8},
 }
 # Writes tiny data of each kind into a folder; returns the settings that lead there.
 DATA = {
     "unpaired": lambda folder: {"root": make_unpaired(folder)},
     "paired": lambda folder: {"root": make_paired(folder)},
     "idx": lambda folder: {"root": make_idx(folder)},
+    "single": make_single,
 }
 
 

@@ -1,9 +1,14 @@
-"""Calls the command lines as a user does, in processes of their own."""
+"""Calls the command lines as a user does, in processes of their own, or in this one, which starts no torch anew."""
 
+import importlib
 import subprocess
 import sys
 
+import pytest
 from conftest import REPOSITORY
+
+from cut.build import build_trainer, open_run, read_config
+from cut.errors import UserError
 
 
 def command(program, *arguments):
@@ -22,3 +27,24 @@ def fails(program, *arguments):
     lines = [text for text in call(program, *arguments, status=2).stderr.splitlines() if "error" in text.lower()]
     assert len(lines) == 1 and lines[0].startswith(f"cut-{program}: error: "), lines
     return lines[0]
+
+
+def inside(program, *arguments):
+    """Runs a program in this process."""
+    module = importlib.import_module(f"cut.cli.{program}")
+    module._main(module._parse([str(a) for a in arguments]))
+
+
+def told(program, *arguments):
+    """What a program says of a mistake, in this process."""
+    with pytest.raises(UserError) as caught:
+        inside(program, *arguments)
+    return str(caught.value)
+
+
+def saved_run(yaml, run, *overrides):
+    """A run directory as it is before the first step, with the inference file."""
+    trainer = build_trainer(read_config(yaml, overrides))
+    open_run(trainer, run, resume=False)
+    trainer.save(run)
+    return run

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from test_train_cli import call
+from programs import call, inside, saved_run, told
 
-from cut.build import build_trainer, open_run, read_config
-from cut.cli import test as test_cli
+from cut.build import build_trainer, read_config
 from cut.errors import UserError
 
 COLUMNS, ROWS = 8, 3  # two rows of samples and the interpolation
@@ -15,20 +14,6 @@ COLUMNS, ROWS = 8, 3  # two rows of samples and the interpolation
 
 def files(folder: Path):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def told(*arguments):
-    """What `cut-test` says of a mistake; in this process, for one of its own takes seconds to start."""
-    with pytest.raises(UserError) as caught:
-        test_cli._main(test_cli._parse([str(a) for a in arguments]))
-    return str(caught.value)
-
-
-def saved_run(yaml, run):
-    trainer = build_trainer(read_config(yaml))
-    open_run(trainer, run, resume=False)
-    trainer.save(run)
-    return run
 
 
 def test_train_look_and_sample(tiny_dcgan_yaml, tmp_path):
@@ -42,24 +27,24 @@ def test_train_look_and_sample(tiny_dcgan_yaml, tmp_path):
     assert (run / "losses.png").is_file()
     arguments = ["--run", run, "--num-images", 3, "--seed", 7]
     call("test", *arguments, "--output", tmp_path / "a")
-    test_cli._main(test_cli._parse([str(a) for a in (*arguments, "--output", tmp_path / "b")]))
+    inside("test", *arguments, "--output", tmp_path / "b")
     assert sorted(files(tmp_path / "a")) == ["00000.png", "00001.png", "00002.png"]
     assert files(tmp_path / "a") == files(tmp_path / "b") and (tmp_path / "a_sheet.png").is_file()
 
 
 def test_mistakes_of_sampling_are_one_line(tiny_dcgan_yaml, tmp_path, unpaired):
     noise = ["--run", saved_run(tiny_dcgan_yaml, tmp_path / "run"), "--output", tmp_path / "out"]
-    assert "--input: this method makes images from noise" in told(*noise, "--input", unpaired / "testA")
-    assert "--target: this method makes images from noise" in told(*noise, "--target", unpaired / "testB")
-    assert "--num-images 0: must be at least 1" in told(*noise, "--num-images", 0)
-    assert "--seed -1: must be from 0" in told(*noise, "--seed", -1)
+    assert "--input: this method makes images from noise" in told("test", *noise, "--input", unpaired / "testA")
+    assert "--target: this method makes images from noise" in told("test", *noise, "--target", unpaired / "testB")
+    assert "--num-images 0: must be at least 1" in told("test", *noise, "--num-images", 0)
+    assert "--seed -1: must be from 0" in told("test", *noise, "--seed", -1)
     assert not (tmp_path / "out").exists()
 
 
 def test_mistakes_of_translating_without_input_are_one_line(tiny_yaml, tmp_path, unpaired):
     pictures = ["--run", saved_run(tiny_yaml, tmp_path / "run"), "--output", tmp_path / "out"]
-    assert "--input: missing" in told(*pictures)
-    assert "--num-images: this method translates" in told(*pictures, "--num-images", 1)
+    assert "--input: missing" in told("test", *pictures)
+    assert "--num-images: this method translates" in told("test", *pictures, "--num-images", 1)
     assert not (tmp_path / "out").exists()
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import REPOSITORY
 from PIL import Image
-from programs import call, command, fails
+from programs import call, command, fails, saved_run, told
 
 from cut.engine.checkpoint import load_checkpoint
 
@@ -98,17 +98,17 @@ def test_mistakes_of_training_are_one_line(tiny_yaml, unpaired, tmp_path):
 
 
 def test_mistakes_of_translating_are_one_line(tiny_yaml, unpaired, tmp_path):
-    call("train", "--config", tiny_yaml, "--run-dir", tmp_path / "run", "--set", "train.max_steps=2")
+    saved_run(tiny_yaml, tmp_path / "run")
     output = ["--input", unpaired / "testA", "--output", tmp_path / "out"]
-    checkpoint = tmp_path / "run" / "checkpoints" / "step_00000002.pt"
-    assert "holds no generator.safetensors" in fails("test", "--run", tmp_path, *output)
-    assert "no such file" in fails("test", "--run", tmp_path / "run", "--input", "/none", "--output", tmp_path / "out")
+    checkpoint = tmp_path / "run" / "checkpoints" / "step_00000000.pt"
+    assert "holds no generator.safetensors" in told("test", "--run", tmp_path, *output)
+    assert "no such file" in told("test", "--run", tmp_path / "run", "--input", "/none", "--output", tmp_path / "out")
     assert "lies in the input folder" in fails(
         "test", "--run", tmp_path / "run", "--input", unpaired / "testA", "--output", unpaired / "testA"
     )
     checkpoint.write_bytes(checkpoint.read_bytes()[: checkpoint.stat().st_size // 2])
     assert "damaged" in fails("test", "--checkpoint", checkpoint, *output)
-    assert "no such checkpoint" in fails("test", "--checkpoint", tmp_path / "none.pt", *output)
+    assert "no such checkpoint" in told("test", "--checkpoint", tmp_path / "none.pt", *output)
     assert not (tmp_path / "out").exists()
 
 

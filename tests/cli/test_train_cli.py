@@ -83,18 +83,18 @@ def test_print_config_and_dry_run_write_nothing(tiny_yaml, tmp_path):
 def test_mistakes_of_training_are_one_line(tiny_yaml, unpaired, tmp_path):
     config = ["--config", tiny_yaml, "--run-dir", tmp_path / "run"]
     assert "did you mean 'lambda_nce'?" in fails("train", *config, "--set", "method.lambda_nec=2")
-    assert "no such method '/etc/passwd'" in fails("train", *config, "--set", "method.name=/etc/passwd")
-    missing = fails("train", *config, "--set", "data.root=datasets/horse2zebra")
+    assert "no such method '/etc/passwd'" in told("train", *config, "--set", "method.name=/etc/passwd")
+    missing = told("train", *config, "--set", "data.root=datasets/horse2zebra")
     assert "fetch it with: cut-data download horse2zebra" in missing
-    assert "no such folder; it must hold trainA and trainB" in fails("train", *config, "--set", "data.root=/none")
-    assert "crop" in fails("train", *config, "--set", "data.preprocess=crop", "--set", "data.crop_px=64")
-    assert "the first step failed" in fails("train", *config, "--set", "discriminator.num_layers=6")
+    assert "no such folder; it must hold trainA and trainB" in told("train", *config, "--set", "data.root=/none")
+    assert "crop" in told("train", *config, "--set", "data.preprocess=crop", "--set", "data.crop_px=64")
+    assert "the first step failed" in told("train", *config, "--set", "discriminator.num_layers=6")
     broken = unpaired / "trainA" / "2.png"
     broken.write_bytes(broken.read_bytes()[:300])
     for workers in (0, 2):
         assert str(broken) in fails("train", *config, "--set", f"data.num_workers={workers}", "--resume")
     (tmp_path / "file").write_text("")
-    assert "cannot be written" in fails("train", "--config", tiny_yaml, "--run-dir", tmp_path / "file" / "run")
+    assert "cannot be written" in told("train", "--config", tiny_yaml, "--run-dir", tmp_path / "file" / "run")
 
 
 def test_mistakes_of_translating_are_one_line(tiny_yaml, unpaired, tmp_path):

@@ -21,8 +21,10 @@ LATITUDES = (62.0, -56.0)  # nearer to the poles the projection stretches, and i
 MIN_LAND = 0.08  # share of land below which a tile is left out: there is nothing but ocean to learn from it
 COAST = (0.10, 0.90)  # a tile with a share of sea between these shows a coast; one of three of the others is kept
 MAX_TILE_PX = 256  # of larger ones there are too few places to give every split some
-DARK_BLUE = 60  # Blue Marble paints deep sea nearly black, as dark as forest: a small network takes it for land,
-MAX_DARK = 0.10  # ... so tiles with a larger share of it are left out
+DARK_BLUE = 80  # Blue Marble paints deep sea nearly black, as dark as forest: a small network takes it for land,
+MAX_DARK = 0.06  # ... so tiles with a larger share of it are left out
+SNOW = 130  # where red, green and blue are all above it: the map does not show snow, and beside it sea looks black,
+MAX_SNOW = 0.10  # ... so tiles with a larger share of it are left out too
 BLOCK_TILES = 2  # places are dealt to the splits in squares of so many tiles a side, so that neighbours stay together
 DEAL = ("trainA", "trainB", "test", "trainA", "trainB", "val", "trainA", "trainB", "test", "trainA", "trainB")
 
@@ -50,13 +52,13 @@ def build_earth2map(output: Path, tile_px: int = 128, paired: bool = False) -> d
         return counts
     satellite, relief = _worlds()
     sea = _sea_mask(relief)
-    dark = sea & (satellite[..., 2] < DARK_BLUE)
+    dark, snow = sea & (satellite[..., 2] < DARK_BLUE), satellite.min(axis=2) > SNOW
     folder = output.resolve()  # "." and ".." have no name
     temporary = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     counts: dict[str, int] = {}
     try:
-        for split, x, y in _places(sea, dark, tile_px):
+        for split, x, y in _places(sea, dark, snow, tile_px):
             train = split.startswith("train")
             for domain in split[-1] if train and not paired else "AB":
                 name = ("train" if train else split) + domain
@@ -97,6 +99,8 @@ def _recipe(tile_px: int, paired: bool) -> dict[str, Any]:
         "coast": list(COAST),
         "dark_blue": DARK_BLUE,
         "max_dark": MAX_DARK,
+        "snow": SNOW,
+        "max_snow": MAX_SNOW,
         "block_tiles": BLOCK_TILES,
         "deal": list(DEAL),
     } | ({"paired": True} if paired else {})
@@ -129,7 +133,7 @@ def _sea_mask(relief: np.ndarray) -> np.ndarray:
     return (blue - red > 18) & (blue > green)
 
 
-def _places(sea: np.ndarray, dark: np.ndarray, tile_px: int) -> list[tuple[str, int, int]]:
+def _places(sea: np.ndarray, dark: np.ndarray, snow: np.ndarray, tile_px: int) -> list[tuple[str, int, int]]:
     """(split, x, y) of the top left corner of every tile that is kept."""
     rng = np.random.default_rng(20200730)  # fixed: the data set is the same for everybody
     block_px = BLOCK_TILES * tile_px
@@ -151,15 +155,19 @@ def _places(sea: np.ndarray, dark: np.ndarray, tile_px: int) -> list[tuple[str, 
             for y in range(upper, upper + block_px - tile_px + 1, stride)
             for x in range(left, left + block_px - tile_px + 1, stride)
         ]
-        kept = [(split, x, y) for x, y in corners if _teaches(np.s_[y : y + tile_px, x : x + tile_px], sea, dark, rng)]
+        kept = []
+        for x, y in corners:
+            here = np.s_[y : y + tile_px, x : x + tile_px]
+            if _teaches(sea[here], dark[here], snow[here], lucky=rng.random() < 1 / 3):
+                kept.append((split, x, y))
         places += kept
         dealt += bool(kept)  # a square without a tile is not dealt, so that no split stays empty
     return places
 
 
-def _teaches(here: tuple[slice, slice], sea: np.ndarray, dark: np.ndarray, rng: np.random.Generator) -> bool:
-    """Whether the tile `here` is one to learn from: land, a coast or some luck, and little of the dark deep sea."""
-    share, lucky = float(sea[here].mean()), rng.random() < 1 / 3
-    if 1.0 - share < MIN_LAND or dark[here].mean() > MAX_DARK:
+def _teaches(sea: np.ndarray, dark: np.ndarray, snow: np.ndarray, lucky: bool) -> bool:
+    """Whether a tile is one to learn from: land, a coast or some luck, and little of dark deep sea and of snow."""
+    share = float(sea.mean())
+    if 1.0 - share < MIN_LAND or dark.mean() > MAX_DARK or snow.mean() > MAX_SNOW:
         return False
     return COAST[0] <= share <= COAST[1] or lucky

@@ -10,6 +10,10 @@ and figure 6: "external") come from a queue of earlier keys, optionally made by 
 
 FastCUT is this method with lambda_nce 10, no identity term and flip equivariance (appendix C.1): a YAML, not a mode.
 
+Three terms that CUT has not are options, off by default: R1 on D (Mescheder et al., ICML 2018), the identity in pixels
+and an image pool (both CycleGAN's). A short run of small networks learns colours with them that it misses without: D's
+instance norm takes an image's colour away, and without that norm D needs R1 to stay in bounds.
+
 As in the authors' code (taesungp/contrastive-unpaired-translation, commit b3ac297) the two PatchNCE terms are averaged,
 so are D's two terms, and D is updated first. What differs from it: the features of x and y come from G's own pass over
 them instead of a second one (the same numbers, unless the pass was mirrored or G has batch norm or dropout); H exists
@@ -21,14 +25,16 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from cut.config import MethodConfig, Section
 from cut.losses.adversarial import discriminator_loss, generator_loss
-from cut.losses.gradient_penalty import gradient_penalty
+from cut.losses.gradient_penalty import gradient_penalty, r1_penalty
 from cut.losses.patchnce import patchnce_loss
 from cut.methods.base import Batch, Method, Networks, Player, Terms
+from cut.models.image_pool import ImagePool
 from cut.models.negative_queue import NegativeQueue
 from cut.models.patch_head import PatchHead, random_patch_ids
 
@@ -50,8 +56,11 @@ class CUTConfig(MethodConfig):
     gan_loss: Literal["lsgan", "vanilla", "nonsaturating", "wgangp", "hinge"] = "lsgan"
     lambda_gan: float = Field(1.0, ge=0)  # weight of the adversarial loss
     lambda_gp: float = Field(10.0, ge=0)  # weight of the gradient penalty, with gan_loss wgangp only
+    lambda_r1: float = Field(0.0, ge=0)  # weight of half the squared slope of D at y; not in the paper
+    pool_size: int = Field(0, ge=0)  # earlier translations kept for the discriminator (CycleGAN: 50), against swings
     lambda_nce: float = Field(1.0, ge=0)  # weight of PatchNCE
     nce_idt: bool = True  # PatchNCE between y and G(y) too
+    lambda_identity: float = Field(0.0, ge=0)  # weight of |G(y) - y|_1, as CycleGAN and SinCUT have it; not in CUT
     nce_layers: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 4, 8, 12, 16), min_length=1)  # layers of G
     num_patches: int = Field(256, ge=2)  # places per layer: one positive and 255 negatives for each query
     temperature: float = Field(0.07, gt=0)
@@ -94,6 +103,7 @@ class CUT(Method):
         self.discriminator = discriminator
         channels = generator.feature_channels(config.nce_layers)
         self.patch_head = PatchHead(channels, config.head_channels, use_mlp=config.head == "mlp")
+        self.pool = ImagePool(config.pool_size) if config.pool_size else nn.Identity()
         self.queues = nn.ModuleDict()
         if "external" in config.negatives:
             widths = [config.head_channels] * len(channels) if config.head == "mlp" else channels
@@ -123,7 +133,7 @@ class CUT(Method):
         real_a, real_b, n = batch["real_a"], batch["real_b"], len(batch["real_a"])
         flipped = self.config.flip_equivariance and bool(torch.rand(()) < 0.5)
         self._follow_with_key_networks()
-        if not self._with_identity:
+        if not (self._with_identity or self.config.lambda_identity):
             fake_b, keys_a = self._generate(real_a, flipped)
             return Translated(real_a, real_b, fake_b, None, flipped, keys_a, [])
         source_b = self._as_source(real_b)
@@ -141,11 +151,14 @@ class CUT(Method):
 
     def discriminator_terms(self, t: Translated) -> Terms:
         """L_GAN as D sees it, halved."""
-        kind, fake = self.config.gan_loss, t.fake_b.detach()
+        kind, fake = self.config.gan_loss, self.pool(t.fake_b.detach())
         terms = {
             "gan_real": 0.5 * discriminator_loss(self.discriminator(t.real_b), real=True, kind=kind),
             "gan_fake": 0.5 * discriminator_loss(self.discriminator(fake), real=False, kind=kind),
         }
+        if self.config.lambda_r1:
+            _, penalty = r1_penalty(self._mean_score, t.real_b)
+            terms["r1"] = 0.5 * self.config.lambda_r1 * penalty
         if kind == "wgangp":
             penalty = gradient_penalty(self.discriminator, t.real_b, fake)
             terms["gradient_penalty"] = 0.5 * self.config.lambda_gp * penalty
@@ -161,7 +174,14 @@ class CUT(Method):
             terms["nce"] = weight * self._patchnce(t.fake_b, t.keys_a, t.flipped, "a")
             if self._with_identity:
                 terms["nce_idt"] = weight * self._patchnce(t.idt_b, t.keys_b, t.flipped, "b")
+        if config.lambda_identity:
+            idt_b = t.idt_b.flip(3) if t.flipped else t.idt_b
+            terms["idt"] = config.lambda_identity * F.l1_loss(idt_b, t.real_b)
         return terms
+
+    def _mean_score(self, image: Tensor) -> Tensor:
+        """D's score of each image, the mean over its patches: `(N,)`."""
+        return self.discriminator(image).flatten(1).mean(1)
 
     def _generate(self, source: Tensor, flipped: bool) -> tuple[Tensor, list[Tensor]]:
         """G's output, and the encoder's features of its input, detached; `flipped` mirrors only the former's input."""

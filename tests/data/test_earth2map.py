@@ -78,7 +78,7 @@ def test_every_folder_has_tiles_and_they_are_counted(built):
     folder, _, counts = built
     assert set(counts) == set(FOLDERS)
     assert all(count == len(list_images(folder / name)) > 3 for name, count in counts.items())
-    assert min(counts["trainA"], counts["trainB"]) > 50
+    assert min(counts["trainA"], counts["trainB"]) > 40
     assert {path.name for path in folder.iterdir()} == {*FOLDERS, "earth2map.json"}
 
 
@@ -137,7 +137,7 @@ def test_no_tile_is_mostly_ocean_and_most_show_a_coast(built, worlds):
     shares = np.array(shares)
     assert shares.max() <= 1.0 - earth2map.MIN_LAND
     low, high = earth2map.COAST
-    assert ((low <= shares) & (shares <= high)).mean() > 0.6
+    assert ((low <= shares) & (shares <= high)).mean() > 0.5
     assert (shares < low).any()  # inland tiles are thinned, not left out
 
 

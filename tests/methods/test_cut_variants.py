@@ -78,3 +78,42 @@ def test_momentum_encoder_follows_slowly(tiny_yaml):
     expected = torch.lerp(start, one_step.generator.state_dict()[name], 0.25)
     torch.testing.assert_close(slow, expected)
     assert not torch.equal(slow, start)
+
+
+def discriminator_terms(**settings):
+    torch.manual_seed(0)
+    method = CUT(CUTConfig(nce_layers=(0, 4), **settings), ResnetGenerator(3, 3, 2, 4), PatchDiscriminator(3, 2, 2))
+    image = formula_image(2, 3, 32)
+    translated = method.translate({"real_a": image, "real_b": image.flip(2)})
+    return method, translated, method.discriminator_terms(translated)
+
+
+def test_r1_is_half_the_squared_slope_of_the_mean_score():
+    method, translated, terms = discriminator_terms(lambda_r1=3.0)
+    real = translated.real_b.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(method.discriminator(real).mean((1, 2, 3)).sum(), real)
+    expected = 1.5 * slope.square().sum((1, 2, 3)).mean()
+    assert terms["r1"].item() == pytest.approx(expected.item(), rel=1e-4)
+    terms["r1"].backward()
+    assert method.discriminator.layers[0].weight.grad.abs().sum() > 0
+    assert "r1" not in discriminator_terms()[2]
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+def test_identity_compares_pixels_of_one_side(flipped, monkeypatch):
+    torch.manual_seed(0)
+    config = CUTConfig(nce_layers=(0, 4), lambda_identity=2.0, nce_idt=False, flip_equivariance=True)
+    method = CUT(config, ResnetGenerator(3, 3, 2, 4), PatchDiscriminator(3, 2, 2))
+    image = formula_image(1, 3, 32)
+    monkeypatch.setattr(torch, "rand", lambda *shape: torch.tensor(0.1 if flipped else 0.9))
+    terms = method.generator_terms(method.translate({"real_a": image, "real_b": image.flip(2)}))
+    monkeypatch.undo()
+    real = image.flip(2)
+    again = method(real.flip(3)).flip(3) if flipped else method(real)
+    assert terms["idt"].item() == pytest.approx(2.0 * (again - real).abs().mean().item(), rel=1e-4)
+    assert "nce_idt" not in terms
+
+
+def test_pool_hands_the_discriminator_earlier_translations():
+    method, translated, _ = discriminator_terms(pool_size=4)
+    assert len(method.pool.images) == 2 and torch.equal(method.pool.images[0], translated.fake_b[0].detach())

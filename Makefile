@@ -8,7 +8,7 @@ RESULTS := results/quickstart
 .PHONY: help install demo test lint clean
 
 help:
-	@echo "make demo    build a small satellite -> map set, train CUT on it, translate, score (about 10 minutes on 2 cores)"
+	@echo "make demo    build a small satellite -> map set, train CUT on it, translate, score (about 5 minutes on 2 cores)"
 	@echo "make test    run the tests (about 3 minutes)"
 	@echo "make lint    check style"
 	@echo "make clean   delete .venv; data, runs and results stay"

@@ -176,7 +176,7 @@ class CUT(Method):
                 terms["nce_idt"] = weight * self._patchnce(t.idt_b, t.keys_b, t.flipped, "b")
         if config.lambda_identity:
             idt_b = t.idt_b.flip(3) if t.flipped else t.idt_b
-            terms["idt"] = config.lambda_identity * F.l1_loss(idt_b, t.real_b)
+            terms["identity"] = config.lambda_identity * F.l1_loss(idt_b, t.real_b)
         return terms
 
     def _mean_score(self, image: Tensor) -> Tensor:

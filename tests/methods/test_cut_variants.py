@@ -110,7 +110,7 @@ def test_identity_compares_pixels_of_one_side(flipped, monkeypatch):
     monkeypatch.undo()
     real = image.flip(2)
     again = method(real.flip(3)).flip(3) if flipped else method(real)
-    assert terms["idt"].item() == pytest.approx(2.0 * (again - real).abs().mean().item(), rel=1e-4)
+    assert terms["identity"].item() == pytest.approx(2.0 * (again - real).abs().mean().item(), rel=1e-4)
     assert "nce_idt" not in terms
 
 

@@ -36,7 +36,7 @@ class IDXStream(SampleStream):
     """
 
     def __init__(self, config: IDXDataConfig, seed: int, batches_per_step: int = 1):
-        self.config, self.seed, self.samples_per_step = config, seed, config.batch_size * batches_per_step
+        super().__init__(config, seed, batches_per_step)
         self.pictures = read_idx(_find(config), num_dimensions=3)  # (count, H, W)
         self.num_pictures = len(self.pictures)
 

@@ -38,7 +38,7 @@ class PairedStream(SampleStream):
     """
 
     def __init__(self, config: PairedDataConfig, seed: int, batches_per_step: int = 1):
-        self.config, self.seed, self.samples_per_step = config, seed, config.batch_size * batches_per_step
+        super().__init__(config, seed, batches_per_step)
         self.pairs = find_pairs(config, "train")
         self.num_pictures = len(self.pairs)
 

@@ -26,7 +26,7 @@ class ImagesStream(SampleStream):
     """
 
     def __init__(self, config: ImagesDataConfig, seed: int, batches_per_step: int = 1):
-        self.config, self.seed, self.samples_per_step = config, seed, config.batch_size * batches_per_step
+        super().__init__(config, seed, batches_per_step)
         try:
             self.paths = list_images(Path(config.root))
         except UserError as error:

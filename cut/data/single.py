@@ -37,7 +37,7 @@ class SingleStream(SampleStream):
     """
 
     def __init__(self, config: SingleDataConfig, seed: int, batches_per_step: int = 1):
-        self.config, self.seed, self.samples_per_step = config, seed, config.batch_size * batches_per_step
+        super().__init__(config, seed, batches_per_step)
         self.num_pictures = config.crops_per_epoch
         self.pictures = {domain: _read(config, domain) for domain in ("a", "b")}
         self._step: tuple[int, dict[str, Tensor]] = (-1, {})  # the last step's crops: its samples follow each other

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from cut.config.data import LoaderConfig
 from cut.errors import UserError
 
 
@@ -13,13 +14,19 @@ class SampleStream(Dataset):
     """Sample n of a run, for any n, depends on (seed, n) alone, so that resuming needs no state of the data.
 
     `stream[n]` is a dict of tensors without the batch dimension, or a `UserError`, returned to cross processes.
+
+    Args:
+        config: of the data; each kind has its own.
+        seed: of the run.
+        batches_per_step: that a step of training takes.
     """
 
-    seed: int
     num_pictures: int  # that an epoch visits once each, but for the rest that fills no batch
     whole_from: int | None = None  # the sample from which on pictures are not cropped any more (`no_crop_in_decay`)
-    samples_per_step: int
-    _order: tuple[int, np.ndarray] = (-1, np.empty(0, dtype=np.int64))
+
+    def __init__(self, config: LoaderConfig, seed: int, batches_per_step: int = 1):
+        self.config, self.seed, self.samples_per_step = config, seed, config.batch_size * batches_per_step
+        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, dtype=np.int64))
 
     @property
     def steps_per_epoch(self) -> int:

@@ -27,7 +27,7 @@ class UnpairedStream(SampleStream):
     """
 
     def __init__(self, config: UnpairedDataConfig, seed: int, batches_per_step: int = 1):
-        self.config, self.seed, self.samples_per_step = config, seed, config.batch_size * batches_per_step
+        super().__init__(config, seed, batches_per_step)
         self.paths_a, self.paths_b = domain_paths(config, "train")
         self.num_pictures = max(len(self.paths_a), len(self.paths_b))
 

@@ -17,7 +17,7 @@ ALLOWED = {
     "metrics": set(),
     "models": set(),
     "losses": set(),
-    "config": set(),
+    "config": {"metrics.names"},
     "config_file": {"config"},
     "errors": set(),
 }

@@ -77,6 +77,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "--batch-size", type=int, default=4, metavar="N", help="pictures at once (default: %(default)s)"
     )
     parser.add_argument(
+        "--tile-px", type=int, metavar="N", help="cut larger pictures into tiles of N px (default: never; see below)"
+    )
+    parser.add_argument(
         "--deterministic", action="store_true", help="no noise, and running instead of batch statistics (pix2pix)"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (default: %(default)s)")
@@ -100,6 +103,8 @@ def _main(args: argparse.Namespace) -> None:
 
     if args.batch_size < 1:
         raise UserError(f"--batch-size {args.batch_size}: must be at least 1")
+    if args.tile_px is not None and args.tile_px < 32:
+        raise UserError(f"--tile-px {args.tile_px}: must be at least 32; 1024 is a good size")
     if not 0 <= args.seed < 2**63:
         raise UserError(f"--seed {args.seed}: must be from 0 to 2^63 - 1")
     suffix = f".{args.format.lower().lstrip('.')}" if args.format else None
@@ -123,12 +128,12 @@ def _main(args: argparse.Namespace) -> None:
     _warn_of_pairs(args, config, jobs[0].source)
     seed_all(args.seed)
     channels = config.data.channels["b" if inverse else "a"]
-    print(translate(method, jobs, channels, fabric, batch_size, sheet, args.target, inverse))
+    print(translate(method, jobs, channels, fabric, batch_size, sheet, args.target, inverse, args.tile_px))
 
 
 def _check_kind(args: argparse.Namespace, from_noise: bool) -> None:
     """Refuses options of the other kind of method."""
-    foreign = ("input", "target", "direction") if from_noise else ("num_images",)
+    foreign = ("input", "target", "direction", "tile_px") if from_noise else ("num_images",)
     given = next((f"--{name.replace('_', '-')}" for name in foreign if getattr(args, name) is not None), None)
     if given and from_noise:
         raise UserError(f"{given}: this method makes images from noise; leave it out and give --num-images, --seed")

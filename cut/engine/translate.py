@@ -11,7 +11,10 @@ from tqdm import tqdm
 
 from cut.data.images import SUFFIXES, list_images, pair_name, read_image, write_image
 from cut.data.transforms import to_picture, to_tensor
+from cut.engine.background import in_background
 from cut.engine.samples import shrink, write_sheet
+from cut.engine.tiling.memory import check_memory
+from cut.engine.tiling.run import translate_in_tiles
 from cut.errors import UserError
 from cut.methods.base import Method
 
@@ -78,6 +81,7 @@ def translate(
     sheet: Path,
     target: Path | None,
     inverse: bool = False,
+    tile_px: int | None = None,
 ) -> str:
     """Runs all jobs and draws a contact sheet of some of them.
 
@@ -90,20 +94,21 @@ def translate(
         sheet: PNG with inputs and translations side by side.
         target: a folder whose pictures of the same name are shown beside them, or None.
         inverse: translate from the target domain to the source domain.
+        tile_px: side of the tiles that larger pictures are cut into, or None; the result is the same.
 
     Returns:
         One line that says what was done.
 
     Raises:
         UserError: `target` holds no pictures, some pictures could not be read (the others are translated), or one
-            could not be written.
+            could not be written, or does not fit into memory.
     """
     partners = {pair_name(path.relative_to(target)): path for path in list_images(target)} if target else {}
     shown = set(np.linspace(0, len(jobs) - 1, min(SHEET_ROWS, len(jobs))).round().astype(int).tolist())
     rows: list[tuple[str, list[np.ndarray | None]]] = []
     failures: list[str] = []
     with tqdm(total=len(jobs), unit="picture", dynamic_ncols=True, disable=None) as bar:
-        for index, picture, output in run_jobs(method, jobs, channels, fabric, batch_size, failures, inverse):
+        for index, picture, output in run_jobs(method, jobs, channels, fabric, batch_size, failures, inverse, tile_px):
             if index in shown:
                 name = jobs[index].name
                 partner = _small_partner(partners.get(pair_name(Path(name))))
@@ -126,27 +131,39 @@ def run_jobs(
     batch_size: int,
     failures: list[str],
     inverse: bool = False,
+    tile_px: int | None = None,
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Translates and writes, as `translate`; gives each job's number, its picture and the translation.
+    """Translates and writes, as `translate`; gives each job's number, its picture and the translation, once written.
 
-    What could not be read goes into `failures`, a line each.
+    What could not be read goes into `failures`, a line each. The next pictures are read and the last ones written
+    meanwhile, as many as are computed at once.
     """
     method = fabric.to_device(method)
-    for group in _groups(jobs, channels, batch_size, failures):
-        outputs = _translate_group(method, [picture for _, picture in group], fabric, inverse)
-        for (index, picture), output in zip(group, outputs, strict=True):
-            write_image(jobs[index].output, output)
-            yield index, picture, output
+    depth = batch_size if tile_px is None else 1  # large ones, of which each takes much memory
+
+    def write(translated: tuple[int, np.ndarray, np.ndarray]) -> tuple[int, np.ndarray, np.ndarray]:
+        write_image(jobs[translated[0]].output, translated[2])
+        return translated
+
+    def translations() -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        for group in _groups(jobs, channels, batch_size, failures, depth):
+            pictures = [picture for _, picture in group]
+            outputs = _translate_group(method, pictures, fabric, inverse, tile_px, jobs[group[0][0]])
+            for (index, picture), output in zip(group, outputs, strict=True):
+                yield index, picture, output
+
+    for written in in_background(write, translations(), depth):
+        yield written.result()
 
 
 def _groups(
-    jobs: Sequence[Job], channels: int, batch_size: int, failures: list[str]
+    jobs: Sequence[Job], channels: int, batch_size: int, failures: list[str], depth: int
 ) -> Iterator[list[tuple[int, np.ndarray]]]:
     """Decoded pictures with their job's number, in runs of equal size; unreadable ones go into `failures`."""
     group: list[tuple[int, np.ndarray]] = []
-    for index, job in enumerate(jobs):
+    for index, read in enumerate(in_background(lambda job: read_image(job.source, channels), jobs, depth)):
         try:
-            picture = read_image(job.source, channels)
+            picture = read.result()
         except UserError as error:
             failures.append(str(error))
             continue
@@ -158,17 +175,25 @@ def _groups(
         yield group
 
 
-def _translate_group(method: Method, pictures: Sequence[np.ndarray], fabric: Fabric, inverse: bool) -> list[np.ndarray]:
-    """Pictures of one size -> translations of that size, each with its picture's bit depth."""
+def _translate_group(
+    method: Method, pictures: Sequence[np.ndarray], fabric: Fabric, inverse: bool, tile_px: int | None, job: Job
+) -> list[np.ndarray]:
+    """Pictures of one size -> translations of that size, each with its picture's bit depth; `job` is the first's."""
     height, width = pictures[0].shape[:2]
     networks = method.inference_networks().values()
     multiple = max(getattr(network, "stride", 1) for network in networks)
     smallest = max(getattr(network, "min_size_px", 1) for network in networks)
     (top, bottom), (left, right) = _padding(height, multiple, smallest), _padding(width, multiple, smallest)
     padded = [np.pad(p, ((top, bottom), (left, right), (0, 0)), mode="symmetric") for p in pictures]
-    images = fabric.to_device(torch.stack([to_tensor(p) for p in padded]))
+    forward = method.inverse if inverse else method
     with torch.inference_mode(), fabric.autocast():
-        outputs = (method.inverse if inverse else method)(images)[:, :, top : top + height, left : left + width]
+        if tile_px is not None and max(padded[0].shape[:2]) > tile_px:
+            folder = job.output.parent
+            outputs = [translate_in_tiles(forward, p, tile_px, fabric.device, folder, job.name) for p in padded]
+            return [output[top : top + height, left : left + width] for output in outputs]
+        check_memory(forward, padded[0], len(padded), fabric.device, job.name)
+        images = fabric.to_device(torch.stack([to_tensor(p) for p in padded]))
+        outputs = forward(images)[:, :, top : top + height, left : left + width]
     return [to_picture(output, picture.dtype.type) for output, picture in zip(outputs, pictures, strict=True)]
 
 

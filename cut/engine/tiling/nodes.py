@@ -1,0 +1,246 @@
+"""What a network computes, as nodes that can be asked for any part of their feature map.
+
+A node knows which part of its inputs a part of its own map needs, and computes that part alone. Borders are padded
+where the picture ends and nowhere else; so parts put together are the whole map.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cut.data.transforms import to_tensor
+
+Span = tuple[int, int]  # first row or column, and the one behind the last
+Region = tuple[Span, Span]  # rows, columns
+
+
+@dataclass(eq=False)
+class Node:
+    """A feature map `(1, channels, *size)` that is computed from others; those of one node are all of one size."""
+
+    inputs: tuple["Node", ...]
+    channels: int
+    size: tuple[int, int]
+    dtype: torch.dtype
+
+    is_pointwise = True  # each place depends on the same place of the inputs alone
+
+    @property
+    def num_elements(self) -> int:
+        return self.channels * self.size[0] * self.size[1]
+
+    @property
+    def num_bytes(self) -> int:
+        return self.num_elements * self.dtype.itemsize
+
+    def span(self, axis: int, first: int, last: int) -> Span:
+        """What rows (axis 0) or columns (axis 1) from `first` to before `last` need; may reach beyond the borders."""
+        return first, last
+
+    def needed(self, region: Region) -> Region:
+        """The part of each input that `compute` wants, within its borders and never empty."""
+        spans = []
+        for axis, (first, last) in enumerate(region):
+            first, last = self.span(axis, first, last)
+            limit = self.inputs[0].size[axis]
+            first = min(max(first, 0), limit - 1)
+            spans.append((first, max(min(last, limit), first + 1)))
+        return spans[0], spans[1]
+
+    def compute(self, tiles: Sequence[Tensor], region: Region) -> Tensor:
+        """`(1, channels, *region)` of the inputs' parts `needed(region)`; those are not changed."""
+        raise NotImplementedError
+
+    def _with_zeros_around(self, tile: Tensor, region: Region, value: float = 0.0) -> Tensor:
+        """The inputs' part, extended beyond the borders to all of `span`."""
+        (top, bottom), (left, right) = (
+            (inside[0] - outside[0], outside[1] - inside[1])
+            for inside, outside in zip(
+                self.needed(region), (self.span(axis, *region[axis]) for axis in (0, 1)), strict=True
+            )
+        )
+        return F.pad(tile, (left, right, top, bottom), value=value) if any((top, bottom, left, right)) else tile
+
+
+@dataclass(eq=False)
+class Source(Node):
+    """The picture, `(H, W, C)`, uint8 or uint16."""
+
+    picture: np.ndarray | None = None
+    device: torch.device | None = None
+
+    is_pointwise = False
+
+    def compute(self, tiles: Sequence[Tensor], region: Region) -> Tensor:
+        (top, bottom), (left, right) = region
+        return to_tensor(self.picture[top:bottom, left:right])[None].to(self.device)
+
+
+@dataclass(eq=False)
+class Pointwise(Node):
+    """`function` of the inputs; `plane`, if any, is a tensor that it gets too, cut as they are where it is a map."""
+
+    function: Callable[..., Tensor] = None
+    plane: Tensor | None = None
+
+    def compute(self, tiles: Sequence[Tensor], region: Region) -> Tensor:
+        if self.plane is None:
+            return self.function(*tiles)
+        cut = self.plane
+        for axis, (first, last) in zip((-2, -1), region, strict=True):
+            if cut.dim() >= -axis and cut.shape[axis] > 1:
+                cut = cut.narrow(axis, first, last - first)
+        return self.function(*tiles, cut)
+
+
+@dataclass(eq=False)
+class Dropout(Node):
+    """Drops what F.dropout of the whole map would have dropped: its mask is drawn once, when it is first needed."""
+
+    probability: float = 0.0
+    mask: Tensor | None = None  # bool, on the CPU, where small maps alone may have one
+
+    def compute(self, tiles: Sequence[Tensor], region: Region) -> Tensor:
+        if self.mask is None:
+            ones = torch.ones(1, self.channels, *self.size, device=tiles[0].device)
+            self.mask = F.dropout(ones, self.probability, training=True) > 0
+        (top, bottom), (left, right) = region
+        return tiles[0] * self.mask[:, :, top:bottom, left:right] / (1.0 - self.probability)
+
+
+@dataclass(eq=False)
+class Norm(Node):
+    """Instance norm, or batch norm by the picture's own statistics: `(x - mean) / sqrt(variance + eps)`, affine.
+
+    Of each channel over the whole map (Ulyanov et al., arXiv:1607.08022, equation 2); `set_moments` comes first.
+    """
+
+    eps: float = 0.0
+    weight: Tensor | None = None
+    bias: Tensor | None = None
+
+    def set_moments(self, mean: Tensor, variance: Tensor) -> None:
+        """Mean and uncorrected variance of each channel, float64 `(C,)`."""
+        scale = (variance + self.eps).rsqrt()
+        scale = scale if self.weight is None else scale * self.weight.to(scale)
+        shift = -mean * scale if self.bias is None else self.bias.to(scale) - mean * scale
+        self._scale, self._shift = (x.float()[None, :, None, None] for x in (scale, shift))
+
+    def compute(self, tiles: Sequence[Tensor], region: Region) -> Tensor:
+        scale, shift = self._scale.to(tiles[0].device), self._shift.to(tiles[0].device)
+        return torch.addcmul(shift, tiles[0].float(), scale).to(tiles[0].dtype)
+
+
+@dataclass(eq=False)
+class Convolution(Node):
+    """F.conv2d or F.conv_transpose2d with zeros around the map; pairs are (rows, columns)."""
+
+    weight: Tensor = None
+    bias: Tensor | None = None
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    is_transposed: bool = False
+
+    is_pointwise = False
+
+    def span(self, axis: int, first: int, last: int) -> Span:
+        stride, padding = self.stride[axis], self.padding[axis]
+        reach = self.dilation[axis] * (self.weight.shape[2 + axis] - 1)
+        if not self.is_transposed:
+            return first * stride - padding, (last - 1) * stride - padding + reach + 1
+        # Input row i is spread over the output rows from i * stride - padding on, reach + 1 of them.
+        first, last = first + padding, last - 1 + padding
+        begin = min(-(-(first - reach) // stride), first // stride)
+        return begin, max(last // stride, -(-(last - reach) // stride)) + 1
+
+    def compute(self, tiles: Sequence[Tensor], region: Region) -> Tensor:
+        x = self._with_zeros_around(tiles[0], region)
+        if not self.is_transposed:
+            return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+        x = F.conv_transpose2d(x, self.weight, self.bias, self.stride, 0, 0, self.groups, self.dilation)
+        for axis, (first, last) in enumerate(region):
+            begin = self.span(axis, first, last)[0] * self.stride[axis] - self.padding[axis]
+            x = x.narrow(2 + axis, first - begin, last - first)
+        return x
+
+
+@dataclass(eq=False)
+class Padding(Node):
+    """F.pad of rows and columns; `before` is (top, left)."""
+
+    before: tuple[int, int] = (0, 0)
+    mode: str = "constant"
+    value: float = 0.0
+
+    is_pointwise = False
+
+    def span(self, axis: int, first: int, last: int) -> Span:
+        if self.mode == "constant":
+            return first - self.before[axis], last - self.before[axis]
+        rows = self._source_rows(axis, first, last)
+        return int(rows.min()), int(rows.max()) + 1
+
+    def compute(self, tiles: Sequence[Tensor], region: Region) -> Tensor:
+        if self.mode == "constant":
+            return self._with_zeros_around(tiles[0], region, self.value)
+        x = tiles[0]
+        for axis, span in enumerate(region):
+            rows = self._source_rows(axis, *span)
+            if (np.diff(rows) != 1).any():  # else the part holds them as they lie
+                x = x.index_select(2 + axis, torch.from_numpy(rows - rows.min()).to(x.device))
+        return x
+
+    def _source_rows(self, axis: int, first: int, last: int) -> np.ndarray:
+        rows, end = np.arange(first, last) - self.before[axis], self.inputs[0].size[axis] - 1
+        return np.clip(rows, 0, end) if self.mode == "replicate" else end - np.abs(end - np.abs(rows))
+
+
+@dataclass(eq=False)
+class BandMatrix(Node):
+    """`matrix @ x` along rows (axis 0), or `x @ matrix.T` along columns, where few neighbours have a weight."""
+
+    axis: int = 0
+    matrix: Tensor = None  # (out, in); kept as a band, for a whole one is as large as a picture
+
+    is_pointwise = False
+
+    def __post_init__(self):
+        used = self.matrix != 0
+        self._first = used.int().argmax(1)  # (out,)
+        width = int((used.shape[1] - used.flip(1).int().argmax(1) - self._first).max())
+        columns = self._first[:, None] + torch.arange(width, device=used.device)  # (out, width)
+        inside = columns < used.shape[1]
+        self._band = self.matrix.gather(1, columns.clamp(max=used.shape[1] - 1)) * inside
+        self.matrix = None
+
+    def span(self, axis: int, first: int, last: int) -> Span:
+        if axis != self.axis:
+            return first, last
+        begins = self._first[first:last]
+        return int(begins.min()), int(begins.max()) + self._band.shape[1]
+
+    def compute(self, tiles: Sequence[Tensor], region: Region) -> Tensor:
+        first, last = region[self.axis]
+        begin, end = self.needed(region)[self.axis]
+        columns = self._first[first:last, None] - begin + torch.arange(self._band.shape[1], device=self._band.device)
+        part = self._band.new_zeros(last - first, self._band.shape[1] + end - begin)
+        part = part.scatter_(1, columns, self._band[first:last])[:, : end - begin]
+        return part @ tiles[0] if self.axis == 0 else tiles[0] @ part.t()
+
+
+def divided(size: int, parts: int) -> list[Span]:
+    """`size` rows in `parts` spans as equal as can be; some are empty where there are more parts than rows."""
+    edges = [size * part // parts for part in range(parts + 1)]
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def parts_for(size: int, largest: float) -> int:
+    """How many spans a size is divided into, none of which is to be larger than `largest`."""
+    return max(1, math.ceil(size / largest))

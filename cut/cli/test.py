@@ -20,6 +20,13 @@ Every picture of the folder, also of folders inside it, is translated at its own
 16-bit pictures stay 16-bit. The network and its settings come from the run. Beside the output folder a contact sheet
 OUTPUT_sheet.png shows some of them.
 
+--tile-px N cuts a picture that is larger than N px into tiles, for pictures that do not fit into memory, and gives what
+the whole picture gives, without seams: norms take their statistics over all tiles before the first place behind them is
+computed. It takes about a third more time; memory for some tiles (512 px: about 2 GB with 64 channels); and room on the
+disk of --output for what is kept meanwhile: at most 4 bytes times the generator's base_channels a pixel, 17 GB for
+8192x8192 and 64 channels, half of it with --precision bf16-mixed. Without that room it refuses to start. ResNet, U-Net
+and StyleGAN2 generators can be cut; one that sees the whole picture at once, as attention does, is refused.
+
 A method may need noise or the statistics of the picture at test time, as pix2pix does. The same --seed then gives the
 same translations of the same pictures, another one others; pictures go through one by one, whatever --batch-size says,
 so that none depends on its neighbours. --deterministic switches both off, and is often worse: running averages of

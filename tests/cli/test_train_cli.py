@@ -11,6 +11,7 @@ from conftest import REPOSITORY
 from PIL import Image
 from programs import call, command, fails, saved_run, told
 
+from cut.data.images import read_image
 from cut.engine.checkpoint import load_checkpoint
 
 
@@ -41,6 +42,15 @@ def test_one_picture_of_odd_size_keeps_its_size(tiny_yaml, tmp_path):
     call("test", "--checkpoint", checkpoint, "--input", tmp_path / "photo.jpg", "--output", tmp_path / "out")
     with Image.open(tmp_path / "out" / "photo.jpg") as picture:
         assert picture.size == (37, 21)
+
+
+def test_a_picture_in_tiles_is_that_of_the_whole(tiny_yaml, tmp_path):
+    run = saved_run(tiny_yaml, tmp_path / "run")
+    Image.effect_mandelbrot((120, 90), (-3, -2.5, 2, 2.5), 100).save(tmp_path / "photo.png")
+    for output, options in (("whole", ()), ("tiled", ("--tile-px", 40))):
+        call("test", "--run", run, "--input", tmp_path / "photo.png", "--output", tmp_path / output, *options)
+    whole, tiled = (read_image(tmp_path / output / "photo.png", 3).astype(int) for output in ("whole", "tiled"))
+    assert whole.std() > 0 and abs(whole - tiled).max() <= 1
 
 
 def test_sigkill_and_the_same_command_again_give_the_same_weights(tiny_yaml, tmp_path):
@@ -106,6 +116,7 @@ def test_mistakes_of_translating_are_one_line(tiny_yaml, unpaired, tmp_path):
     assert "lies in the input folder" in fails(
         "test", "--run", tmp_path / "run", "--input", unpaired / "testA", "--output", unpaired / "testA"
     )
+    assert "--tile-px 8: must be at least 32" in told("test", "--run", tmp_path / "run", *output, "--tile-px", 8)
     checkpoint.write_bytes(checkpoint.read_bytes()[: checkpoint.stat().st_size // 2])
     assert "damaged" in fails("test", "--checkpoint", checkpoint, *output)
     assert "no such checkpoint" in told("test", "--checkpoint", tmp_path / "none.pt", *output)

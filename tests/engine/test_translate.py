@@ -1,15 +1,18 @@
 import numpy as np
 import pytest
 import torch
+from fixed import fill_by_formula
 from lightning_fabric import Fabric
 from PIL import Image
 from torch import nn
 
 from cut.data.images import list_images, read_image, write_image
 from cut.engine import translate as module
+from cut.engine.tiling import memory
 from cut.engine.translate import plan_jobs, translate
 from cut.errors import UserError
 from cut.methods.base import Method
+from cut.models.resnet_generator import ResnetGenerator
 
 SIZES = [(1, 1), (1, 7), (7, 1), (5, 3), (33, 57), (32, 32)]  # (width, height)
 
@@ -53,11 +56,13 @@ def _noise(width, height, channels=3, dtype=np.uint8):
     return rng.integers(0, np.iinfo(dtype).max + 1, (height, width, channels), dtype=dtype)
 
 
-def _run(source, output, network=None, channels=3, batch_size=4, target=None, suffix=None, precision="32-true"):
+def _run(
+    source, output, network=None, channels=3, batch_size=4, target=None, suffix=None, precision="32-true", **options
+):
     fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
     jobs = plan_jobs(source, output, suffix)
     method = _Stub(network or _Identity()).eval()
-    return translate(method, jobs, channels, fabric, batch_size, output.with_name("sheet.png"), target)
+    return translate(method, jobs, channels, fabric, batch_size, output.with_name("sheet.png"), target, **options)
 
 
 def _names(folder):
@@ -363,3 +368,46 @@ def test_sheet_of_the_smallest_pictures_is_drawn(folders, size):
     write_image(source / "a_rather_long_name_for_so_small_a_picture.png", _noise(*size))
     _run(source, output)
     assert min(_sheet_size(output)) > 10
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_tiles_change_no_file(folders, batch_size):
+    source, output = folders
+    network = fill_by_formula(ResnetGenerator(base_channels=2, num_blocks=1))
+    for number, size in enumerate([(50, 70), (50, 70), (20, 30), (33, 90)]):
+        write_image(source / f"{number}.png", _noise(*size))
+    _run(source, output / "whole", network)
+    _run(source, output / "tiled", network, batch_size=batch_size, tile_px=32)
+    for path in list_images(output / "whole"):
+        whole, tiled = read_image(path, 3).astype(int), read_image(output / "tiled" / path.name, 3)
+        assert np.abs(whole - tiled).max() <= 1 and (whole != tiled).mean() < 0.01  # where rounding was in doubt
+    assert sorted(path.name for path in (output / "tiled").iterdir()) == ["0.png", "1.png", "2.png", "3.png"]
+
+
+def test_only_pictures_larger_than_a_tile_are_cut(folders, monkeypatch):
+    source, output, cut = *folders, []
+
+    def note(forward, picture, tile_px, device, folder, name):
+        cut.append((name, picture.shape, tile_px, folder))
+        return picture
+
+    monkeypatch.setattr(module, "translate_in_tiles", note)
+    for name, size in (("a", (32, 32)), ("b", (31, 30)), ("c", (5, 33))):
+        write_image(source / f"{name}.png", _noise(*size))
+    network = _Identity()
+    _run(source, output, network, tile_px=32)
+    assert cut == [("c.png", (36, 8, 3), 32, output)] and len(network.shapes) == 2
+    assert (read_image(output / "c.png", 3) == _noise(5, 33)).all()
+
+
+def test_picture_too_large_for_memory_is_refused_and_the_former_are_written(folders, monkeypatch):
+    monkeypatch.setattr(memory, "_SMALL_PIXELS", 3000)
+    monkeypatch.setattr(memory, "available_bytes", lambda device: 10**5)
+    source, output = folders
+    write_image(source / "a.png", _noise(40, 40))
+    write_image(source / "b.png", _noise(70, 70))
+    with pytest.raises(UserError, match=r"b\.png: 72x72 px need at least .* --tile-px 1024"):
+        _run(source, output, ResnetGenerator(base_channels=4, num_blocks=1))
+    assert _names(output) == ["a.png"]
+    _run(source, output, ResnetGenerator(base_channels=4, num_blocks=1), tile_px=64)
+    assert _names(output) == ["a.png", "b.png"]

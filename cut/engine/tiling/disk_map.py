@@ -1,5 +1,6 @@
 """A feature map on disk."""
 
+import contextlib
 import errno
 import os
 import tempfile
@@ -22,9 +23,14 @@ class DiskMap:
     def __init__(self, folder: Path, node: Node):
         self.node = node
         self._row_bytes = node.num_bytes // node.size[0]
-        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(self._file.fileno(), 0, node.num_bytes)  # fails at once where there is no room
+        try:
+            with contextlib.ExitStack() as undo:
+                self._file = undo.enter_context(tempfile.TemporaryFile(dir=folder, buffering=0))
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(self._file.fileno(), 0, node.num_bytes)  # fails at once where there is no room
+                undo.pop_all()
+        except OSError as error:
+            raise UserError(f"{folder}: cannot keep maps of the tiles there ({error.strerror})") from None
 
     def write(self, region: Region, tile: Tensor) -> None:
         """Puts `(1, C, h, w)` in its place."""
@@ -50,10 +56,8 @@ class DiskMap:
         length = pixel_bytes * (right - left)
         if length == self._row_bytes:  # whole rows
             length *= len(rows)
-        for start in range(0, len(data), length):
-            self._file.seek(
-                top * self._row_bytes + start // (pixel_bytes * (right - left)) * self._row_bytes + left * pixel_bytes
-            )
+        for number, start in enumerate(range(0, len(data), length)):
+            self._file.seek((top + number) * self._row_bytes + left * pixel_bytes)
             done = 0
             while done < length:
                 count = transfer(data[start + done : start + length])

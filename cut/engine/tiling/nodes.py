@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cut.data.transforms import to_tensor
+from cut.engine.half_precision import conv_transpose2d
 
 Span = tuple[int, int]  # first row or column, and the one behind the last
 Region = tuple[Span, Span]  # rows, columns
@@ -58,13 +59,14 @@ class Node:
 
     def _with_zeros_around(self, tile: Tensor, region: Region, value: float = 0.0) -> Tensor:
         """The inputs' part, extended beyond the borders to all of `span`."""
-        (top, bottom), (left, right) = (
-            (inside[0] - outside[0], outside[1] - inside[1])
-            for inside, outside in zip(
-                self.needed(region), (self.span(axis, *region[axis]) for axis in (0, 1)), strict=True
-            )
-        )
-        return F.pad(tile, (left, right, top, bottom), value=value) if any((top, bottom, left, right)) else tile
+        amounts = []
+        for axis, (inside, span) in enumerate(zip(self.needed(region), region, strict=True)):
+            first, last = self.span(axis, *span)
+            amounts = [inside[0] - first, last - inside[1], *amounts]  # as F.pad wants them, columns first
+        if any(amounts):
+            tile = F.pad(tile, [max(0, amount) for amount in amounts], value=value)
+            tile = F.pad(tile, [min(0, amount) for amount in amounts])  # `needed` is more where all lies outside
+        return tile
 
 
 @dataclass(eq=False)
@@ -78,7 +80,8 @@ class Source(Node):
 
     def compute(self, tiles: Sequence[Tensor], region: Region) -> Tensor:
         (top, bottom), (left, right) = region
-        return to_tensor(self.picture[top:bottom, left:right])[None].to(self.device)
+        image = to_tensor(self.picture[top:bottom, left:right])[None].to(self.device)
+        return image.contiguous(memory_format=torch.channels_last)  # whose convolutions are faster
 
 
 @dataclass(eq=False)
@@ -126,14 +129,11 @@ class Norm(Node):
 
     def set_moments(self, mean: Tensor, variance: Tensor) -> None:
         """Mean and uncorrected variance of each channel, float64 `(C,)`."""
-        scale = (variance + self.eps).rsqrt()
-        scale = scale if self.weight is None else scale * self.weight.to(scale)
-        shift = -mean * scale if self.bias is None else self.bias.to(scale) - mean * scale
-        self._scale, self._shift = (x.float()[None, :, None, None] for x in (scale, shift))
+        self._mean, self._variance = mean.float(), variance.float()
 
     def compute(self, tiles: Sequence[Tensor], region: Region) -> Tensor:
-        scale, shift = self._scale.to(tiles[0].device), self._shift.to(tiles[0].device)
-        return torch.addcmul(shift, tiles[0].float(), scale).to(tiles[0].dtype)
+        mean, variance = self._mean.to(tiles[0].device), self._variance.to(tiles[0].device)
+        return F.batch_norm(tiles[0], mean, variance, self.weight, self.bias, False, 0.0, self.eps)
 
 
 @dataclass(eq=False)
@@ -164,7 +164,7 @@ class Convolution(Node):
         x = self._with_zeros_around(tiles[0], region)
         if not self.is_transposed:
             return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
-        x = F.conv_transpose2d(x, self.weight, self.bias, self.stride, 0, 0, self.groups, self.dilation)
+        x = conv_transpose2d(x, self.weight, self.bias, self.stride, 0, 0, self.groups, self.dilation)
         for axis, (first, last) in enumerate(region):
             begin = self.span(axis, first, last)[0] * self.stride[axis] - self.padding[axis]
             x = x.narrow(2 + axis, first - begin, last - first)
@@ -190,12 +190,23 @@ class Padding(Node):
     def compute(self, tiles: Sequence[Tensor], region: Region) -> Tensor:
         if self.mode == "constant":
             return self._with_zeros_around(tiles[0], region, self.value)
+        beyond = [self._beyond(axis, *span) for axis, span in enumerate(region)]
+        if all(amounts is not None for amounts in beyond):
+            return F.pad(tiles[0], (*beyond[1], *beyond[0]), self.mode) if any(map(any, beyond)) else tiles[0]
         x = tiles[0]
         for axis, span in enumerate(region):
             rows = self._source_rows(axis, *span)
-            if (np.diff(rows) != 1).any():  # else the part holds them as they lie
-                x = x.index_select(2 + axis, torch.from_numpy(rows - rows.min()).to(x.device))
+            x = x.index_select(2 + axis, torch.from_numpy(rows - rows.min()).to(x.device))
         return x
+
+    def _beyond(self, axis: int, first: int, last: int) -> tuple[int, int] | None:
+        """How many rows lie before the map's first and behind its last; None where F.pad cannot make them of the
+        inputs' part, for that is not what lies between them."""
+        begin, end, limit = first - self.before[axis], last - self.before[axis], self.inputs[0].size[axis]
+        before, behind = max(0, -begin), max(0, end - limit)
+        between = begin + before, end - behind
+        is_enough = between == self.span(axis, first, last) and max(before, behind) < between[1] - between[0]
+        return (before, behind) if is_enough else None
 
     def _source_rows(self, axis: int, first: int, last: int) -> np.ndarray:
         rows, end = np.arange(first, last) - self.before[axis], self.inputs[0].size[axis] - 1

@@ -4,7 +4,6 @@ A node knows which part of its inputs a part of its own map needs, and computes 
 where the picture ends and nowhere else; so parts put together are the whole map.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -69,12 +68,12 @@ class Node:
         return tile
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class Source(Node):
     """The picture, `(H, W, C)`, uint8 or uint16."""
 
-    picture: np.ndarray | None = None
-    device: torch.device | None = None
+    picture: np.ndarray
+    device: torch.device
 
     is_pointwise = False
 
@@ -84,11 +83,11 @@ class Source(Node):
         return image.contiguous(memory_format=torch.channels_last)  # whose convolutions are faster
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class Pointwise(Node):
     """`function` of the inputs; `plane`, if any, is a tensor that it gets too, cut as they are where it is a map."""
 
-    function: Callable[..., Tensor] = None
+    function: Callable[..., Tensor]
     plane: Tensor | None = None
 
     def compute(self, tiles: Sequence[Tensor], region: Region) -> Tensor:
@@ -101,11 +100,11 @@ class Pointwise(Node):
         return self.function(*tiles, cut)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class Dropout(Node):
     """Drops what F.dropout of the whole map would have dropped: its mask is drawn once, when it is first needed."""
 
-    probability: float = 0.0
+    probability: float
     mask: Tensor | None = None  # bool, on the CPU, where small maps alone may have one
 
     def compute(self, tiles: Sequence[Tensor], region: Region) -> Tensor:
@@ -116,14 +115,14 @@ class Dropout(Node):
         return tiles[0] * self.mask[:, :, top:bottom, left:right] / (1.0 - self.probability)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class Norm(Node):
     """Instance norm, or batch norm by the picture's own statistics: `(x - mean) / sqrt(variance + eps)`, affine.
 
     Of each channel over the whole map (Ulyanov et al., arXiv:1607.08022, equation 2); `set_moments` comes first.
     """
 
-    eps: float = 0.0
+    eps: float
     weight: Tensor | None = None
     bias: Tensor | None = None
 
@@ -136,17 +135,17 @@ class Norm(Node):
         return F.batch_norm(tiles[0], mean, variance, self.weight, self.bias, False, 0.0, self.eps)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class Convolution(Node):
     """F.conv2d or F.conv_transpose2d with zeros around the map; pairs are (rows, columns)."""
 
-    weight: Tensor = None
-    bias: Tensor | None = None
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int] = (0, 0)
-    dilation: tuple[int, int] = (1, 1)
-    groups: int = 1
-    is_transposed: bool = False
+    weight: Tensor
+    bias: Tensor | None
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+    is_transposed: bool
 
     is_pointwise = False
 
@@ -171,13 +170,13 @@ class Convolution(Node):
         return x
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class Padding(Node):
     """F.pad of rows and columns; `before` is (top, left)."""
 
-    before: tuple[int, int] = (0, 0)
-    mode: str = "constant"
-    value: float = 0.0
+    before: tuple[int, int]
+    mode: str
+    value: float
 
     is_pointwise = False
 
@@ -213,12 +212,12 @@ class Padding(Node):
         return np.clip(rows, 0, end) if self.mode == "replicate" else end - np.abs(end - np.abs(rows))
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class BandMatrix(Node):
     """`matrix @ x` along rows (axis 0), or `x @ matrix.T` along columns, where few neighbours have a weight."""
 
-    axis: int = 0
-    matrix: Tensor = None  # (out, in); kept as a band, for a whole one is as large as a picture
+    axis: int
+    matrix: Tensor | None  # (out, in); kept as a band, for a whole one is as large as a picture
 
     is_pointwise = False
 
@@ -244,14 +243,3 @@ class BandMatrix(Node):
         part = self._band.new_zeros(last - first, self._band.shape[1] + end - begin)
         part = part.scatter_(1, columns, self._band[first:last])[:, : end - begin]
         return part @ tiles[0] if self.axis == 0 else tiles[0] @ part.t()
-
-
-def divided(size: int, parts: int) -> list[Span]:
-    """`size` rows in `parts` spans as equal as can be; some are empty where there are more parts than rows."""
-    edges = [size * part // parts for part in range(parts + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
-
-
-def parts_for(size: int, largest: float) -> int:
-    """How many spans a size is divided into, none of which is to be larger than `largest`."""
-    return max(1, math.ceil(size / largest))

@@ -4,6 +4,7 @@ So each generator is cut into tiles by its own code, one of a user's as well, as
 below. What sees the whole picture at once (means over all places, attention) is refused, for parts cannot tell it.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,7 +38,7 @@ def record(
         UserError: `forward` does something that no parts can tell.
     """
     height, width, channels = picture.shape
-    source = nodes.Source((), channels, (height, width), torch.float32, picture, torch.device(device))
+    source = nodes.Source((), channels, (height, width), torch.float32, picture=picture, device=torch.device(device))
     try:
         output = forward(Recorded(source))
         return source, output.node
@@ -58,7 +59,6 @@ class Recorded:
     ndim = property(lambda self: 4)
     dtype = property(lambda self: self.node.dtype)
     device = property(lambda self: _source(self.node).device)
-    training = False
 
     def dim(self) -> int:
         return 4
@@ -141,7 +141,7 @@ def _combination(function: Callable[..., Tensor]) -> Callable[..., Recorded]:
             def both(tile: Tensor, cut: Tensor) -> Tensor:
                 return function(cut, tile, **kwargs) if other_way else function(tile, cut, **kwargs)
 
-        return Recorded(nodes.Pointwise(inputs, channels, first.size, dtype, both, plane))
+        return Recorded(nodes.Pointwise(inputs, channels, first.size, dtype, function=both, plane=plane))
 
     return handler
 
@@ -154,7 +154,7 @@ def _conv2d(x: Recorded, weight, bias=None, stride=1, padding=0, dilation=1, gro
         (side + 2 * padding[a] - dilation[a] * (weight.shape[2 + a] - 1) - 1) // stride[a] + 1
         for a, side in enumerate(x.node.size)
     )
-    fields = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    fields = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "is_transposed": False}
     dtype = _autocast_type(x)
     return _derived(nodes.Convolution, x, weight.shape[0], size, dtype, weight=weight, bias=bias, **fields)
 
@@ -224,7 +224,8 @@ def _cat(maps: Sequence[Recorded], dim: int = 0) -> Recorded:
         raise UserError(f"cat of places instead of channels cannot be cut into tiles; {_LEAVE_OUT}")
     channels, size = sum(part.node.channels for part in maps), maps[0].node.size
     inputs = tuple(part.node for part in maps)
-    return Recorded(nodes.Pointwise(inputs, channels, size, inputs[0].dtype, lambda *tiles: torch.cat(tiles, 1)))
+    dtype = functools.reduce(torch.promote_types, (node.dtype for node in inputs))
+    return Recorded(nodes.Pointwise(inputs, channels, size, dtype, function=lambda *tiles: torch.cat(tiles, 1)))
 
 
 def _matmul(x: Any, other: Any) -> Recorded:

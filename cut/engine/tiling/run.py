@@ -1,6 +1,7 @@
 """Translates one picture in tiles."""
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from tqdm import tqdm
 
 from cut.data.transforms import to_picture
 from cut.engine.tiling.disk_map import DiskMap, check_room
-from cut.engine.tiling.nodes import Node, Region, Source, divided, parts_for
+from cut.engine.tiling.nodes import Node, Region, Source, Span
 from cut.engine.tiling.plan import Pass, disk_bytes, largest_map, plan_passes
 from cut.engine.tiling.recorder import record
 from cut.errors import UserError
@@ -66,7 +67,8 @@ def translate_in_tiles(
 def _grid(one: Pass, tile_px: int, source: Source, largest: int) -> tuple[int, int]:
     """Rows and columns of tiles, so many that a tile of the pass's largest map holds no more than tile_px would."""
     factor = (one.num_elements / largest) ** 0.5
-    return parts_for(source.size[0] * factor, tile_px), parts_for(source.size[1] * factor, tile_px)
+    rows, columns = (max(1, math.ceil(side * factor / tile_px)) for side in source.size)
+    return rows, columns
 
 
 def _run_pass(
@@ -78,7 +80,7 @@ def _run_pass(
         for column in range(grid[1]):
             asked = {}
             for node in (one.target, *one.kept):
-                rows, columns = divided(node.size[0], grid[0])[row], divided(node.size[1], grid[1])[column]
+                rows, columns = _divided(node.size[0], grid[0])[row], _divided(node.size[1], grid[1])[column]
                 if rows[0] < rows[1] and columns[0] < columns[1]:
                     asked[node] = (rows, columns)
             tiles = _evaluate(one, asked, maps, device)
@@ -140,6 +142,12 @@ class _Moments:
         self._squares += variance * count + distance.square() * (self.count * count / total)
         self.mean += distance * (count / total)
         self.count = total
+
+
+def _divided(size: int, parts: int) -> list[Span]:
+    """`size` rows in `parts` spans as equal as can be; some are empty where there are more parts than rows."""
+    edges = [size * part // parts for part in range(parts + 1)]
+    return list(zip(edges[:-1], edges[1:], strict=True))
 
 
 def _union(one: Region | None, other: Region) -> Region:

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import nn
+from torch.optim import Optimizer
 
-from cut.config import RunConfig, Section
+from cut.config import AdamConfig, RunConfig, Section
 from cut.config_file import changes_of_run, load_config, parse_config
 from cut.data.idx import IDXStream
 from cut.data.paired import PairedStream
@@ -104,6 +105,17 @@ def build_stream(config: RunConfig, batches_per_step: int = 1) -> SampleStream:
     return _STREAMS[config.data.name](config.data, config.seed, batches_per_step)
 
 
+def build_optimizers(method: Method, adam: AdamConfig, fabric: Fabric) -> dict[str, Optimizer]:
+    """One optimizer per player, by the player's name, over the parameters of its networks."""
+    networks = {player.name: player.networks for player in method.players()}
+    optimizers = {}
+    for name, trained in networks.items():
+        parameters = [p for network in trained for p in network.parameters()]
+        optimizer = torch.optim.Adam(parameters, adam.lr, adam.betas, adam.eps, adam.weight_decay)
+        optimizers[name] = fabric.setup_optimizers(optimizer)
+    return optimizers
+
+
 def build_trainer(config: RunConfig) -> Trainer:
     """Everything that a training needs, at step 0.
 
@@ -114,14 +126,7 @@ def build_trainer(config: RunConfig) -> Trainer:
     seed_all(config.seed)
     torch.use_deterministic_algorithms(config.train.deterministic)
     method = fabric.to_device(build_method(config))
-    optimizers = {}
-    for player in method.players():
-        if player.name in optimizers:
-            continue
-        parameters = [p for network in player.networks for p in network.parameters()]
-        adam = config.optim
-        optimizer = torch.optim.Adam(parameters, adam.lr, adam.betas, adam.eps, adam.weight_decay)
-        optimizers[player.name] = fabric.setup_optimizers(optimizer)
+    optimizers = build_optimizers(method, config.optim, fabric)
     stream = build_stream(config, method.batches_per_step)
     schedule = Schedule(config.schedule, stream.steps_per_epoch)
     if getattr(config.data, "no_crop_in_decay", False) and schedule.decay_start_step is not None:

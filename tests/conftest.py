@@ -25,6 +25,14 @@ def golden():
     return lambda name: torch.load(GOLDEN / f"{name}.pt", weights_only=True)
 
 
+@pytest.fixture
+def double():
+    """float64: a few steps amplify what float32 rounds off, which the order of a sum decides, to percents."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
 def make_unpaired(root: Path, count: int = 4, size: int = 40) -> Path:
     """Writes random pictures into `root/{train,test}{A,B}`; those of testA and testB share names."""
     rng = np.random.default_rng(0)

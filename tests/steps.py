@@ -37,7 +37,7 @@ def assert_equal_weights(network, expected, steps):
     """`expected` holds the norm of each tensor (`norms`) and its first eight values, one after another (`heads`)."""
     heads = iter(expected["heads"])
     for (key, tensor), norm in zip(network.state_dict().items(), expected["norms"], strict=True):
-        head = torch.stack([next(heads) for _ in range(min(8, tensor.numel()))])
+        head = torch.stack([next(heads) for _ in range(min(8, tensor.numel()))]).to(tensor)
         if key.endswith("bias") and _before_instance_norm(network, key):
             # Its gradient is rounding noise, whose sign Adam turns into whole steps of the learning rate.
             assert (tensor.flatten()[:8] - head).abs().max() <= 2 * LR * steps * 1.01

@@ -16,8 +16,8 @@ instance norm takes an image's colour away, and without that norm D needs R1 to 
 
 As in the authors' code (taesungp/contrastive-unpaired-translation, commit b3ac297) the two PatchNCE terms are averaged,
 so are D's two terms, and D is updated first. What differs from it: the features of x and y come from G's own pass over
-them instead of a second one (the same numbers, unless the pass was mirrored or G has batch norm or dropout); H exists
-before the first step; the batch size is read from the tensors.
+them instead of a second one (the same numbers, unless the pass was mirrored or G has batch norm or dropout), those of
+G(x) and G(y) from one pass over both; H exists before the first step; the batch size is read from the tensors.
 """
 
 import copy
@@ -171,9 +171,10 @@ class CUT(Method):
             terms["gan"] = config.lambda_gan * generator_loss(self.discriminator(t.fake_b), config.gan_loss)
         if config.lambda_nce:
             weight = config.lambda_nce * (0.5 if self._with_identity else 1.0)
-            terms["nce"] = weight * self._patchnce(t.fake_b, t.keys_a, t.flipped, "a")
+            queries_a, queries_b = self._queries(t)
+            terms["nce"] = weight * self._patchnce(queries_a, t.keys_a, "a")
             if self._with_identity:
-                terms["nce_idt"] = weight * self._patchnce(t.idt_b, t.keys_b, t.flipped, "b")
+                terms["nce_idt"] = weight * self._patchnce(queries_b, t.keys_b, "b")
         if config.lambda_identity:
             idt_b = t.idt_b.flip(3) if t.flipped else t.idt_b
             terms["identity"] = config.lambda_identity * F.l1_loss(idt_b, t.real_b)
@@ -200,12 +201,22 @@ class CUT(Method):
                 features = encoder.encode(source, taps)
         return output, [f.detach() for f in features]
 
-    def _patchnce(self, output: Tensor, keys: list[Tensor], flipped: bool, domain: str) -> Tensor:
-        """Mean over layers and places of PatchNCE between G's output and the features of its input from `domain`."""
+    def _queries(self, t: Translated) -> tuple[list[Tensor], list[Tensor]]:
+        """The encoder's features of G(x) and, for the identity term, of G(y), mirrored back where x and y were."""
+        if not self._with_identity:
+            return self._encode(t.fake_b, t.flipped), []
+        if t.fake_b.shape == t.idt_b.shape:  # one pass for both, as in `translate`
+            halves = [f.chunk(2) for f in self._encode(torch.cat([t.fake_b, t.idt_b]), t.flipped)]  # 2N -> N, N
+            return [a for a, _ in halves], [b for _, b in halves]
+        return self._encode(t.fake_b, t.flipped), self._encode(t.idt_b, t.flipped)
+
+    def _encode(self, output: Tensor, flipped: bool) -> list[Tensor]:
+        features = self.generator.encode(self._as_source(output), self.config.nce_layers)
+        return [f.flip(3) for f in features] if flipped else features
+
+    def _patchnce(self, queries: list[Tensor], keys: list[Tensor], domain: str) -> Tensor:
+        """Mean over layers and places of PatchNCE between features of G's output and of its input from `domain`."""
         config = self.config
-        queries = self.generator.encode(self._as_source(output), config.nce_layers)
-        if flipped:
-            queries = [q.flip(3) for q in queries]
         patch_ids = random_patch_ids(keys, config.num_patches)
         with torch.no_grad():
             key_head = self.key_networks["patch_head"] if self.key_networks else self.patch_head

@@ -1,8 +1,12 @@
 """Layers that several networks share: normalisation by name, anti-aliased resampling, the residual block."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from cut.models.instance_norm import InstanceNorm
 
 
 def normalisation(name: str, channels: int) -> nn.Module:
@@ -12,7 +16,7 @@ def normalisation(name: str, channels: int) -> nn.Module:
         ValueError: another name.
     """
     if name == "instance":
-        return nn.InstanceNorm2d(channels, affine=False, track_running_stats=False)
+        return InstanceNorm(channels)
     if name == "batch":
         return nn.BatchNorm2d(channels)
     if name == "none":
@@ -25,6 +29,20 @@ def needs_bias(norm: str) -> bool:
     return norm != "batch"
 
 
+class ReflectionPad(nn.ReflectionPad2d):
+    """Mirrors the borders; keeps bfloat16, which torch's CPU autocast would make float32 for nothing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x)
+
+
+def fastest_layout(image: Tensor) -> Tensor:
+    """What a network should turn its input into: on a CPU channels-last, in which convolutions are up to 1.15 times as
+    fast in float32 and two to nine times in bfloat16 (seen with AVX-512 and AMX); elsewhere as it is."""
+    return image.contiguous(memory_format=torch.channels_last) if image.device.type == "cpu" else image
+
+
 class BlurDownsample(nn.Module):
     """Halves the size after a binomial blur (Zhang, "Making Convolutional Networks Shift-Invariant Again", ICML 2019).
 
@@ -33,27 +51,49 @@ class BlurDownsample(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.channels = channels
-        self.register_buffer("kernel", _depthwise_kernel([1.0, 2.0, 1.0], channels, gain=1.0), persistent=False)
+        self.pad = ReflectionPad(1)
+        row = torch.tensor([1.0, 2.0, 1.0]) / 4
+        kernel = torch.outer(row, row).repeat(channels, 1, 1, 1)  # once per channel: (C, 1, 3, 3)
+        self.register_buffer("kernel", kernel, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.pad(x, (1, 1, 1, 1), mode="reflect")
-        return F.conv2d(x, self.kernel, stride=2, groups=self.channels)
+        return _HalvingConvolution.apply(self.pad(x), self.kernel)
+
+
+class _HalvingConvolution(torch.autograd.Function):
+    """A depthwise convolution of stride 2 with a constant 3x3 kernel.
+
+    torch's own keeps its input for a gradient of the kernel that nobody wants.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kernel: Tensor) -> Tensor:
+        ctx.save_for_backward(kernel)
+        ctx.shape = x.shape
+        return F.conv2d(x, kernel.to(x.dtype), stride=2, groups=x.shape[1])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (kernel,) = ctx.saved_tensors
+        # On a CPU float32 is 20 times as fast here as bfloat16.
+        on_cpu = gradient.device.type == "cpu"
+        kind = torch.promote_types(gradient.dtype, torch.float32) if on_cpu else gradient.dtype
+        left_over = [(size - 1) % 2 for size in ctx.shape[2:]]  # rows and columns that the stride passed over
+        with torch.autocast(gradient.device.type, enabled=False):
+            spread = F.conv_transpose2d(
+                gradient.to(kind), kernel.to(kind), stride=2, output_padding=left_over, groups=ctx.shape[1]
+            )
+        return spread.to(gradient.dtype), None
 
 
 class BlurUpsample(nn.Module):
-    """Doubles the size and smooths with a binomial kernel (Zhang, ICML 2019). `(N, C, H, W)` -> `(N, C, 2H, 2W)`."""
+    """Doubles the size and smooths with the binomial kernel 1, 3, 3, 1 (Zhang, ICML 2019), the border repeated.
 
-    def __init__(self, channels: int):
-        super().__init__()
-        self.channels = channels
-        # Gain 4: only every second row and column of the stretched image holds a value.
-        self.register_buffer("kernel", _depthwise_kernel([1.0, 3.0, 3.0, 1.0], channels, gain=4.0), persistent=False)
+    `(N, C, H, W)` -> `(N, C, 2H, 2W)`. At this factor that is linear interpolation: 1/4 and 3/4 of the two nearest.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.pad(x, (1, 1, 1, 1), mode="replicate")
-        # Padding 3 drops the rows and columns that only the replicated border reaches.
-        return F.conv_transpose2d(x, self.kernel, stride=2, padding=3, groups=self.channels)
+        return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 class ResidualBlock(nn.Module):
@@ -64,7 +104,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int, norm: str, dropout: float = 0.0, padding: str = "reflect"):
         super().__init__()
-        bias, pad = needs_bias(norm), nn.ReflectionPad2d if padding == "reflect" else nn.ZeroPad2d
+        bias, pad = needs_bias(norm), ReflectionPad if padding == "reflect" else nn.ZeroPad2d
         layers: list[nn.Module] = [pad(1), nn.Conv2d(channels, channels, 3, bias=bias)]
         layers += [normalisation(norm, channels), nn.ReLU(inplace=True)]
         if dropout:
@@ -74,11 +114,3 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.layers(x)
-
-
-def _depthwise_kernel(taps: list[float], channels: int, gain: float) -> Tensor:
-    """The outer product of `taps`, of sum `gain`, once per channel: (C, 1, K, K)."""
-    row = torch.tensor(taps)
-    kernel = torch.outer(row, row)
-    kernel = kernel * (gain / kernel.sum())
-    return kernel.repeat(channels, 1, 1, 1)

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from cut.models.blocks import BlurDownsample, needs_bias, normalisation
+from cut.models.blocks import BlurDownsample, fastest_layout, needs_bias, normalisation
 
 
 class PatchDiscriminator(nn.Module):
@@ -41,7 +41,7 @@ class PatchDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.layers(image)
+        return self.layers(fastest_layout(image))
 
 
 class PixelDiscriminator(nn.Module):
@@ -59,4 +59,4 @@ class PixelDiscriminator(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.layers(image)
+        return self.layers(fastest_layout(image))

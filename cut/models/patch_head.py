@@ -21,12 +21,9 @@ def random_patch_ids(features: Sequence[Tensor], num_patches: int) -> list[Tenso
 
 
 def gather_patches(feature: Tensor, ids: Tensor) -> Tensor:
-    """`(N, C, H, W)` and `(S,)` flat indices -> `(N, S, C)`.
-
-    The channels stay in front until the places are chosen, so that the gradient of the map is contiguous. The other way
-    round (permute first, as the authors' code does) it is channels-last, for which the backward pass of torch's CPU
-    instance norm is wrong by more than 100 % at batch size 1 (seen with torch 2.14; tests/models/test_patch_head.py).
-    """
+    """`(N, C, H, W)` and `(S,)` flat indices -> `(N, S, C)`. Neither the map nor its gradient changes its layout."""
+    if feature.is_contiguous(memory_format=torch.channels_last):
+        return feature.permute(0, 2, 3, 1).flatten(1, 2).index_select(1, ids)  # -> (N, H, W, C) -> (N, HW, C)
     return feature.flatten(2).index_select(2, ids).transpose(1, 2)  # (N, C, HW) -> (N, C, S) -> (N, S, C)
 
 

@@ -4,7 +4,15 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from cut.models.blocks import BlurDownsample, BlurUpsample, ResidualBlock, needs_bias, normalisation
+from cut.models.blocks import (
+    BlurDownsample,
+    BlurUpsample,
+    ReflectionPad,
+    ResidualBlock,
+    fastest_layout,
+    needs_bias,
+    normalisation,
+)
 
 
 class ResnetGenerator(nn.Module):
@@ -41,7 +49,7 @@ class ResnetGenerator(nn.Module):
         super().__init__()
         self.in_channels, self.out_channels = in_channels, out_channels
         bias, width = needs_bias(norm), base_channels
-        layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(in_channels, width, 7, bias=bias)]
+        layers: list[nn.Module] = [ReflectionPad(3), nn.Conv2d(in_channels, width, 7, bias=bias)]
         layers += [normalisation(norm, width), nn.ReLU(inplace=True)]
         for _ in range(2):
             stride = 1 if antialias_down else 2
@@ -53,19 +61,19 @@ class ResnetGenerator(nn.Module):
         layers += [ResidualBlock(width, norm, dropout) for _ in range(num_blocks)]
         for _ in range(2):
             if antialias_up:
-                layers += [BlurUpsample(width), nn.Conv2d(width, width // 2, 3, padding=1, bias=bias)]
+                layers += [BlurUpsample(), nn.Conv2d(width, width // 2, 3, padding=1, bias=bias)]
             else:
                 layers.append(
                     nn.ConvTranspose2d(width, width // 2, 3, stride=2, padding=1, output_padding=1, bias=bias)
                 )
             width //= 2
             layers += [normalisation(norm, width), nn.ReLU(inplace=True)]
-        layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, out_channels, 7), nn.Tanh()]
+        layers += [ReflectionPad(3), nn.Conv2d(width, out_channels, 7), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, image: Tensor) -> Tensor:
         """`(N, in_channels, H, W)` in [-1, 1] -> `(N, out_channels, H, W)` in [-1, 1]."""
-        return self.layers(image)
+        return self.layers(fastest_layout(image))
 
     def forward_with_features(self, image: Tensor, taps: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
         """The output and the feature maps `(N, C, H', W')` at the layers `taps`, from one pass."""
@@ -90,7 +98,8 @@ class ResnetGenerator(nn.Module):
                 raise ValueError(f"nce_layers: the generator has no layer {tap}; it has 0 to {len(channels) - 1}")
         return [channels[tap] for tap in taps]
 
-    def _run(self, x: Tensor, taps: Sequence[int], stop: int) -> tuple[Tensor, list[Tensor]]:
+    def _run(self, image: Tensor, taps: Sequence[int], stop: int) -> tuple[Tensor, list[Tensor]]:
+        x = fastest_layout(image)
         read_points = [self._read_point(tap) for tap in taps]
         kept: dict[int, Tensor] = {}
         for index, layer in enumerate(self.layers[:stop]):

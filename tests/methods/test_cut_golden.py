@@ -7,6 +7,8 @@ from steps import assert_equal_weights, losses_of_step, trainer_of
 import cut.methods.cut as cut_method
 import cut.models.patch_head as patch_head
 from cut.methods.cut import CUT, CUTConfig
+from cut.models import patch_discriminator, resnet_generator
+from cut.models.instance_norm import InstanceNorm
 from cut.models.patch_discriminator import PatchDiscriminator
 from cut.models.resnet_generator import ResnetGenerator
 
@@ -42,13 +44,12 @@ def build_trainer(case, steps, initial):
 def run_steps(case, all_steps, initial, monkeypatch):
     """Losses per step, in the authors' names, and the trained method."""
     steps = all_steps[case]
-    trainer = build_trainer(case, steps, initial)
+    trainer, images = build_trainer(case, steps, initial), [i.double() for i in all_steps["images"]]
     layers, losses = len(trainer.method.config.nce_layers), []
     monkeypatch.setattr(torch, "rand", lambda *shape: torch.tensor(0.1 if case == "fastcut_flip" else 0.9))
     for inputs, ids in zip(steps["inputs"], steps["patch_ids"].long(), strict=True):
         drawn = iter([list(ids[:layers]), list(ids[layers:])])  # first those of x, then those of y
         monkeypatch.setattr(cut_method, "random_patch_ids", lambda features, count, drawn=drawn: next(drawn))
-        images = all_steps["images"]
         ours = losses_of_step(trainer, {"real_a": images[inputs["A"]], "real_b": images[inputs["B"]]})
         half = 2.0 if "nce_idt" in ours else 1.0  # ours are weighted already
         names = {"G_GAN": "gan", "NCE": "nce", "NCE_Y": "nce_idt", "D_real": "gan_real", "D_fake": "gan_fake"}
@@ -70,21 +71,25 @@ def assert_equal_networks(method, final, steps):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_steps_equal_the_authors(case, golden, monkeypatch):
+def test_steps_equal_the_authors(case, golden, double, monkeypatch):
     steps = golden("contrastive_steps")
     losses, method = run_steps(case, steps, golden("contrastive_initial"), monkeypatch)
     assert_equal_losses(losses, steps[case]["losses_contiguous"])
     assert_equal_networks(method, steps[case]["final_contiguous"], len(losses))
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_steps_equal_the_authors_with_their_gradient_layout(case, golden, monkeypatch):
-    """Sampling patches their way meets torch's instance-norm defect, and then the same numbers come out."""
+# Without "cut": its two encodings of batch size 1, which meet the defect, are one of batch size 2 in ours.
+@pytest.mark.parametrize("case", [case for case in CASES if case != "cut"])
+def test_steps_equal_the_authors_with_their_gradient_layout(case, golden, double, monkeypatch):
+    """With torch's instance norm their way of sampling patches meets its defect, and the same numbers come out."""
 
     def permute_first(feature, ids):
         return feature.permute(0, 2, 3, 1).flatten(1, 2)[:, ids, :]
 
     monkeypatch.setattr(patch_head, "gather_patches", permute_first)
+    monkeypatch.setattr(InstanceNorm, "forward", torch.nn.InstanceNorm2d.forward)
+    for module in (resnet_generator, patch_discriminator):
+        monkeypatch.setattr(module, "fastest_layout", lambda image: image)
     kind = "" if torch_has_the_instance_norm_defect() else "_contiguous"
     steps = golden("contrastive_steps")
     losses, method = run_steps(case, steps, golden("contrastive_initial"), monkeypatch)

@@ -26,14 +26,6 @@ def signed(network, sign):
     return network
 
 
-@pytest.fixture
-def double():
-    """float64: with formula weights the losses change so fast that rounding in float32 shows after one step."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
 def test_steps_equal_the_authors(golden, double):
     expected = golden("cyclegan_steps")
     # Their G_A translates a to b, and their D_A judges b.

@@ -15,13 +15,13 @@ UNETS = {
 @pytest.mark.parametrize("name", UNETS)
 def test_output_and_gradients_equal_the_authors(name, golden):
     expected = golden("unet")[name]
-    network = fill_by_formula(UNETS[name]())
-    output = network(formula_image(2, 3, network.stride))
+    network = fill_by_formula(UNETS[name]().double())
+    output = network(formula_image(2, 3, network.stride).double())
     (output**2).mean().backward()
-    torch.testing.assert_close(output[:, :, ::5, ::5], expected["output"], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(output[:, :, ::5, ::5].float(), expected["output"], rtol=1e-6, atol=1e-7)
     norms = torch.stack([p.grad.norm() for p in network.parameters()])
     # Absolute tolerance: a bias before an instance norm has no gradient but rounding.
-    torch.testing.assert_close(norms, expected["grad_norms"], rtol=1e-4, atol=1e-5 * float(norms.max()))
+    torch.testing.assert_close(norms.float(), expected["grad_norms"], rtol=1e-5, atol=1e-7 * float(norms.max()))
 
 
 def test_the_papers_unet_has_the_published_size():

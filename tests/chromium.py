@@ -2,11 +2,13 @@
 
 import base64
 import contextlib
+import fcntl
 import json
 import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -92,18 +94,32 @@ class Page:
         path.write_bytes(base64.b64decode(data))
 
 
+# Chromium reads file descriptor 3 and writes to 4; this puts them there.
+_START = (
+    "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
+)
+
+
+def _pipe():
+    """Ends with numbers that cannot be 3 or 4."""
+    ends = os.pipe()
+    moved = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in ends]
+    for end in ends:
+        os.close(end)
+    return moved
+
+
 @contextlib.contextmanager
 def browser(profile: Path):
     """A page of a new Chromium, whose files go into the folder `profile`."""
-    to_browser, send_fd = os.pipe()
-    receive_fd, from_browser = os.pipe()
-    # Chromium reads the file descriptor 3 and writes to 4; a shell puts them there.
-    arguments = [
-        "sh", "-c", f'exec "$@" 3<&{to_browser} 4>&{from_browser}', "sh", CHROMIUM, "--headless", "--no-sandbox",
-        "--disable-gpu", "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank",
-    ]  # fmt: skip
+    to_browser, send_fd = _pipe()
+    receive_fd, from_browser = _pipe()
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", f"--user-data-dir={profile}"]
     process = subprocess.Popen(
-        arguments, pass_fds=(to_browser, from_browser), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", _START, str(to_browser), str(from_browser), CHROMIUM, *options, "about:blank"],
+        pass_fds=(to_browser, from_browser),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     os.close(to_browser)
     os.close(from_browser)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cut.engine.history import Curve
+from cut.engine.history import Curve, is_number
 from cut.engine.plots import moving_average
 from cut.report.run import Run, scores_of
 
@@ -121,7 +121,7 @@ def _best_step(run: Run, metric: str, generator: str) -> float | None:
     best = run.evaluation.get("best")
     if not isinstance(best, dict) or best.get("metric") != metric or run.evaluation.get("generator") != generator:
         return None
-    return best.get("step")
+    return best["step"] if is_number(best.get("step")) else None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from cut.errors import UserError
 from cut.report.run import Run
 
 _MOST_SHEETS, _MOST_COMPARISONS = 40, 24  # on a page, of all runs together
-_SHEETS_BYTES, _COMPARISONS_BYTES = 2_600_000, 1_600_000  # what they may take of it, about
+_SHEETS_BYTES, _COMPARISONS_BYTES = 3_000_000, 1_600_000  # what they may take of it, about
 _SHEET_WIDTHS_PX = (840, 640, 480, 360, 260)  # the first that fits is taken
 _COMPARISON_SIDES_PX = (512, 384, 256, 160)
 _TEASER_PX, _TEASER_SHAPE, _TEASER_LEAST_PX = 720, 0.9, 300  # width, height over width, height
@@ -93,6 +93,7 @@ def comparison_viewer(runs: Sequence[Run]) -> Viewer:
     """The translated test pictures of all runs, each with its input and target where they are known and still there."""
     by_run = [_comparisons(run) for run in runs]
     names = list(dict.fromkeys(name for entries in by_run for name in entries))
+    names = [name for name in names if all(name in entries for entries in by_run)] or names
     chosen = _evenly(names, max(4, _MOST_COMPARISONS // len(runs)))
     first = [path for entries in by_run for name in chosen[:1] for path in entries.get(name, {}).values()]
     total = sum(len(entries.get(name, {})) for entries in by_run for name in chosen)

@@ -32,7 +32,7 @@ class Run:
     curves: dict[str, Curve] = field(default_factory=dict)
     sheets: list[tuple[int, Path]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    last_time: float | None = None  # of the last logged line, in seconds since 1970
+    last_time: float | None = None  # of the newest logged line, in seconds since 1970
 
     @property
     def last_step(self) -> int:
@@ -90,7 +90,7 @@ def _read_metrics(run: Run) -> None:
         return
     run.curves = curves_of(entries)
     times = [entry["time"] for entry in entries if is_number(entry.get("time")) and 0 <= entry["time"] < 1e11]
-    run.last_time = times[-1] if times else None
+    run.last_time = max(times, default=None)
     if broken:
         run.notes.append(f"metrics.jsonl: {broken} broken {'line' if broken == 1 else 'lines'} skipped")
     if not run.curves:

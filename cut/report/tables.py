@@ -76,7 +76,7 @@ def summary(run: Run) -> dict[str, str]:
         "data": data.get("root") or " and ".join(str(data[side]) for side in ("a", "b") if data.get(side)),
         "steps": f"{run.last_step:,}" + (f" ({epoch:g} epochs)" if epoch else "") if run.last_step else None,
         "training time": _training_time(run),
-        "speed": _last(run, "time/images_per_second", lambda rate: f"{rate:.3g} images/s"),
+        "speed": _last(run, "time/images_per_second", lambda rate: f"{rate:,.{0 if rate >= 100 else 2}f} images/s"),
         "peak memory": _last(run, "memory/peak_mib", lambda mib: f"{mib / 1024:.2f} GiB"),
         "seed": run.config.get("seed"),
         "last logged": _last_time(run),

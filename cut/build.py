@@ -16,9 +16,11 @@ from cut.data.plain import ImagesStream
 from cut.data.single import SingleStream
 from cut.data.unpaired import UnpairedStream
 from cut.engine.checkpoint import list_checkpoints, load_checkpoint, load_inference_file
+from cut.engine.environment import describe_environment, write_environment
 from cut.engine.schedules import Schedule
 from cut.engine.seeding import seed_all
 from cut.engine.trainer import Trainer
+from cut.engine.validation import Validation
 from cut.errors import UserError
 from cut.methods import find_method, method_config
 from cut.methods.base import Method
@@ -115,7 +117,11 @@ def build_trainer(config: RunConfig) -> Trainer:
     if getattr(config.data, "no_crop_in_decay", False) and schedule.decay_start_step is not None:
         stream.whole_from = schedule.decay_start_step * stream.samples_per_step
     samples = stream.fixed_samples(config.train.num_samples)
-    return Trainer(config, method, optimizers, schedule, stream, samples, fabric)
+    validation = None
+    if config.eval:
+        every_steps = config.eval.every_steps or config.eval.every_epochs * stream.steps_per_epoch
+        validation = Validation(config, stream, build_fabric(fabric.device.type, "32-true"), every_steps)
+    return Trainer(config, method, optimizers, schedule, stream, samples, fabric, validation)
 
 
 def open_run(trainer: Trainer, run_dir: Path, resume: bool) -> str:
@@ -147,12 +153,12 @@ def open_run(trainer: Trainer, run_dir: Path, resume: bool) -> str:
                 "choose another --run-dir, or give --resume to go on with the new settings"
             )
         trainer.load(state)
-        _write_config(run_dir, config)
+        _describe_run(run_dir, trainer)
         at = f"{run_dir}: going on from step {trainer.step} of {trainer.last_step}"
         return "; ".join([*lines, at, *([f"with {', '.join(changes)}"] if changes else [])])
     if lines:
         raise UserError("; ".join(lines))
-    _write_config(run_dir, config)
+    _describe_run(run_dir, trainer)
     return f"{run_dir}: a new run of {trainer.last_step} steps"
 
 
@@ -202,9 +208,15 @@ def build_fabric(accelerator: str, precision: str) -> Fabric:
     return fabric
 
 
-def _write_config(run_dir: Path, config: RunConfig) -> None:
+def _describe_run(run_dir: Path, trainer: Trainer) -> None:
+    """Writes what decides the run, and what it runs on."""
+    networks = {name: sum(p.numel() for p in part.parameters()) for name, part in trainer.method.named_children()}
+    parameters = {name: count for name, count in networks.items() if count}
+    environment = describe_environment(trainer.fabric.device)
+    environment |= {"seed": trainer.config.seed, "first_step": trainer.step, "parameters": parameters}
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        (run_dir / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+        (run_dir / "config.yaml").write_text(trainer.config.to_yaml(), encoding="utf-8")
+        write_environment(run_dir, environment)
     except OSError as error:
         raise UserError(f"{run_dir}: cannot be written ({error.strerror or error}); choose another --run-dir") from None

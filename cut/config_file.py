@@ -90,7 +90,10 @@ _HARMLESS = (
 def changes_of_run(before: RunConfig, after: RunConfig) -> list[str]:
     """`key: before -> after` for each setting in which the two would train differently."""
     changes = changed_keys(before.to_dict(), after.to_dict())
-    return [change for change in changes if change.partition(":")[0] not in _HARMLESS]
+    # Scores change a run only where its rate or its end depends on them.
+    decided = any(c.schedule.name == "plateau" or (c.eval and c.eval.patience) for c in (before, after))
+    harmless = _HARMLESS if decided else (*_HARMLESS, "eval")
+    return [c for c in changes if not any(c.startswith((f"{key}:", f"{key}.")) for key in harmless)]
 
 
 def changed_keys(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> list[str]:

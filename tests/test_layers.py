@@ -18,7 +18,7 @@ ALLOWED = {
     "metrics": set(),
     "models": set(),
     "losses": set(),
-    "config": set(),
+    "config": {"metrics.names"},
     "config_file": {"config"},
     "errors": set(),
 }

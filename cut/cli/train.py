@@ -65,6 +65,8 @@ def _main(args: argparse.Namespace) -> int:
     except Stopped as stopped:
         print(f"{run_dir}: {stopped}", file=sys.stderr)
         return 128 + stopped.signum
+    if trainer.validation and trainer.validation.history:
+        print(f"{run_dir}: {trainer.validation.summary()}")
     use = "draw images with" if trainer.method.samples_from_noise else "translate pictures with"
     what = "--num-images 64" if trainer.method.samples_from_noise else "--input FOLDER"
     print(f"{run_dir}: finished; {use}: cut-test --run {run_dir} {what} --output FOLDER")

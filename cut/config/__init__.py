@@ -11,6 +11,7 @@ from cut.config.data import (
     TransformConfig,
     UnpairedDataConfig,
 )
+from cut.config.evaluation import EvalConfig
 from cut.config.networks import (
     DiscriminatorConfig,
     GeneratorConfig,
@@ -26,6 +27,7 @@ from cut.config.schedules import (
     ConstantScheduleConfig,
     CosineScheduleConfig,
     LinearScheduleConfig,
+    PlateauScheduleConfig,
     ScheduleConfig,
     StepScheduleConfig,
 )
@@ -37,6 +39,7 @@ __all__ = [
     "DataConfig",
     "DiscriminatorConfig",
     "FolderConfig",
+    "EvalConfig",
     "GeneratorConfig",
     "IDXDataConfig",
     "ImagesDataConfig",
@@ -45,6 +48,7 @@ __all__ = [
     "PairedDataConfig",
     "PatchDiscriminatorConfig",
     "PixelDiscriminatorConfig",
+    "PlateauScheduleConfig",
     "ResnetGeneratorConfig",
     "RunConfig",
     "ScheduleConfig",

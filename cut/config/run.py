@@ -7,6 +7,7 @@ from pydantic import Field, SerializeAsAny, model_validator
 
 from cut.config.base import MethodConfig, Section, Unit
 from cut.config.data import DataConfig
+from cut.config.evaluation import EvalConfig
 from cut.config.networks import DiscriminatorConfig, GeneratorConfig, PatchDiscriminatorConfig, ResnetGeneratorConfig
 from cut.config.schedules import LinearScheduleConfig, ScheduleConfig
 
@@ -48,6 +49,13 @@ class RunConfig(Section):
     optim: AdamConfig = AdamConfig()
     schedule: ScheduleConfig = LinearScheduleConfig(constant_epochs=200, decay_epochs=200)
     train: TrainConfig = TrainConfig()
+    eval: EvalConfig | None = None  # null: nothing is scored while training
+
+    @model_validator(mode="after")
+    def _plateau_is_measured(self) -> "RunConfig":
+        if self.schedule.name == "plateau" and self.eval is None:
+            raise ValueError("schedule: plateau follows the scores of eval; add eval: {every_epochs: 5}")
+        return self
 
     @model_validator(mode="after")
     def _unet_fits_the_pictures(self) -> "RunConfig":

@@ -64,7 +64,17 @@ class ConstantScheduleConfig(_Length):
     total_steps: int | None = Field(None, ge=1)
 
 
+class PlateauScheduleConfig(_Length):
+    """The rate times `factor` after every `patience` evaluations in a row without a better score; needs `eval`."""
+
+    name: Literal["plateau"] = "plateau"
+    total_epochs: int | None = Field(None, ge=1)
+    total_steps: int | None = Field(None, ge=1)
+    factor: float = Field(0.5, gt=0.0, lt=1.0)
+    patience: int = Field(5, ge=1)  # evaluations
+
+
 ScheduleConfig = Annotated[
-    LinearScheduleConfig | CosineScheduleConfig | StepScheduleConfig | ConstantScheduleConfig,
+    LinearScheduleConfig | CosineScheduleConfig | StepScheduleConfig | ConstantScheduleConfig | PlateauScheduleConfig,
     Field(discriminator="name"),
 ]

@@ -8,7 +8,9 @@ import contextlib
 import io
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -17,6 +19,7 @@ from cut.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 SUFFIXES_16_BIT = (".png", ".tif", ".tiff", ".ppm", ".pgm")
+Item = TypeVar("Item")
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R 601-2, the weights of Pillow's own conversion
 _EXIF_ORIENTATION = 0x0112
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_PLANAR, _TIFF_EXTRA_SAMPLES = 258, 262, 284, 338
@@ -48,6 +51,12 @@ def list_images(folder: str | os.PathLike) -> list[Path]:
             f"{folder}: holds no picture (looked for {', '.join(s[1:] for s in SUFFIXES)}, also in folders below)"
         )
     return sorted(paths)
+
+
+def evenly_chosen(items: Sequence[Item], count: int) -> list[Item]:
+    """At most `count` of the items, from the first to the last, in their order."""
+    places = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
+    return [items[place] for place in places]
 
 
 def pair_name(path: Path) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from cut.config import PairedDataConfig
 from cut.data.download import fetch_command
-from cut.data.images import list_images, read_image
+from cut.data.images import evenly_chosen, list_images, read_image
 from cut.data.pairs import match_folders, split_picture
 from cut.data.stream import SampleStream
 from cut.data.transforms import fixed_pair_transform, random_pair_transform
@@ -56,9 +56,8 @@ class PairedStream(SampleStream):
     def fixed_samples(self, count: int) -> list[dict[str, Any]]:
         """Evenly spread pairs of the val split (else test, else train): `real_a`, `real_b`, `target` and `name`."""
         split = next((s for s in ("val", "test") if _layout(Path(self.config.root), s)), "train")
-        pairs, samples = find_pairs(self.config, split), []
-        for index in np.unique(np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)):
-            pair = pairs[index]
+        samples = []
+        for pair in evenly_chosen(find_pairs(self.config, split), count):
             real_a, real_b = fixed_pair_transform(read_pair(pair, self.config), self.config, str(pair))
             samples.append({"real_a": real_a, "real_b": real_b, "target": real_b, "name": pair.name})
         return samples

@@ -7,7 +7,7 @@ import numpy as np
 
 from cut.config import UnpairedDataConfig
 from cut.data.download import fetch_command
-from cut.data.images import list_images, pair_name, read_image
+from cut.data.images import evenly_chosen, list_images, pair_name, read_image
 from cut.data.stream import SampleStream
 from cut.data.transforms import fixed_transform, random_transform
 from cut.errors import UserError
@@ -86,8 +86,7 @@ def fixed_samples(config: UnpairedDataConfig, count: int) -> list[dict[str, Any]
     partners = {pair_name(p.relative_to(target_folder)): p for p in candidates}
     others = candidates or _images_if_any(Path(config.root) / f"train{target}")
     channels, samples = config.channels, []
-    for row, index in enumerate(np.unique(np.linspace(0, len(paths) - 1, min(count, len(paths))).round().astype(int))):
-        path = paths[index]
+    for row, path in enumerate(evenly_chosen(paths, count)):
         partner = partners.get(pair_name(path.relative_to(folder)))
         sample = {"real_a": fixed_transform(read_image(path, channels["a"]), config, str(path)), "name": path.name}
         if other := partner or (others[row * len(others) // count] if others else None):

@@ -18,6 +18,7 @@ from cut.errors import UserError
 
 SCHEMA_VERSION = 1
 INFERENCE_FILE = "generator.safetensors"
+BEST_FILE = "best.pt"
 
 
 def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int) -> Path:
@@ -27,11 +28,20 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int
         UserError: the file cannot be written, for instance on a full disk; older checkpoints stay.
     """
     path = folder / f"step_{step:08d}.pt"
-    _replace(path, lambda temporary: torch.save({"schema_version": SCHEMA_VERSION, "step": step, **state}, temporary))
+    write_checkpoint(path, step, state)
     earlier = [old for old in list_checkpoints(folder) if old.name < path.name]
     for old in earlier[: len(earlier) - keep + 1]:
         old.unlink(missing_ok=True)
     return path
+
+
+def write_checkpoint(path: Path, step: int, state: Mapping[str, Any]) -> None:
+    """Writes one checkpoint, whole or not at all.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    _replace(path, lambda temporary: torch.save({"schema_version": SCHEMA_VERSION, "step": step, **state}, temporary))
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

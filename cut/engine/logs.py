@@ -1,9 +1,11 @@
 """What a run tells: metrics.jsonl, TensorBoard, and the terminal."""
 
 import json
+import math
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +51,25 @@ class RunLog:
             self.say(f"step {step}/{self._bar.total}: {shown}; {rate}, {memory}, {remaining} to go")
         else:
             self._bar.set_postfix({**losses, "speed": rate, "memory": memory})
-        if self._file:
-            self._file.write(json.dumps({"step": step, "time": round(time.time(), 3), **values}) + "\n")
-            self._file.flush()
+        self.record(step, values)
+
+    def record(self, step: int, values: Mapping[str, float]) -> None:
+        """Logs figures to the files, not to the terminal."""
+        self._write(step, values)
         if self._writer:
             for key, value in values.items():
                 self._writer.add_scalar(key, value, step)
+
+    def scores(self, step: int, scores: Mapping[str, Mapping[str, float]]) -> None:
+        """Logs an evaluation: `eval/<generator>/<score>`."""
+        for generator, values in scores.items():
+            self.say(f"step {step}: {generator}: " + ", ".join(f"{k} {v:.4g}" for k, v in values.items()))
+        self.record(step, {f"eval/{g}/{name}": v for g, values in scores.items() for name, v in values.items()})
+
+    def warn(self, step: int, text: str) -> None:
+        """Tells what may be wrong with the run, on the terminal and in the file."""
+        self.say(f"warning: step {step}: {text}")
+        self._write(step, {"warning": text})
 
     def image(self, step: int, name: str, picture: np.ndarray) -> None:
         """Shows a `(H, W, 3)` uint8 picture in TensorBoard."""
@@ -64,6 +79,12 @@ class RunLog:
     def say(self, line: str) -> None:
         """One line to the terminal, above the bar."""
         self._bar.write(line, file=sys.stderr)
+
+    def _write(self, step: int, values: Mapping[str, Any]) -> None:
+        if self._file:
+            line = {k: v if not isinstance(v, float) or math.isfinite(v) else None for k, v in values.items()}
+            self._file.write(json.dumps({"step": step, "time": round(time.time(), 3), **line}) + "\n")
+            self._file.flush()
 
     def close(self) -> None:
         self._bar.close()

@@ -1,5 +1,6 @@
 """Draws new images with a generator that makes them from noise."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -45,23 +46,31 @@ def sample(
         raise UserError(f"--format {suffix[1:]}: not a known picture format (known: {', '.join(SUFFIXES)})")
     if output.is_file():
         raise UserError(f"{output}: is a file; --output must name a folder")
-    method = fabric.to_device(method)
-    digits = max(5, len(str(count - 1)))
     shown: list[np.ndarray] = []
     with tqdm(total=count, unit="image", dynamic_ncols=True, disable=None) as bar:
-        for first in range(0, count, batch_size):
-            numbers = range(first, min(first + batch_size, count))
-            latents = torch.cat([_latent(method, seed, number) for number in numbers])  # (N, ...)
-            with torch.inference_mode(), fabric.autocast():
-                images = method(fabric.to_device(latents))
-            for number, image in zip(numbers, images, strict=True):
-                picture = to_picture(image)
-                write_image(output / f"{number:0{digits}}{suffix}", picture)
-                if number < _SHEET_IMAGES:
-                    shown.append(picture)
-            bar.update(len(numbers))
+        for picture in draw_images(method, count, seed, fabric, batch_size, output, suffix):
+            if len(shown) < _SHEET_IMAGES:
+                shown.append(picture)
+            bar.update()
     _write_contact_sheet(sheet, shown)
     return f"{count} images drawn into {output}; to look at: {sheet}"
+
+
+def draw_images(
+    method: Method, count: int, seed: int, fabric: Fabric, batch_size: int, output: Path, suffix: str = ".png"
+) -> Iterator[np.ndarray]:
+    """Draws and writes, as `sample`; gives each picture."""
+    method = fabric.to_device(method)
+    digits = max(5, len(str(count - 1)))
+    for first in range(0, count, batch_size):
+        numbers = range(first, min(first + batch_size, count))
+        latents = torch.cat([_latent(method, seed, number) for number in numbers])  # (N, ...)
+        with torch.inference_mode(), fabric.autocast():
+            images = method(fabric.to_device(latents))
+        for number, image in zip(numbers, images, strict=True):
+            picture = to_picture(image)
+            write_image(output / f"{number:0{digits}}{suffix}", picture)
+            yield picture
 
 
 def _latent(method: Method, seed: int, number: int) -> Tensor:

@@ -1,6 +1,7 @@
 """Learning-rate schedules as pure functions of the step, the run's one clock."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cut.config import ScheduleConfig
@@ -32,8 +33,13 @@ class Schedule:
         """The first step of a linear schedule's decay; None for the others."""
         return self._ticks("constant") * self._unit if self.config.name == "linear" else None
 
-    def factor(self, step: int) -> float:
-        """The learning rate at `step`, from 0, as a share of the full rate."""
+    def factor(self, step: int, scores: Sequence[float] = ()) -> float:
+        """The learning rate at `step`, from 0, as a share of the full rate.
+
+        Args:
+            step: updates done.
+            scores: of all evaluations so far, greater is better; a plateau schedule follows them.
+        """
         config, tick = self.config, step // self._unit
         if config.name == "linear":  # 1 - max(0, e + 1 - constant) / (decay + 1) in the authors' words
             return 1.0 - max(0, tick + 1 - self._ticks("constant")) / (self._ticks("decay") + 1)
@@ -42,6 +48,8 @@ class Schedule:
             return config.final_factor + (1.0 - config.final_factor) * 0.5 * (1.0 + math.cos(math.pi * progress))
         if config.name == "step":
             return config.factor ** (tick // self._ticks("every"))
+        if config.name == "plateau":
+            return config.factor ** plateau_reductions(scores, config.patience)
         return 1.0
 
     @property
@@ -55,3 +63,14 @@ class Schedule:
     def _ticks(self, *names: str) -> int:
         unit = "epochs" if self._in_epochs else "steps"
         return sum(getattr(self.config, f"{name}_{unit}") or 0 for name in names)
+
+
+def plateau_reductions(scores: Sequence[float], patience: int) -> int:
+    """How often `patience` scores in a row were no better than the best before them; each time counts anew."""
+    best, waited, reductions = -math.inf, 0, 0
+    for score in scores:
+        waited = 0 if score > best else waited + 1
+        best = max(best, score)
+        if waited == patience:
+            reductions, waited = reductions + 1, 0
+    return reductions

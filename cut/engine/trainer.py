@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,16 @@ from torch.optim import Optimizer
 from cut.config import RunConfig
 from cut.data.loader import batches
 from cut.data.stream import SampleStream
-from cut.data.transforms import to_picture
-from cut.engine.checkpoint import INFERENCE_FILE, save_checkpoint, save_inference_file
+from cut.engine.checkpoint import BEST_FILE, INFERENCE_FILE, save_checkpoint, save_inference_file, write_checkpoint
 from cut.engine.ema import AveragedNetworks
+from cut.engine.health import to_numbers
 from cut.engine.logs import RunLog, peak_memory_mib
+from cut.engine.monitor import Monitor
 from cut.engine.plots import plot_losses
-from cut.engine.samples import write_sheet
 from cut.engine.schedules import Schedule
-from cut.engine.seeding import random_state, restore_random_state, undisturbed
+from cut.engine.seeding import random_state, restore_random_state
 from cut.engine.signals import Stopped, StopRequest, stop_on_signals
+from cut.engine.validation import Validation
 from cut.errors import PictureError, UserError
 from cut.methods.base import Batch, Method, Player
 
@@ -39,6 +40,7 @@ class Trainer:
         stream: of the training samples.
         samples: what sample sheets show.
         fabric: device and precision.
+        validation: what is scored while training, or None.
     """
 
     def __init__(
@@ -50,13 +52,15 @@ class Trainer:
         stream: SampleStream,
         samples: Sequence[dict[str, Any]],
         fabric: Fabric,
+        validation: Validation | None = None,
     ):
         self.config, self.method, self.optimizers, self.schedule = config, method, optimizers, schedule
-        self.stream, self.samples, self.fabric = stream, samples, fabric
+        self.stream, self.fabric, self.validation = stream, fabric, validation
         self.players = method.players()
         self._turns = Counter(player.name for player in self.players)
         decay = config.train.ema_decay
         self.ema = AveragedNetworks(method, decay) if decay else None
+        self.monitor = Monitor(method, self.ema, samples, fabric, validation)
         self.step = 0  # generator updates done
         limit = config.train.max_steps
         self.last_step = min(schedule.total_steps, limit) if limit else schedule.total_steps
@@ -65,6 +69,7 @@ class Trainer:
         self._sums: dict[str, Tensor] = {}  # of the logged terms since the last log, on the device
         self._summed_steps = 0
         self._timed_steps = 0  # of those, the ones that this process did
+        self._health: dict[str, Tensor] = {}  # of the last logged step, on the device
 
     def fit(self, run_dir: Path) -> None:
         """Trains to the last step, logging, drawing samples and saving on the way.
@@ -76,6 +81,7 @@ class Trainer:
         train = self.config.train
         log = RunLog(run_dir, self.step, self.last_step, train.tensorboard)
         try:
+            self.monitor.open(run_dir, log, self.step)
             with stop_on_signals() as stop:
                 clock = time.perf_counter()
                 for batch in self._batches(self.last_step):
@@ -86,12 +92,15 @@ class Trainer:
                         log.metrics(self.step, self._read_metrics(seconds))
                     pause = time.perf_counter()
                     if self._is_due(train.sample_every_steps) or self.step in self._landmarks:
-                        sheet = self.write_samples(run_dir / "samples" / f"step_{self.step:08d}.png")
-                        log.image(self.step, "samples", sheet)
+                        self.monitor.draw_samples(self.step)
                         plot_losses(run_dir)
+                    if self.validation and self._is_due(self.validation.every_steps):
+                        self._evaluate(run_dir)
                     if self._is_due(train.checkpoint_every_steps) or stop.signum:
                         self.save(run_dir)
                     self._stop_if_asked(stop)
+                    if self.step >= self.last_step:  # also where it came nearer on the way
+                        break
                     # Drawing and saving do not count as training time.
                     clock = time.perf_counter() if self._timed_steps == 0 else clock + time.perf_counter() - pause
         except PictureError:
@@ -124,7 +133,7 @@ class Trainer:
             self.ema.update(self.method, self.step)
 
     def _update_players(self, batch: Batch) -> None:
-        factor = self.schedule.factor(self.step)
+        factor = self._factor(self.step)
         with self.fabric.autocast():
             translated = self.method.translate(batch)
         for player in self.players:
@@ -142,6 +151,8 @@ class Trainer:
             for name, term in terms.items():
                 key = f"loss/{player.name}/{name}"
                 self._sums[key] = self._sums.get(key, 0.0) + term.detach() / self._turns[player.name]
+        if (self.step + 1) % self.config.train.log_every_steps == 0 or self.step + 1 == self.last_step:
+            self._health = self.monitor.judge(translated)
 
     def dry_run(self) -> str:
         """One step without a run directory; says what it took."""
@@ -157,23 +168,15 @@ class Trainer:
             f"{self.last_step} steps of {self.stream.samples_per_step} planned"
         )
 
-    def write_samples(self, path: Path) -> Any:
-        """Draws the sample sheet as PNG, without disturbing the run, and returns it as `(H, W, 3)` uint8."""
-        rows, columns = [], []
-        self.method.prepare_inference()
-        averaged = self.ema.applied(self.method) if self.ema else nullcontext()
-        with averaged, torch.inference_mode(), undisturbed(), self.fabric.autocast():
-            for sample in self.samples:
-                batch = {k: v[None] for k, v in sample.items() if isinstance(v, Tensor) and k != "target"}
-                images = {k: v[0] for k, v in self.method.visuals(self.fabric.to_device(batch)).items()}
-                columns = [*images, *(["target"] if any("target" in s for s in self.samples) else [])]
-                images["target"] = sample.get("target")
-                rows.append([None if images[c] is None else to_picture(images[c]) for c in columns])
-        self.method.train()
-        return write_sheet(path, columns, rows, [sample["name"] for sample in self.samples])
-
     def save(self, run_dir: Path) -> Path:
         """Writes a checkpoint from which the run continues bit for bit, and the inference file."""
+        state = self._state()
+        inference = self.ema.networks if self.ema else self.method.inference_networks()
+        save_inference_file(run_dir / INFERENCE_FILE, inference, state["config"], self.step)
+        return save_checkpoint(run_dir / "checkpoints", self.step, state, self.config.train.keep_checkpoints)
+
+    def _state(self) -> dict[str, Any]:
+        """Everything that a checkpoint holds."""
         broken = [
             name
             for name, value in self.method.state_dict().items()
@@ -181,19 +184,16 @@ class Trainer:
         ]
         if broken:
             raise UserError(f"step {self.step}: {broken[0]} is not finite, nothing was saved; lower optim.lr")
-        config = self.config.to_dict()
-        inference = self.ema.networks if self.ema else self.method.inference_networks()
-        save_inference_file(run_dir / INFERENCE_FILE, inference, config, self.step)
-        state = {
-            "config": config,
+        return {
+            "config": self.config.to_dict(),
             "method": self.method.state_dict(),
             "ema": self.ema.state_dict() if self.ema else None,
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "precision": self.fabric.strategy.precision.state_dict(),
             "random": random_state(),
             "log": {"sums": dict(self._sums), "steps": self._summed_steps},
+            "evaluations": self.validation.history if self.validation else [],
         }
-        return save_checkpoint(run_dir / "checkpoints", self.step, state, self.config.train.keep_checkpoints)
 
     def load(self, state: dict[str, Any]) -> None:
         """Takes up a checkpoint's state.
@@ -221,6 +221,19 @@ class Trainer:
         self._sums = {key: self.fabric.to_device(value) for key, value in state["log"]["sums"].items()}
         self._summed_steps = state["log"]["steps"]
         restore_random_state(state["random"])
+        if self.validation:
+            self.validation.history = list(state.get("evaluations", []))
+            if self.validation.is_out_of_patience:
+                self.last_step = self.step
+
+    def _evaluate(self, run_dir: Path) -> None:
+        if self.monitor.evaluate(self.step):
+            write_checkpoint(run_dir / BEST_FILE, self.step, self._state())
+        if self.validation.is_out_of_patience:
+            self.last_step = self.step
+
+    def _factor(self, step: int) -> float:
+        return self.schedule.factor(step, self.validation.values if self.validation else ())
 
     def _batches(self, last_step: int) -> Iterator[dict[str, Tensor]]:
         pin = self.fabric.device.type == "cuda"
@@ -239,10 +252,11 @@ class Trainer:
         steps = self._timed_steps
         metrics = {key: (value / self._summed_steps).item() for key, value in self._sums.items()}
         metrics["epoch"] = (self.step - 1) // self.schedule.steps_per_epoch
-        metrics["lr"] = self.config.optim.lr * self.schedule.factor(self.step - 1)
+        metrics["lr"] = self.config.optim.lr * self._factor(self.step - 1)
         metrics["time/seconds_per_step"] = seconds / steps
         metrics["time/images_per_second"] = steps * self.stream.samples_per_step / seconds
         metrics["memory/peak_mib"] = peak_memory_mib(self.fabric.device)
+        metrics |= to_numbers(self._health)
         self._sums, self._summed_steps, self._timed_steps = {}, 0, 0
         return metrics
 

@@ -99,20 +99,16 @@ def translate(
             could not be written.
     """
     partners = {pair_name(path.relative_to(target)): path for path in list_images(target)} if target else {}
-    method = fabric.to_device(method)
     shown = set(np.linspace(0, len(jobs) - 1, min(SHEET_ROWS, len(jobs))).round().astype(int).tolist())
     rows: list[tuple[str, list[np.ndarray | None]]] = []
     failures: list[str] = []
     with tqdm(total=len(jobs), unit="picture", dynamic_ncols=True, disable=None) as bar:
-        for group in _groups(jobs, channels, batch_size, failures):
-            outputs = _translate_group(method, [picture for _, picture in group], fabric, inverse)
-            for (index, picture), output in zip(group, outputs, strict=True):
-                job = jobs[index]
-                write_image(job.output, output)
-                if index in shown:
-                    partner = _small_partner(partners.get(pair_name(Path(job.name))))
-                    rows.append((job.name, [shrink(picture, SHEET_PX), shrink(output, SHEET_PX), partner]))
-            bar.update(len(group))
+        for index, picture, output in run_jobs(method, jobs, channels, fabric, batch_size, failures, inverse):
+            if index in shown:
+                name = jobs[index].name
+                partner = _small_partner(partners.get(pair_name(Path(name))))
+                rows.append((name, [shrink(picture, SHEET_PX), shrink(output, SHEET_PX), partner]))
+            bar.update()
     if rows:
         columns = ["input", "translation", *(["target"] if target else [])]
         write_sheet(sheet, columns, [pictures[: len(columns)] for _, pictures in rows], [name for name, _ in rows])
@@ -120,6 +116,27 @@ def translate(
         raise UserError(f"{len(failures)} of {len(jobs)} pictures were left out: " + "; ".join(failures[:5]))
     folder = jobs[0].output.parents[len(Path(jobs[0].name).parts) - 1]
     return f"{len(jobs)} pictures translated into {folder}; to look at: {sheet}"
+
+
+def run_jobs(
+    method: Method,
+    jobs: Sequence[Job],
+    channels: int,
+    fabric: Fabric,
+    batch_size: int,
+    failures: list[str],
+    inverse: bool = False,
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Translates and writes, as `translate`; gives each job's number, its picture and the translation.
+
+    What could not be read goes into `failures`, a line each.
+    """
+    method = fabric.to_device(method)
+    for group in _groups(jobs, channels, batch_size, failures):
+        outputs = _translate_group(method, [picture for _, picture in group], fabric, inverse)
+        for (index, picture), output in zip(group, outputs, strict=True):
+            write_image(jobs[index].output, output)
+            yield index, picture, output
 
 
 def _groups(

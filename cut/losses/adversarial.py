@@ -39,3 +39,8 @@ def generator_loss(prediction: Tensor, kind: str) -> Tensor:
     if kind == "saturating":
         return -F.softplus(prediction.float()).mean()
     return discriminator_loss(prediction, real=True, kind=kind)
+
+
+def decision_threshold(kind: str) -> float | None:
+    """The score above which the discriminator says real; None for `wgangp`, whose scores mean nothing one by one."""
+    return {"lsgan": 0.5, "wgangp": None}.get(kind, 0.0)

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from cut.config import MethodConfig
+from cut.losses.adversarial import decision_threshold
 
 Batch = Mapping[str, Any]  # what the data give: "real_a", "real_b" (N, C, H, W) in [-1, 1], or others
 Terms = dict[str, Tensor]  # already weighted scalars whose sum is the loss
@@ -26,6 +27,24 @@ class Player:
     name: str
     networks: tuple[nn.Module, ...]
     terms: Callable[[Any], Terms]
+
+
+class Judgement(NamedTuple):
+    """A discriminator's scores of real and of generated images, and the adversarial loss that gives them a meaning."""
+
+    real: Tensor
+    fake: Tensor
+    kind: str
+
+    def accuracy(self) -> dict[str, Tensor]:
+        """The shares of scores on the right side; nothing for a critic, whose scores mean nothing one by one."""
+        threshold = decision_threshold(self.kind)
+        if threshold is None:
+            return {}
+        return {
+            "accuracy_real": (self.real > threshold).float().mean(),
+            "accuracy_fake": (self.fake < threshold).float().mean(),
+        }
 
 
 class Networks(Protocol):
@@ -60,6 +79,7 @@ class Method(nn.Module):
     Config: ClassVar[type[MethodConfig]] = MethodConfig
     has_inverse: ClassVar[bool] = False  # `inverse` translates the target domain to the source domain
     samples_from_noise: ClassVar[bool] = False  # `forward` takes what `latents` draws instead of an image
+    output_columns: ClassVar[tuple[str, ...]] = ("translation",)  # of `visuals`, those that a generator made
 
     @classmethod
     def build(cls, config: MethodConfig, networks: Networks) -> "Method":
@@ -111,6 +131,11 @@ class Method(nn.Module):
     def players(self) -> tuple[Player, ...]:
         """The players in the order of their updates; one that is updated several times a step stands there as often."""
         raise NotImplementedError
+
+    def judgements(self, translated: Any) -> dict[str, Judgement]:
+        """What each discriminator makes of this step's images, for health figures; called now and then, without
+        gradients, and changes nothing."""
+        return {}
 
     def visuals(self, batch: Batch) -> dict[str, Tensor]:
         """Label -> images `(N, C, H, W)` in [-1, 1], the columns of the sample sheet; `batch` holds what the data's

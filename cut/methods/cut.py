@@ -33,7 +33,7 @@ from cut.config import MethodConfig, Section
 from cut.losses.adversarial import discriminator_loss, generator_loss
 from cut.losses.gradient_penalty import gradient_penalty, r1_penalty
 from cut.losses.patchnce import patchnce_loss
-from cut.methods.base import Batch, Method, Networks, Player, Terms
+from cut.methods.base import Batch, Judgement, Method, Networks, Player, Terms
 from cut.models.image_pool import ImagePool
 from cut.models.negative_queue import NegativeQueue
 from cut.models.patch_head import PatchHead, random_patch_ids
@@ -178,6 +178,12 @@ class CUT(Method):
             idt_b = t.idt_b.flip(3) if t.flipped else t.idt_b
             terms["identity"] = config.lambda_identity * F.l1_loss(idt_b, t.real_b)
         return terms
+
+    def judgements(self, t: Translated) -> dict[str, Judgement]:
+        if not self.config.lambda_gan:
+            return {}
+        real, fake = self.discriminator(t.real_b), self.discriminator(t.fake_b)
+        return {"discriminator": Judgement(real, fake, self.config.gan_loss)}
 
     def _mean_score(self, image: Tensor) -> Tensor:
         """D's score of each image, the mean over its patches: `(N,)`."""

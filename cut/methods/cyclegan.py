@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from cut.config import MethodConfig
 from cut.losses.adversarial import discriminator_loss, generator_loss
-from cut.methods.base import Batch, Method, Networks, Player, Terms
+from cut.methods.base import Batch, Judgement, Method, Networks, Player, Terms
 from cut.models.image_pool import ImagePool
 
 
@@ -61,6 +61,7 @@ class Translated:
 class CycleGAN(Method):
     Config = CycleGANConfig
     has_inverse = True
+    output_columns = ("a to b", "b to a")
 
     def __init__(
         self,
@@ -128,6 +129,13 @@ class CycleGAN(Method):
         return self._judge("a", self.discriminator_a, t.real_a, self.pool_a(t.fake_a)) | self._judge(
             "b", self.discriminator_b, t.real_b, self.pool_b(t.fake_b)
         )
+
+    def judgements(self, t: Translated) -> dict[str, Judgement]:
+        kind = self.config.gan_loss
+        return {
+            "discriminator_a": Judgement(self.discriminator_a(t.real_a), self.discriminator_a(t.fake_a), kind),
+            "discriminator_b": Judgement(self.discriminator_b(t.real_b), self.discriminator_b(t.fake_b), kind),
+        }
 
     def visuals(self, batch: Batch) -> dict[str, Tensor]:
         images = {"a": batch["real_a"], "a to b": self(batch["real_a"])}

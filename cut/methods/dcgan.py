@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from cut.config import MethodConfig, Section
 from cut.losses.adversarial import discriminator_loss, generator_loss
-from cut.methods.base import Batch, Method, Networks, Player, Terms
+from cut.methods.base import Batch, Judgement, Method, Networks, Player, Terms
 from cut.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from cut.models.initialisation import initialise
 from cut.models.noise_map_generator import NoiseMapGenerator
@@ -91,6 +91,7 @@ class Drawn:
 class DCGAN(Method):
     Config = DCGANConfig
     samples_from_noise = True
+    output_columns = tuple(str(column + 1) for column in range(_COLUMNS))
 
     def __init__(self, config: DCGANConfig, generator: nn.Module, discriminator: nn.Module):
         super().__init__()
@@ -153,6 +154,11 @@ class DCGAN(Method):
     def generator_terms(self, drawn: Drawn) -> Terms:
         fake = self.generator(drawn.latents[-1])
         return {"gan": generator_loss(self.discriminator(fake), self.config.gan_loss)}
+
+    def judgements(self, drawn: Drawn) -> dict[str, Judgement]:
+        fake = self.generator(drawn.latents[-1])
+        scores = self.discriminator(drawn.reals[-1]), self.discriminator(fake)
+        return {"discriminator": Judgement(*scores, self.config.gan_loss)}
 
     def visuals(self, batch: Batch) -> dict[str, Tensor]:
         """One row of a sheet: latents of this row alone, or in row -1 the way from the first to the last of row 0."""

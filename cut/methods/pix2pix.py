@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from cut.config import MethodConfig
 from cut.losses.adversarial import discriminator_loss, generator_loss
-from cut.methods.base import Batch, Method, Networks, Player, Terms
+from cut.methods.base import Batch, Judgement, Method, Networks, Player, Terms
 
 
 class Pix2PixConfig(MethodConfig):
@@ -118,6 +118,12 @@ class Pix2Pix(Method):
         if config.lambda_l1:
             terms["l1"] = config.lambda_l1 * (t.fake_b.float() - t.real_b).abs().mean()
         return terms
+
+    def judgements(self, t: Translated) -> dict[str, Judgement]:
+        if self.discriminator is None:
+            return {}
+        real, fake = self._judge(t.real_a, t.real_b), self._judge(t.real_a, t.fake_b)
+        return {"discriminator": Judgement(real, fake, self.config.gan_loss)}
 
     def _judge(self, real_a: Tensor, image_b: Tensor) -> Tensor:
         """D's scores `(N, 1, H', W')`."""

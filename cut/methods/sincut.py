@@ -26,7 +26,7 @@ from cut.errors import UserError
 from cut.losses.adversarial import discriminator_loss, generator_loss
 from cut.losses.gradient_penalty import r1_penalty
 from cut.losses.patchnce import patchnce_loss
-from cut.methods.base import Batch, Method, Networks, Player, Terms
+from cut.methods.base import Batch, Judgement, Method, Networks, Player, Terms
 from cut.models.patch_head import PatchHead, random_patch_ids
 
 
@@ -142,6 +142,9 @@ class SinCUT(Method):
         if config.lambda_identity:
             terms["identity"] = config.lambda_identity * F.l1_loss(t.idt_b.float(), t.real_b.float())
         return terms
+
+    def judgements(self, t: Translated) -> dict[str, Judgement]:
+        return {"discriminator": Judgement(self._judge(t.real_b), self._judge(t.fake_b), "nonsaturating")}
 
     def visuals(self, batch: Batch) -> dict[str, Tensor]:
         style = {"style": batch["real_b"]} if "real_b" in batch else {}

@@ -36,8 +36,9 @@ def test_a_run_writes_all_its_files(tiny_yaml, tmp_path):
     ]
     assert (run / "config.yaml").is_file() and (run / "generator.safetensors").is_file()
     assert any((run / "tensorboard").iterdir())
-    logged = lines(run)
+    logged = [entry for entry in lines(run) if "lr" in entry]
     assert [entry["step"] for entry in logged] == [2, 4, 6]
+    assert [entry["step"] for entry in lines(run) if "health/output_std" in entry] == [3, 4, 6]
     for key in ("loss/generator/nce", "loss/discriminator/gan_real", "lr", "time/seconds_per_step", "memory/peak_mib"):
         assert all(np.isfinite(entry[key]) for entry in logged), key
     with Image.open(run / "samples" / "step_00000006.png") as sheet:
@@ -275,7 +276,7 @@ def test_every_adversarial_loss_trains(tiny_yaml, loss):
 def test_every_setting_trains(tiny_yaml, tmp_path, overrides):
     trainer = build_trainer(read_config(tiny_yaml, overrides))
     trainer.train_step(next(trainer._batches(1)))
-    trainer.write_samples(tmp_path / "sheet.png")
+    trainer.monitor.draw_sheet(tmp_path / "sheet.png")
     assert all(torch.isfinite(v) for v in trainer._sums.values())
 
 

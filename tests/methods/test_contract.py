@@ -11,6 +11,8 @@ from conftest import REPOSITORY, make_idx, make_paired, make_single, make_unpair
 
 from cut.build import build_method, build_trainer, load_translator, open_run, read_config
 from cut.engine.checkpoint import INFERENCE_FILE
+from cut.engine.health import to_numbers
+from cut.engine.seeding import random_state
 from cut.methods import find_method, known_methods
 
 YAMLS = sorted((REPOSITORY / "configs").rglob("*.yaml"))
@@ -21,6 +23,7 @@ SHRINK = (
     "train.checkpoint_every_steps=2",
     "train.num_samples=1",
     "train.tensorboard=false",
+    "eval=null",
 )
 # What makes each kind of section tiny, by its name.
 SMALL_SECTIONS = {
@@ -144,6 +147,18 @@ def test_each_player_changes_only_its_own_networks(path, tmp_path):
         own = {id(p) for network in player.networks for p in network.parameters()}
         names = {name for name, parameter in trainer.method.named_parameters() if id(parameter) in own}
         assert differing(before, snapshot(trainer.method)) & dict(trainer.method.named_parameters()).keys() <= names
+
+
+@pytest.mark.parametrize("path", behaviours())
+def test_judging_a_step_changes_nothing_and_gives_shares(path, tmp_path):
+    trainer = build_trainer(tiny_config(path, tmp_path / "data"))
+    batch = next(trainer._batches(1))
+    translated = trainer.method.translate(batch)
+    before, streams = snapshot(trainer.method), random_state()
+    figures = to_numbers(trainer.monitor.judge(translated))
+    assert not differing(before, snapshot(trainer.method)) and equal(streams["torch"], random_state()["torch"])
+    assert bool(figures) == any(player.name == "discriminator" for player in trainer.players)
+    assert all(0.0 <= share <= 1.0 for share in figures.values())
 
 
 @pytest.mark.parametrize("path", behaviours())

@@ -166,7 +166,7 @@ def test_sample_sheets_with_noise_leave_the_run_as_it_was(tmp_path):
         for n, batch in enumerate(trainer._batches(2)):
             trainer.train_step(batch)
             if trainer is drawing and n == 0:
-                trainer.write_samples(tmp_path / "sheet.png")
+                trainer.monitor.draw_sheet(tmp_path / "sheet.png")
     others = drawing.method.state_dict()
     assert all(torch.equal(value, others[key]) for key, value in plain.method.state_dict().items())
 

@@ -1,0 +1,50 @@
+"""What is scored while a run trains."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from cut.config.base import Section
+from cut.metrics.names import NEEDS_FEATURES, NEEDS_PALETTE, check_metrics
+
+
+class EvalConfig(Section):
+    """Scores the generators on a fixed set of pictures every so often, without disturbing the run."""
+
+    every_epochs: int | None = Field(None, ge=1)
+    every_steps: int | None = Field(None, ge=1)  # instead of every_epochs
+    metrics: tuple[str, ...] = ("fid", "ssim")  # of `cut-eval --metrics`
+    best: str | None = None  # the one of them that chooses best.pt; null: the first
+    split: Literal["test", "val"] = "test"  # <root>/testA and testB; an honest choice of best.pt looks at val
+    num_images: int | None = Field(None, ge=2)  # pictures to translate, evenly chosen; null: all, from noise 1000
+    batch_size: int = Field(4, ge=1)  # pictures at once; through the feature network too
+    patience: int | None = Field(None, ge=1)  # stop after so many evaluations without a better one; null: never
+    features: str | None = None  # TorchScript network in place of Inception, as cut-eval --features
+    inception_weights: str | None = None  # pytorch-fid's weights file; null: torch.hub's copy
+    palette: str | None = None  # of the label metrics, as cut-eval --palette
+    segmenter: str | None = None  # TorchScript network that labels photographs, as cut-eval --segmenter
+
+    @field_validator("metrics")
+    @classmethod
+    def _known(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
+        check_metrics(metrics)
+        return metrics
+
+    @model_validator(mode="after")
+    def _fits(self) -> "EvalConfig":
+        if bool(self.every_epochs) == bool(self.every_steps):
+            raise ValueError("give how often, either every_epochs or every_steps")
+        if self.best and self.best not in self.metrics:
+            raise ValueError(f"best: '{self.best}' is none of the metrics ({', '.join(self.metrics)})")
+        if self.features and self.inception_weights:
+            raise ValueError("give features or inception_weights, not both")
+        if (self.features or self.inception_weights) and not set(self.metrics) & set(NEEDS_FEATURES):
+            raise ValueError(f"none of the metrics reads a feature network ({', '.join(NEEDS_FEATURES)} do)")
+        if set(self.metrics) & set(NEEDS_PALETTE) and not self.palette:
+            raise ValueError("palette: missing; the label metrics need the colours of the classes")
+        return self
+
+    @property
+    def decisive(self) -> str:
+        """The metric by which an evaluation is better than another."""
+        return self.best or self.metrics[0]

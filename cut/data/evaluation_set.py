@@ -1,0 +1,95 @@
+"""The pictures by which a run is scored: the test or val split of its data, as folders."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from cut.config import DataConfig
+from cut.data.images import evenly_chosen, list_images, write_image
+from cut.data.paired import find_pairs, read_pair
+from cut.data.stream import SampleStream
+from cut.data.transforms import to_picture
+from cut.errors import UserError
+
+NUM_FROM_NOISE = 1000  # images drawn, and training pictures to compare them with, where nobody says how many
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """What to translate and what it should look like; `inputs` is None where a method draws from noise."""
+
+    inputs: Path | None
+    targets: Path
+
+
+def evaluation_set(config: DataConfig, folder: Path, split: str, num_images: int | None = None) -> EvaluationSet:
+    """The folders of a split, in the run's direction.
+
+    Args:
+        config: of the data.
+        folder: where pictures are written that are no files of their own: halves of pairs, a chosen part.
+        split: `test` or `val`.
+        num_images: so many inputs, evenly chosen; all targets stay. None takes all.
+
+    Raises:
+        UserError: there is no such split; it cannot be read or written.
+    """
+    if config.name == "single":
+        raise UserError("eval: two single pictures have no test split to score; remove eval")
+    if config.name == "paired":
+        found = _of_pairs(config, folder, split)
+    else:
+        source, target = "AB" if config.direction == "AtoB" else "BA"
+        found = EvaluationSet(Path(config.root) / f"{split}{source}", Path(config.root) / f"{split}{target}")
+        for part in (found.inputs, found.targets):
+            try:
+                list_images(part)
+            except UserError as error:
+                other = "test" if split == "val" else "val"
+                raise UserError(f"eval: {error}; put pictures there, or set eval.split={other}") from None
+    return _choose(found, folder / "inputs", num_images) if num_images else found
+
+
+def noise_evaluation_set(stream: SampleStream, folder: Path, num_images: int | None) -> EvaluationSet:
+    """The first training pictures, cropped as they are trained on, for a method that draws from noise."""
+    targets = folder / "targets"
+    shutil.rmtree(targets, ignore_errors=True)
+    for n in range(min(num_images or NUM_FROM_NOISE, stream.num_pictures)):
+        sample = stream[n]
+        if isinstance(sample, UserError):
+            raise sample
+        write_image(targets / f"{n:05}.png", to_picture(sample["real"]))
+    return EvaluationSet(None, targets)
+
+
+def _of_pairs(config: DataConfig, folder: Path, split: str) -> EvaluationSet:
+    try:
+        pairs = find_pairs(config, split)
+    except UserError as error:
+        raise UserError(f"eval: {error}") from None
+    if pairs[0].path_b:
+        source, target = "AB" if config.direction == "AtoB" else "BA"
+        return EvaluationSet(Path(config.root) / f"{split}{source}", Path(config.root) / f"{split}{target}")
+    parts = EvaluationSet(folder / "inputs", folder / "targets")
+    for part in (parts.inputs, parts.targets):
+        shutil.rmtree(part, ignore_errors=True)
+    for pair in pairs:
+        name = Path(pair.name).with_suffix(".png")
+        for part, half in zip((parts.inputs, parts.targets), read_pair(pair, config), strict=True):
+            write_image(part / name, half)
+    return parts
+
+
+def _choose(found: EvaluationSet, folder: Path, num_images: int) -> EvaluationSet:
+    paths = list_images(found.inputs)
+    chosen = evenly_chosen(paths, num_images)
+    if found.inputs == folder:  # written there just now
+        for path in set(paths) - set(chosen):
+            path.unlink()
+        return found
+    shutil.rmtree(folder, ignore_errors=True)
+    for path in chosen:
+        copy = folder / path.relative_to(found.inputs)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+    return EvaluationSet(folder, found.targets)

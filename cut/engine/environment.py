@@ -1,0 +1,79 @@
+"""What a run ran on: versions, machine, revision of the code, command."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_PACKAGES = ("cut", "torch", "torchvision", "lightning-fabric", "numpy", "Pillow", "scikit-image", "pytorch-fid")
+
+
+def describe_environment(device: torch.device) -> dict[str, Any]:
+    """Plain values, for JSON."""
+    machine: dict[str, Any] = {
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": str(device),
+    }
+    if device.type == "cuda":
+        machine |= {"gpu": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
+    return {
+        "started": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "versions": {"python": platform.python_version(), **_versions()},
+        "machine": machine,
+        "git": _git(),
+    }
+
+
+def write_environment(run_dir: Path, values: dict[str, Any]) -> None:
+    """Writes environment.json."""
+    (run_dir / "environment.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:  # run from its source, or an optional one
+            continue
+    return found
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _git() -> dict[str, Any] | None:
+    """The revision of the checkout that this code lies in; None where it is installed."""
+    folder = Path(__file__).resolve().parents[2]
+    if not (folder / ".git").exists():
+        return None
+    try:
+        revision, changes = (
+            subprocess.run(  # noqa: S603
+                ["git", "-C", str(folder), *arguments],  # noqa: S607
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=5,
+            ).stdout.strip()
+            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"revision": revision, "changed_files": len(changes.splitlines())}

@@ -1,0 +1,172 @@
+"""Scores a run's generators while it trains, by the same steps as cut-test and cut-eval."""
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric import Fabric
+
+from cut.config import RunConfig
+from cut.data.evaluation_set import EvaluationSet, evaluation_set, noise_evaluation_set
+from cut.data.images import evenly_chosen, list_images, pair_name
+from cut.data.stream import SampleStream
+from cut.engine.evaluate import Evaluator
+from cut.engine.sampling import draw_images
+from cut.engine.seeding import seed_all
+from cut.engine.translate import plan_jobs, run_jobs
+from cut.errors import UserError
+from cut.methods.base import Method
+from cut.metrics.names import NEEDS_FEATURES, is_higher_better, metric_of
+
+Scores = dict[str, float]
+FOLDER = "evaluation"
+_SEED = 0  # of methods that draw at test time: that of cut-test, and the same for every evaluation
+_SHOWN = 24  # pictures that evaluation.json names
+
+
+class Validation:
+    """Translates the pictures of `eval` and scores them; `history` is part of the run's state.
+
+    Args:
+        config: of the run, with `eval`.
+        stream: of the training samples, which a method that draws from noise is compared with.
+        fabric: the device; precision 32-true, as cut-test has it by default.
+        num_steps: of an interval between two evaluations.
+    """
+
+    def __init__(self, config: RunConfig, stream: SampleStream, fabric: Fabric, num_steps: int):
+        self.config, self.stream, self.fabric, self.every_steps = config.eval, stream, fabric, num_steps
+        self.data = config.data
+        self.history: list[dict[str, Any]] = []  # {"step": ..., "scores": {generator: {name: value}}}, oldest first
+
+    def open(self, run_dir: Path, method: Method) -> Scores:
+        """Lays out the pictures in `run_dir/evaluation` and scores the untranslated inputs, which finds every mistake.
+
+        Returns:
+            The scores of the inputs; empty where the method draws from noise or they compare with nothing.
+
+        Raises:
+            UserError: pictures, a feature network or a palette are missing or do not fit the metrics.
+        """
+        self.folder = run_dir / FOLDER
+        pairwise = [name for name in self.config.metrics if name not in NEEDS_FEATURES]
+        if method.samples_from_noise and pairwise:
+            raise UserError(f"eval.metrics: {pairwise[0]} compares pairs, and this method draws from noise; use fid")
+        self.pictures = self._pictures(method)
+        self.evaluator = self._evaluator()
+        if self.pictures.inputs is None:
+            self.evaluator.score(self.pictures.targets)
+            return {}
+        return self._score(self.pictures.inputs)
+
+    def score(self, method: Method, generator: str) -> Scores:
+        """The scores of the method as it stands, set for inference; the pictures stay in `evaluation/<generator>`."""
+        seed_all(_SEED)
+        output = self.folder / generator
+        shutil.rmtree(output, ignore_errors=True)
+        if self.pictures.inputs is None:
+            count = len(list_images(self.pictures.targets))
+            for _ in draw_images(method, count, _SEED, self.fabric, self.config.batch_size, output):
+                pass
+            return self._score(output)
+        jobs, failures = plan_jobs(self.pictures.inputs, output, ".png"), []
+        batch_size = 1 if method.mixes_batches else self.config.batch_size
+        for _ in run_jobs(method, jobs, self.data.channels["a"], self.fabric, batch_size, failures):
+            pass
+        if failures:
+            raise UserError(f"{len(failures)} of {len(jobs)} pictures cannot be read: {failures[0]}")
+        return self._score(output)
+
+    def add(self, step: int, scores: Mapping[str, Scores]) -> bool:
+        """Takes an evaluation into the history; says whether it is the best so far."""
+        self.history.append({"step": step, "scores": {name: dict(values) for name, values in scores.items()}})
+        return self.best is self.history[-1]
+
+    @property
+    def values(self) -> list[float]:
+        """What decides, of every evaluation: of the generator that inference uses, greater is better."""
+        found = []
+        for entry in self.history:
+            name, value = self.decisive(entry)
+            found.append(value if is_higher_better(name) else -value)
+        return found
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """The first of the best evaluations."""
+        values = [value if math.isfinite(value) or value > 0 else -math.inf for value in self.values]
+        return self.history[values.index(max(values))] if values else None
+
+    @property
+    def is_out_of_patience(self) -> bool:
+        if not self.config.patience or not self.history:
+            return False
+        return len(self.history) - 1 - self.history.index(self.best) >= self.config.patience
+
+    def decisive(self, entry: Mapping[str, Any]) -> tuple[str, float]:
+        """Name and value of the score that compares evaluations; not a number where it was not computed."""
+        scores = entry["scores"].get("ema") or entry["scores"]["last"]
+        return next(
+            ((name, value) for name, value in scores.items() if metric_of(name) == self.config.decisive),
+            (self.config.decisive, math.nan),
+        )
+
+    def summary(self) -> str:
+        """One line: the last and the best score."""
+        last, best = self.history[-1], self.best
+        name, value = self.decisive(last)
+        return (
+            f"{name}: last {value:.4g} (step {last['step']}), best {self.decisive(best)[1]:.4g} "
+            f"(step {best['step']}, best.pt)"
+        )
+
+    def write_summary(self, run_dir: Path) -> None:
+        """Writes evaluation.json: the last scores, the best, and where pictures lie, for who looks at the run."""
+        last, generator = self.history[-1], "ema" if "ema" in self.history[-1]["scores"] else "last"
+        name, value = self.decisive(self.best)
+        best = {"step": self.best["step"], "metric": name, "value": value, "higher_is_better": is_higher_better(name)}
+        scores = last["scores"]
+        content = {"step": last["step"], "generator": generator, "metrics": scores[generator], "best": best}
+        content["pictures"] = self._shown(run_dir, generator)
+        temporary = run_dir / ".evaluation.part.json"
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        os.replace(temporary, run_dir / "evaluation.json")
+
+    def _shown(self, run_dir: Path, generator: str) -> list[dict[str, str | None]]:
+        inputs, targets = self.pictures.inputs, self.pictures.targets
+        partners = {pair_name(path.relative_to(targets)): path for path in list_images(targets)} if inputs else {}
+        sources = {pair_name(path.relative_to(inputs)): path for path in list_images(inputs)} if inputs else {}
+        folder, shown = self.folder / generator, []
+        for path in evenly_chosen(list_images(folder), _SHOWN):
+            name = pair_name(path.relative_to(folder))
+            beside = {"input": sources.get(name), "translation": path, "target": partners.get(name)}
+            shown.append({"name": name} | {k: _relative(p, run_dir) for k, p in beside.items()})
+        return shown
+
+    def _score(self, folder: Path) -> Scores:
+        return {name: score.value for name, score in self.evaluator.score(folder).scores.items()}
+
+    def _pictures(self, method: Method) -> EvaluationSet:
+        if method.samples_from_noise:
+            return noise_evaluation_set(self.stream, self.folder, self.config.num_images)
+        return evaluation_set(self.data, self.folder, self.config.split, self.config.num_images)
+
+    def _evaluator(self) -> Evaluator:
+        from cut.metrics.features import InceptionFeatures, TorchScriptFeatures  # here, for torchvision is slow
+
+        config, features = self.config, None
+        if set(config.metrics) & set(NEEDS_FEATURES):
+            weights = Path(config.inception_weights) if config.inception_weights else None
+            features = TorchScriptFeatures(Path(config.features)) if config.features else InceptionFeatures(weights)
+        device = str(self.fabric.device)
+        return Evaluator(self.pictures.targets, config.metrics, features, config.batch_size, device)
+
+
+def _relative(path: Path | None, run_dir: Path) -> str | None:
+    if path is None:
+        return None
+    return path.relative_to(run_dir).as_posix() if path.is_relative_to(run_dir) else str(path.resolve())

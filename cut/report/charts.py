@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cut.data.images import evenly_chosen
 from cut.engine.history import Curve, is_number
 from cut.engine.plots import moving_average
-from cut.report.run import Run, scores_of
+from cut.report.run import BASELINE, GENERATORS, Run, scores_of
 
 WIDTH, HEIGHT = 340, 160  # of a chart's plot, in its own units
 _MOST_POINTS = 300  # of a line; more cannot be seen
@@ -30,7 +31,7 @@ class Line:
 
     run: int
     label: str
-    dashed: bool
+    stroke: str
     points: str
     raw: str
     steps: list[int]
@@ -40,7 +41,11 @@ class Line:
     @property
     def dots(self) -> list[list[str]]:
         """The places of single points, where they are few enough to be seen as such."""
-        return [point.split(",") for point in self.points.split()] if len(self.steps) <= _MOST_DOTS else []
+        return (
+            [point.split(",") for point in self.points.split()]
+            if len(self.steps) <= _MOST_DOTS and self.stroke != "dotted"
+            else []
+        )
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class _Curve:
 
     run: int
     label: str
-    dashed: bool
+    stroke: str  # solid, dashed or dotted
     raw: Curve
     smooth: Curve
     best_step: float | None = None
@@ -84,7 +89,7 @@ def draw_charts(runs: Sequence[Run]) -> dict[str, list[Chart]]:
             section = next((title for title, kinds in _SECTIONS.items() if kind in kinds), "Other")
             sections[section].append(_draw(_title(key), _curves(runs, key), last_step, kind == "loss"))
     metrics = dict.fromkeys(metric for run in runs for metric, _ in scores_of(run))
-    sections["Scores"] = [_draw(metric, _score_curves(runs, metric), last_step, False) for metric in metrics]
+    sections["Scores"] = [_draw(metric, _score_curves(runs, metric, last_step), last_step, False) for metric in metrics]
     return {title: charts for title, charts in sections.items() if charts}
 
 
@@ -98,22 +103,23 @@ def _curves(runs: Sequence[Run], key: str) -> list[_Curve]:
         if key in run.curves:
             steps, values = run.curves[key]
             smooth = moving_average(values) if key.startswith(_SMOOTHED) else values
-            curves.append(_Curve(index, run.label, False, (steps, values), (steps, smooth)))
+            curves.append(_Curve(index, run.label, "solid", (steps, values), (steps, smooth)))
     return curves
 
 
-def _score_curves(runs: Sequence[Run], metric: str) -> list[_Curve]:
-    """A line per run and generator; that of the moving average, or the only one, is solid."""
+def _score_curves(runs: Sequence[Run], metric: str, last_step: int) -> list[_Curve]:
+    """A line per run and generator: the last weights dashed beside their moving average, the inputs' score dotted."""
     curves = []
     for index, run in enumerate(runs):
         own = {generator: curve for (name, generator), curve in scores_of(run).items() if name == metric}
-        for generator, curve in own.items():
-            label = f"{run.label}, {generator}" if generator else run.label
-            curves.append(
-                _Curve(
-                    index, label, len(own) > 1 and generator == "last", curve, curve, _best_step(run, metric, generator)
-                )
-            )
+        for generator, (steps, values) in own.items():
+            stroke = "dashed" if generator == "last" and "ema" in own else "solid"
+            if generator == BASELINE:  # scored once, and a level for all steps
+                steps, values, stroke = np.array([0.0, last_step]), values[[-1, -1]], "dotted"
+            names = [*([run.label] if len(runs) > 1 else []), GENERATORS.get(generator, generator)]
+            label = ", ".join(name for name in names if name)
+            curve = (steps, values)
+            curves.append(_Curve(index, label, stroke, curve, curve, _best_step(run, metric, generator)))
     return curves
 
 
@@ -176,13 +182,13 @@ def _line(curve: _Curve, axes: _Axes) -> Line:
         best = (float(axes.x(curve.raw[0][at])[0]), float(axes.y(curve.raw[1][at])[0]))
     shown = [f"{value:.4g}" for value in values]
     return Line(
-        curve.run, curve.label, curve.dashed, axes.points(steps, values), raw, steps.astype(int).tolist(), shown, best
+        curve.run, curve.label, curve.stroke, axes.points(steps, values), raw, steps.astype(int).tolist(), shown, best
     )
 
 
 def _thin(steps: np.ndarray, values: np.ndarray) -> Curve:
     """Points at equal distances, the first and the last among them."""
-    kept = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), _MOST_POINTS)).round().astype(int))
+    kept = evenly_chosen(range(len(steps)), _MOST_POINTS)
     return steps[kept], values[kept]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cut.data.images import read_image
+from cut.data.images import evenly_chosen, read_image
 from cut.engine.samples import shrink
 from cut.errors import UserError
 from cut.report.run import Run
@@ -57,7 +57,7 @@ class Viewer:
 
 def sheet_viewer(runs: Sequence[Run]) -> Viewer:
     """The sample sheets of all runs, side by side at the same share of each run's length."""
-    chosen = [_evenly(run.sheets, max(2, _MOST_SHEETS // len(runs))) for run in runs]
+    chosen = [evenly_chosen(run.sheets, max(2, _MOST_SHEETS // len(runs))) for run in runs]
     newest = [sheets[-1][1] for sheets in chosen if sheets]
     width = _fitting_size(newest, _SHEET_WIDTHS_PX, _SHEETS_BYTES // max(1, sum(map(len, chosen))), _to_width)
     embedded = []
@@ -94,7 +94,7 @@ def comparison_viewer(runs: Sequence[Run]) -> Viewer:
     by_run = [_comparisons(run) for run in runs]
     names = list(dict.fromkeys(name for entries in by_run for name in entries))
     names = [name for name in names if all(name in entries for entries in by_run)] or names
-    chosen = _evenly(names, max(4, _MOST_COMPARISONS // len(runs)))
+    chosen = evenly_chosen(names, max(4, _MOST_COMPARISONS // len(runs)))
     first = [path for entries in by_run for name in chosen[:1] for path in entries.get(name, {}).values()]
     total = sum(len(entries.get(name, {})) for entries in by_run for name in chosen)
     side = _fitting_size(first, _COMPARISON_SIDES_PX, _COMPARISONS_BYTES // max(1, total), shrink)
@@ -161,10 +161,3 @@ def _fitting_size(paths: Sequence[Path], sizes: Sequence[int], budget: int, scal
         if sum(len(embed(scale(picture, size)).uri) for picture in pictures) <= budget * len(pictures):
             return size
     return sizes[-1]
-
-
-def _evenly(items: Sequence[Any], count: int) -> list[Any]:
-    """At most `count` of the items, at equal distances, the first and the last among them."""
-    if len(items) <= count:
-        return list(items)
-    return [items[round(index)] for index in np.linspace(0, len(items) - 1, count)]

@@ -12,6 +12,8 @@ import yaml
 from cut.engine.history import Curve, curves_of, is_number, read_entries
 from cut.errors import UserError
 
+BASELINE = "input"  # what the scores of the untranslated test pictures are logged as
+GENERATORS = {"ema": "moving average", "last": "last weights", BASELINE: "untranslated input"}
 _PARTS = ("config.yaml", "metrics.jsonl", "samples")  # by any of which a run directory is known
 _SHEET = re.compile(r"step_(\d{1,15})\.png")
 

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from cut.metrics.names import is_higher_better
-from cut.report.run import Run, scores_of
+from cut.report.run import BASELINE, GENERATORS, Run, scores_of
 
 
 @dataclass(frozen=True)
 class Score:
-    """A score of one run at its end, and the best one on the way; `is_leader` where no other run ends better."""
+    """A score of one run at its end, and the best one on the way; `is_leader` where no other run ends better.
+
+    `best` is empty for the untranslated inputs, which do not train.
+    """
 
     final: str
     best: str
@@ -47,7 +50,7 @@ def score_table(runs: Sequence[Run]) -> list[ScoreRow]:
         choose = max if is_higher_better(metric) else min
         curves = [own.get((metric, generator)) for own in scores]
         leader = choose(curve[1][-1] for curve in curves if curve)
-        alone = sum(curve is not None for curve in curves) < 2
+        is_race = generator != BASELINE and sum(curve is not None for curve in curves) > 1
         cells: list[Score | None] = []
         for curve in curves:
             if curve is None:
@@ -55,8 +58,9 @@ def score_table(runs: Sequence[Run]) -> list[ScoreRow]:
                 continue
             steps, values = curve
             step, value = choose(zip(steps, values, strict=True), key=lambda point: point[1])
-            cells.append(Score(f"{values[-1]:.4g}", f"{value:.4g}", int(step), not alone and values[-1] == leader))
-        rows.append(ScoreRow(metric, generator, choose is max, cells))
+            best = f"{value:.4g}" if generator != BASELINE else ""
+            cells.append(Score(f"{values[-1]:.4g}", best, int(step), is_race and values[-1] == leader))
+        rows.append(ScoreRow(metric, GENERATORS.get(generator, generator), choose is max, cells))
     return rows
 
 

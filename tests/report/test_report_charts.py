@@ -90,9 +90,20 @@ def test_of_two_generators_the_moving_average_is_solid_and_the_ring_marks_its_be
     write_lines(run, *({"step": s, "eval/last/fid": s, "eval/ema/fid": 100 - s} for s in (10, 70, 100)))
     (chart,) = draw_charts(read_runs([run]))["Scores"]
     last, ema = chart.lines
-    assert (last.label, last.dashed, last.best) == ("run, last", True, None)
-    assert (ema.label, ema.dashed) == ("run, ema", False)
+    assert (last.label, last.stroke, last.best) == ("last weights", "dashed", None)
+    assert (ema.label, ema.stroke) == ("moving average", "solid")
     assert ema.best == tuple(coordinates(ema.points)[1])
+
+
+def test_the_score_of_untranslated_inputs_is_a_level_over_the_whole_run(tmp_path):
+    run = make_run(tmp_path / "run")
+    write_lines(run, {"step": 0, "eval/input/fid": 7.0}, *({"step": s, "eval/last/fid": s / 10} for s in (50, 100)))
+    (chart,) = draw_charts(read_runs([run, make_run(tmp_path / "other")]))["Scores"]
+    level, last = chart.lines[:2]
+    assert (level.label, level.stroke, last.stroke) == ("run, untranslated input", "dotted", "solid")
+    (left, height), (right, same) = coordinates(level.points)
+    low, high = coordinates(last.points)[:, 1]
+    assert (left, right) == (0, WIDTH) and height == same == pytest.approx(low + (high - low) * 2 / 5, abs=0.1)
 
 
 def test_a_best_step_that_is_no_number_marks_nothing(tmp_path):

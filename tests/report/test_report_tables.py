@@ -14,7 +14,7 @@ from cut.report.tables import score_table, settings_table, summary
 def test_scores_tell_the_final_and_the_best_value_and_the_run_that_ends_best(tmp_path):
     runs = read_runs([make_run(tmp_path / "a"), make_run(tmp_path / "b", lr=4e-4)])
     (row,) = score_table(runs)  # |step - 70| + lr * 1e5: 20 and 40 at step 70, 30 more at step 100
-    assert (row.metric, row.generator, row.is_higher_better) == ("fid", "ema", False)
+    assert (row.metric, row.generator, row.is_higher_better) == ("fid", "moving average", False)
     assert [(c.final, c.best, c.best_step, c.is_leader) for c in row.cells] == [
         ("50", "20", 70, True),
         ("70", "40", 70, False),
@@ -36,7 +36,16 @@ def test_scores_of_one_metric_stand_together(tmp_path):
     run = make_run(tmp_path / "a")
     write_lines(run, {"step": 1, "eval/last/ssim": 1, "eval/last/l1": 1, "eval/ema/ssim": 1, "eval/ema/l1": 1})
     rows = [(row.metric, row.generator) for row in score_table(read_runs([run]))]
-    assert rows == [("ssim", "last"), ("ssim", "ema"), ("l1", "last"), ("l1", "ema")]
+    assert rows == [(metric, name) for metric in ("ssim", "l1") for name in ("last weights", "moving average")]
+
+
+def test_untranslated_inputs_are_shown_beside_and_never_win(tmp_path):
+    runs = [make_run(tmp_path / name) for name in "ab"]
+    for index, run in enumerate(runs):
+        write_lines(run, {"step": 0, "eval/input/ssim": 0.9 - index}, {"step": 5, "eval/last/ssim": 0.5})
+    baseline, last = score_table(read_runs(runs))
+    assert [(c.final, c.best, c.is_leader) for c in baseline.cells] == [("0.9", "", False), ("-0.1", "", False)]
+    assert baseline.generator == "untranslated input" and [cell.is_leader for cell in last.cells] == [True, True]
 
 
 def test_without_logged_scores_those_of_evaluation_json_are_shown(tmp_path):

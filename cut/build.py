@@ -14,6 +14,7 @@ from cut.data.idx import IDXStream
 from cut.data.paired import PairedStream
 from cut.data.plain import ImagesStream
 from cut.data.single import SingleStream
+from cut.data.stream import SampleStream
 from cut.data.unpaired import UnpairedStream
 from cut.engine.checkpoint import list_checkpoints, load_checkpoint, load_inference_file
 from cut.engine.environment import describe_environment, write_environment
@@ -94,6 +95,15 @@ def build_method(config: RunConfig) -> Method:
         raise UserError(f"method: {error}") from None
 
 
+def build_stream(config: RunConfig, batches_per_step: int = 1) -> SampleStream:
+    """The training samples.
+
+    Raises:
+        UserError: data are missing.
+    """
+    return _STREAMS[config.data.name](config.data, config.seed, batches_per_step)
+
+
 def build_trainer(config: RunConfig) -> Trainer:
     """Everything that a training needs, at step 0.
 
@@ -112,7 +122,7 @@ def build_trainer(config: RunConfig) -> Trainer:
         adam = config.optim
         optimizer = torch.optim.Adam(parameters, adam.lr, adam.betas, adam.eps, adam.weight_decay)
         optimizers[player.name] = fabric.setup_optimizers(optimizer)
-    stream = _STREAMS[config.data.name](config.data, config.seed, method.batches_per_step)
+    stream = build_stream(config, method.batches_per_step)
     schedule = Schedule(config.schedule, stream.steps_per_epoch)
     if getattr(config.data, "no_crop_in_decay", False) and schedule.decay_start_step is not None:
         stream.whole_from = schedule.decay_start_step * stream.samples_per_step

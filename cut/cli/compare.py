@@ -1,0 +1,122 @@
+"""cut-compare: trains, runs and scores several configs under one budget, and prints a table."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from cut.cli import run
+from cut.errors import UserError
+
+_EXAMPLE = """\
+examples:
+  cut-compare --configs configs/methods_cpu/*.yaml --seeds 3 --output results/methods_cpu --metrics ssim,l1,kid,fid
+  cut-compare --configs configs/quickstart.yaml configs/earth2map_cyclegan_cpu.yaml --steps 500 --output results/short
+
+Each run is trained by cut-train, translates the test pictures of its data with cut-test and is scored by cut-eval, all
+in processes of their own, one after the other: all configs with the first seed, then with the next. After every run
+there is a table in OUTPUT/table.md and, run by run, in OUTPUT/table.csv. The same command goes on where it was stopped,
+and scores anew what is asked for with other metrics. A run that fails is counted in the table; the others go on.
+
+All configs are scored on the test pictures of the first one's data. s/iter is the median over the logged steps, and
+memory the peak of the training process, or of the device on CUDA; they compare only if nothing else ran beside them.
+"""
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Entry point of the console program `cut-compare`."""
+    run("cut-compare", lambda: _main(_parse(argv)))
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("cut-compare", description=__doc__, epilog=_EXAMPLE, formatter_class=formatter)
+    parser.add_argument("--configs", required=True, nargs="+", type=Path, metavar="FILE", help="the YAMLs, a row each")
+    parser.add_argument(
+        "--seeds", type=int, default=3, metavar="N", help="seeds 0 to N-1 of each (default: %(default)s)"
+    )
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="where runs, pictures and tables go")
+    parser.add_argument(
+        "--steps", type=int, metavar="N", help="generator updates of every run (default: its own length)"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting of all; repeatable"
+    )
+    parser.add_argument(
+        "--split", choices=("test", "val"), default="test", help="what is scored (default: %(default)s)"
+    )
+    parser.add_argument("--metrics", default="fid,kid,ssim", metavar="LIST", help="of cut-eval (default: %(default)s)")
+    for name, what in (
+        ("--features", "as of cut-eval: TorchScript network in place of Inception"),
+        ("--inception-weights", "as of cut-eval"),
+        ("--palette", "as of cut-eval: the colours of the classes of label metrics"),
+        ("--segmenter", "as of cut-eval: TorchScript network that labels photographs"),
+    ):
+        parser.add_argument(name, metavar="FILE", help=what)
+    return parser.parse_args(argv)
+
+
+def _main(args: argparse.Namespace) -> int:
+    from cut.metrics.names import check_metrics
+
+    for name, value in (("--seeds", args.seeds), ("--steps", args.steps)):
+        if value is not None and value < 1:
+            raise UserError(f"{name} {value}: must be at least 1")
+    check_metrics([name.strip() for name in args.metrics.split(",")])
+    from cut.compare.plan import plan_contenders  # only now, for they import torch
+    from cut.compare.runs import Runner
+    from cut.compare.table import csv_table, markdown_table
+    from cut.engine.signals import Stopped
+
+    contenders = plan_contenders(args.configs, args.set, args.steps)
+    runner = Runner(args.output, _pictures(contenders[0], args), _scoring(args))
+    baseline = runner.baseline()
+    outcomes = []
+    places = {contender.name: place for place, contender in enumerate(contenders)}
+    try:
+        for seed in range(args.seeds):
+            for contender in contenders:
+                number = len(outcomes) + 1
+                print(f"[{number}/{args.seeds * len(contenders)}] {contender.name}, seed {seed}", file=sys.stderr)
+                outcomes.append(runner.run(contender, seed))
+                if outcomes[-1].error:
+                    print(f"  failed: {outcomes[-1].error}", file=sys.stderr)
+                ordered = sorted(outcomes, key=lambda outcome: (places[outcome.name], outcome.seed))
+                table = markdown_table(ordered, baseline)
+                (args.output / "table.md").write_text(table, encoding="utf-8")
+                (args.output / "table.csv").write_text(csv_table(ordered, baseline), encoding="utf-8")
+    except Stopped as stopped:
+        print(f"cut-compare: {stopped}", file=sys.stderr)
+        return 128 + stopped.signum
+    print(table, end="")
+    lengths = {outcome.name: int(outcome.costs["steps"]) for outcome in outcomes if outcome.costs}
+    if len(set(lengths.values())) > 1:
+        print("cut-compare: warning: the runs differ in length; --steps N gives all the same", file=sys.stderr)
+    return 1 if any(outcome.error for outcome in outcomes) else 0
+
+
+def _pictures(contender, args: argparse.Namespace):
+    """What is translated and compared: a split of the first config's data."""
+    from cut.build import build_stream
+    from cut.data.evaluation_set import evaluation_set, noise_evaluation_set
+    from cut.methods import find_method
+
+    folder = args.output / "pictures"
+    if find_method(contender.config.method.name).samples_from_noise:
+        return noise_evaluation_set(build_stream(contender.config), folder, None)
+    return evaluation_set(contender.config.data, folder, args.split)
+
+
+def _scoring(args: argparse.Namespace) -> list[str]:
+    given = (
+        ("--metrics", args.metrics),
+        ("--features", args.features),
+        ("--inception-weights", args.inception_weights),
+        ("--palette", args.palette),
+        ("--segmenter", args.segmenter),
+    )
+    return [argument for name, value in given if value for argument in (name, value)]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Several configs trained, run and scored by the other programs, under one budget, and a table of the results."""

@@ -1,0 +1,72 @@
+"""Which runs a comparison is made of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cut.build import read_config
+from cut.config import RunConfig, ScheduleConfig
+from cut.errors import UserError
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One config of the comparison, a row of the table.
+
+    Args:
+        name: of the row and of its folder.
+        path: of the YAML.
+        overrides: `a.b=value`, for every seed.
+        config: read from both.
+    """
+
+    name: str
+    path: Path
+    overrides: tuple[str, ...]
+    config: RunConfig
+
+
+def plan_contenders(paths: Sequence[Path], overrides: Sequence[str], num_steps: int | None) -> list[Contender]:
+    """Reads all configs, so that a mistake in the last one is told before the first is trained.
+
+    Args:
+        paths: of the YAMLs.
+        overrides: for all of them.
+        num_steps: the length of every run; None leaves each its own.
+
+    Raises:
+        UserError: a config is wrong, or given twice.
+    """
+    contenders = []
+    for name, path in zip(_names(paths), paths, strict=True):
+        config = read_config(path, overrides)
+        settings = (*overrides, *(_budget(config.schedule, num_steps) if num_steps else ()))
+        contenders.append(Contender(name, path, settings, read_config(path, settings)))
+    return contenders
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """The files' names, with their folders' where two are equal."""
+    stems = [path.stem for path in paths]
+    names = [
+        stem if stems.count(stem) == 1 else f"{p.parent.name}_{stem}" for stem, p in zip(stems, paths, strict=True)
+    ]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"--configs: {name} is given twice; each config is one row of the table")
+    return names
+
+
+def _budget(schedule: ScheduleConfig, num_steps: int) -> list[str]:
+    """The overrides that bring a schedule to `num_steps`, its parts in proportion."""
+    fields = [name for name in type(schedule).model_fields if name.endswith(("_epochs", "_steps"))]
+    parts = {name.rsplit("_", 1)[0]: getattr(schedule, name) for name in fields if getattr(schedule, name) is not None}
+    total = parts.get("total") or sum(parts.values())
+    scaled = {name: round(num_steps * length / total) for name, length in parts.items()}
+    if "decay" in scaled:
+        scaled["decay"] = num_steps - scaled["constant"]
+    if "every" in scaled:
+        scaled["every"] = max(scaled["every"], 1)
+    lengths = {name: scaled.get(name.removesuffix("_steps"), "null") for name in fields if name.endswith("_steps")}
+    lengths |= dict.fromkeys((name for name in fields if name.endswith("_epochs")), "null")
+    return [*(f"schedule.{name}={length}" for name, length in lengths.items()), "train.max_steps=null"]

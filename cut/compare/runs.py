@@ -1,0 +1,164 @@
+"""Trains, translates and scores one run after the other, each by the program that a user would call."""
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cut.compare.plan import Contender
+from cut.data.evaluation_set import EvaluationSet
+from cut.data.images import list_images
+from cut.engine.signals import Stopped
+from cut.errors import UserError
+
+_INTERRUPTED = {130: signal.SIGINT, 143: signal.SIGTERM, -signal.SIGINT: signal.SIGINT, -signal.SIGTERM: signal.SIGTERM}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run came to: `scores` as cut-eval's JSON has them, and what it cost. `error` is all of a failed one."""
+
+    name: str
+    seed: int
+    scores: dict[str, dict[str, Any]]
+    costs: dict[str, float]
+    error: str | None = None
+
+
+@dataclass
+class Runner:
+    """Does the runs of a comparison, or takes up what is there of them.
+
+    Args:
+        output: folder of the comparison.
+        pictures: what is translated and what it should look like.
+        scoring: arguments of cut-eval besides the folders.
+    """
+
+    output: Path
+    pictures: EvaluationSet
+    scoring: Sequence[str]
+
+    def run(self, contender: Contender, seed: int) -> Outcome:
+        """One contender with one seed.
+
+        Raises:
+            Stopped: by a signal; the same comparison goes on from there.
+        """
+        run_dir = self.output / contender.name / f"seed_{seed}"
+        settings = [argument for override in (*contender.overrides, f"seed={seed}") for argument in ("--set", override)]
+        result, config = run_dir.with_name(f"{run_dir.name}.json"), contender.config.model_copy(update={"seed": seed})
+        known = {"config": config.to_dict(), "scoring": list(self.scoring)}
+        try:
+            if not known.items() <= _read(result).items():
+                self._call("train", run_dir, "--config", contender.path, *settings, "--run-dir", run_dir)
+                self._translate_and_score(run_dir, contender, result, known)
+        except UserError as error:
+            return Outcome(contender.name, seed, {}, {}, str(error))
+        return Outcome(contender.name, seed, _read(result)["generated"]["scores"], costs_of(run_dir))
+
+    def baseline(self) -> dict[str, dict[str, Any]]:
+        """The scores of the untranslated inputs; nothing where they do not compare with the targets."""
+        result = self.output / "input.json"
+        if self.pictures.inputs is None:
+            return {}
+        if _read(result).get("scoring") != list(self.scoring):
+            try:
+                self._score(self.pictures.inputs, result, self.output / "input", {"scoring": list(self.scoring)})
+            except UserError:  # of other channels or sizes
+                return {}
+        return _read(result)["generated"]["scores"]
+
+    def _translate_and_score(self, run_dir: Path, contender: Contender, result: Path, known: dict[str, Any]) -> None:
+        translated = run_dir.with_name(f"{run_dir.name}_pictures")
+        if self.pictures.inputs is None:
+            what = ["--num-images", len(list_images(self.pictures.targets)), "--seed", 0]
+        else:
+            what = ["--input", self.pictures.inputs, "--target", self.pictures.targets, "--format", "png"]
+        device = ["--accelerator", contender.config.train.accelerator]
+        self._call("test", run_dir, "--run", run_dir, *what, "--output", translated, *device)
+        self._score(translated, result, run_dir, known)
+
+    def _score(self, folder: Path, result: Path, log: Path, known: dict[str, Any]) -> None:
+        """Writes cut-eval's JSON, and with it what it is the result of."""
+        folders = ["--generated", folder, "--target", self.pictures.targets]
+        result.unlink(missing_ok=True)
+        self._call("eval", log, *folders, "--json", result, *self.scoring)
+        content = json.dumps({**_read(result), **known}, indent=1) + "\n"
+        temporary = result.with_name(f".{result.name}.part")
+        temporary.write_text(content, encoding="utf-8")
+        os.replace(temporary, result)
+
+    def _call(self, program: str, run_dir: Path, *arguments: Any) -> None:
+        """Runs a program in a process of its own; what it says goes into `<run>.log`.
+
+        Raises:
+            UserError: it failed, with its last line.
+        """
+        log = run_dir.with_name(f"{run_dir.name}.log")
+        log.parent.mkdir(parents=True, exist_ok=True)
+        words = [str(argument) for argument in arguments]
+        start = time.perf_counter()
+        with open(log, "a", encoding="utf-8") as file:
+            print(f"$ cut-{program} {' '.join(words)}", file=file, flush=True)
+            # The user's own machine, the user's own arguments, and no shell.
+            process = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-m", f"cut.cli.{program}", *words],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,  # Ctrl-C reaches this process alone, which hands it on
+            )
+            status = _wait(process)
+        if status in _INTERRUPTED:
+            raise Stopped(_INTERRUPTED[status], "stopped; the same command goes on from there")
+        if status:
+            said = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+            raise UserError(f"{said[-1]} (status {status}; all of it: {log})")
+        print(f"  cut-{program}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
+
+
+def _wait(process: subprocess.Popen) -> int:
+    """The status; a signal to end is handed on, and waited for, so that the run can save."""
+
+    def hand_on(signum: int, frame: object) -> None:
+        process.send_signal(signum)
+
+    previous = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        return process.wait()
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def costs_of(run_dir: Path) -> dict[str, float]:
+    """What a finished run cost: median seconds per step, peak memory in MiB, parameters of its networks, steps."""
+    lines = []
+    for line in (run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+        entry = json.loads(line)
+        if "time/seconds_per_step" in entry:
+            lines.append(entry)
+    environment = _read(run_dir / "environment.json")
+    parameters = environment.get("parameters") or {}
+    return {
+        "seconds_per_step": statistics.median(entry["time/seconds_per_step"] for entry in lines),
+        "peak_mib": max(entry["memory/peak_mib"] for entry in lines),
+        "steps": lines[-1]["step"],
+        "parameters": sum(parameters.values()),
+    }
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,104 @@
+"""The results of a comparison as Markdown and CSV."""
+
+import csv
+import io
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cut.compare.runs import Outcome
+from cut.metrics.names import is_higher_better
+
+_COSTS = {
+    "seconds_per_step": ("s/iter", lambda v: f"{v:.3f}"),
+    "peak_mib": ("peak memory (GiB)", lambda v: f"{v / 1024:.2f}"),
+    "parameters": ("parameters (M)", lambda v: f"{v / 1e6:.2f}"),
+    "steps": ("steps", lambda v: f"{v:.0f}"),
+}
+
+
+def markdown_table(outcomes: Sequence[Outcome], baseline: Mapping[str, Mapping[str, Any]]) -> str:
+    """A row per config in the order of `outcomes`: mean ± standard deviation over seeds (of the sample, n - 1), the
+    best mean of each score in bold, and an arrow for the better direction."""
+    names = _score_names(outcomes)
+    rows = [["method", "seeds", *(f"{n} {'↑' if is_higher_better(n) else '↓'}" for n in names), *_cost_titles()]]
+    means = {}
+    for name, runs in _by_config(outcomes).items():
+        means[name] = [_mean(runs, score) for score in names]
+    for name, runs in _by_config(outcomes).items():
+        done = [run for run in runs if not run.error]
+        cells = [_cell(done, score, _is_best(means, name, place, score)) for place, score in enumerate(names)]
+        costs = [
+            show(statistics.fmean(run.costs[key] for run in done)) if done else "" for key, (_, show) in _COSTS.items()
+        ]
+        failed = f" ({len(runs) - len(done)} failed)" if len(done) < len(runs) else ""
+        rows.append([name, f"{len(done)}{failed}", *cells, *costs])
+    if baseline:
+        cells = [_number(baseline[name]["value"]) if name in baseline else "" for name in names]
+        rows.append(["input, untranslated", "", *cells, *("" for _ in _COSTS)])
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    lines.insert(1, "|---|" + "---:|" * (len(rows[0]) - 1))
+    return "\n".join(lines) + "\n"
+
+
+def csv_table(outcomes: Sequence[Outcome], baseline: Mapping[str, Mapping[str, Any]]) -> str:
+    """A row per run, with full digits, for whoever computes on; the baseline comes last."""
+    names = _score_names(outcomes)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["method", "seed", *names, *_COSTS, "error"])
+    for run in outcomes:
+        scores = [run.scores.get(name, {}).get("value", "") for name in names]
+        writer.writerow([run.name, run.seed, *scores, *(run.costs.get(key, "") for key in _COSTS), run.error or ""])
+    if baseline:
+        scores = [baseline.get(name, {}).get("value", "") for name in names]
+        writer.writerow(["input, untranslated", "", *scores, *("" for _ in _COSTS), ""])
+    return text.getvalue()
+
+
+def _by_config(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
+    grouped: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        grouped.setdefault(outcome.name, []).append(outcome)
+    return grouped
+
+
+def _score_names(outcomes: Sequence[Outcome]) -> list[str]:
+    return list(dict.fromkeys(name for outcome in outcomes for name in outcome.scores))
+
+
+def _cost_titles() -> list[str]:
+    return [title for title, _ in _COSTS.values()]
+
+
+def _values(runs: Sequence[Outcome], score: str) -> list[float]:
+    found = [run.scores.get(score, {}).get("value") for run in runs]
+    return [value for value in found if value is not None]
+
+
+def _mean(runs: Sequence[Outcome], score: str) -> float | None:
+    values = _values(runs, score)
+    return statistics.fmean(values) if values else None
+
+
+def _is_best(means: Mapping[str, Sequence[float | None]], name: str, place: int, score: str) -> bool:
+    values = [row[place] for row in means.values() if row[place] is not None]
+    best = (max if is_higher_better(score) else min)(values) if len(values) > 1 else None
+    return best is not None and means[name][place] == best
+
+
+def _cell(runs: Sequence[Outcome], score: str, best: bool) -> str:
+    values = _values(runs, score)
+    if not values:
+        return ""
+    spread = f" ± {_number(statistics.stdev(values), like=values[0])}" if len(values) > 1 else ""
+    mean = _number(statistics.fmean(values))
+    return (f"**{mean}**" if best else mean) + spread
+
+
+def _number(value: float | None, like: float | None = None) -> str:
+    """With three digits behind the point for shares, fewer for large numbers."""
+    if value is None:
+        return ""
+    size = abs(value if like is None else like)
+    return f"{value:.{3 if size < 10 else 2 if size < 100 else 1}f}"

@@ -1,0 +1,187 @@
+"""cut-compare: rows, means and spreads, what it takes up again, what it does with a run that fails."""
+
+import csv
+import json
+import os
+import signal
+import statistics
+import subprocess
+import time
+
+import pytest
+from programs import command, fails, inside, told
+
+from cut.build import read_config
+from cut.compare import runs
+from cut.compare.plan import plan_contenders
+from cut.compare.runs import Outcome
+from cut.compare.table import markdown_table
+from cut.errors import UserError
+
+
+@pytest.fixture
+def two_yamls(tiny_yaml):
+    """The tiny CUT, and one with focal PatchNCE."""
+    other = tiny_yaml.with_name("focal.yaml")
+    other.write_text("base: tiny.yaml\nmethod: {nce_loss: {name: focal, gamma: 2.0, alpha: 0.25}}\n")
+    return [tiny_yaml, other]
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Calls the programs in this process, and lists what was called."""
+    called = []
+
+    def call_inside(self, program, run_dir, *arguments):
+        called.append(program)
+        run_dir.parent.mkdir(parents=True, exist_ok=True)
+        if program == "eval":
+            from cut.cli import eval as module
+
+            module._evaluate(module._parse([str(a) for a in arguments]))
+        else:
+            inside(program, *arguments)
+
+    monkeypatch.setattr(runs.Runner, "_call", call_inside)
+    return called
+
+
+def compare(output, *arguments):
+    return [*("--output", output, "--metrics", "ssim,l1", "--set", "train.tensorboard=false"), *arguments]
+
+
+def rows(output):
+    with open(output / "table.csv") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_table_of_two_configs_and_two_seeds(two_yamls, in_process, tmp_path, capsys):
+    arguments = compare(tmp_path / "out", "--configs", *two_yamls, "--seeds", 2, "--steps", 2)
+    inside("compare", *arguments)
+    assert in_process == ["eval"] + ["train", "test", "eval"] * 4
+    found = rows(tmp_path / "out")
+    assert [(row["method"], row["seed"]) for row in found[:4]] == [
+        ("tiny", "0"),
+        ("tiny", "1"),
+        ("focal", "0"),
+        ("focal", "1"),
+    ]
+    assert found[4]["method"] == "input, untranslated" and float(found[4]["l1"]) > 0.3
+    values = [float(row["l1"]) for row in found[:2]]
+    assert values[0] != values[1]  # two seeds
+    printed = capsys.readouterr().out
+    assert f"{statistics.mean(values):.3f}" in printed and f"± {statistics.stdev(values):.3f}" in printed
+    assert (tmp_path / "out" / "table.md").read_text() in printed
+    assert {row["steps"] for row in found[:4]} == {"2"}
+    assert all(float(row["seconds_per_step"]) > 0 and float(row["peak_mib"]) > 50 for row in found[:4])
+
+
+def test_the_same_command_does_nothing_anew_and_other_metrics_only_score(two_yamls, in_process, tmp_path):
+    arguments = compare(tmp_path / "out", "--configs", two_yamls[0], "--seeds", 1, "--steps", 2)
+    inside("compare", *arguments)
+    before = (tmp_path / "out" / "table.csv").read_text()
+    in_process.clear()
+    inside("compare", *arguments)
+    assert in_process == [] and (tmp_path / "out" / "table.csv").read_text() == before
+    inside("compare", *arguments, "--metrics", "psnr")
+    assert "psnr" in rows(tmp_path / "out")[0]
+
+
+def test_a_run_that_fails_is_counted_and_the_others_go_on(two_yamls, in_process, tmp_path, capsys):
+    broken = two_yamls[0].with_name("broken.yaml")
+    broken.write_text("base: tiny.yaml\ndata: {root: nowhere}\n")
+    arguments = compare(tmp_path / "out", "--configs", two_yamls[0], broken, "--seeds", 1, "--steps", 2)
+    inside("compare", *arguments)
+    assert [bool(row["error"]) for row in rows(tmp_path / "out")] == [False, True, False]
+    assert "nowhere: no such folder" in rows(tmp_path / "out")[1]["error"]
+    captured = capsys.readouterr()
+    assert "| broken | 0 (1 failed) |" in captured.out and "failed: data.root" in captured.err
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_methods_from_noise_are_compared_with_training_pictures(tiny_dcgan_yaml, in_process, tmp_path):
+    import torch
+
+    network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    torch.jit.trace(network, torch.rand(1, 3, 28, 28)).save(tmp_path / "means.pt")
+    arguments = compare(tmp_path / "out", "--configs", tiny_dcgan_yaml, "--seeds", 1, "--steps", 2)
+    inside("compare", *arguments, "--metrics", "fid", "--features", tmp_path / "means.pt")
+    (row,) = rows(tmp_path / "out")
+    assert float(row["fd[means.pt]"]) > 0
+    assert len(list((tmp_path / "out" / "tiny_dcgan" / "seed_0_pictures").iterdir())) == 16
+
+
+def interrupt_after(text, log, arguments):
+    """Starts a comparison, interrupts it as soon as the log says `text`, and returns what it said."""
+    process = subprocess.Popen(command("compare", *arguments), stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (log.exists() and text in log.read_text()):
+        assert time.monotonic() < deadline and process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(60) == 130
+    return process.communicate()[1]
+
+
+def test_a_stopped_comparison_saves_and_goes_on(tiny_yaml, tmp_path):
+    arguments = ["--configs", tiny_yaml, "--output", tmp_path / "out", "--seeds", 1, "--metrics", "l1"]
+    arguments += ["--steps", 1_000_000, "--set", "train.checkpoint_every_steps=1000000"]
+    log = tmp_path / "out" / "tiny" / "seed_0.log"
+    assert "goes on from there" in interrupt_after("step 2/1000000", log, arguments)
+    assert list((tmp_path / "out" / "tiny" / "seed_0" / "checkpoints").iterdir())
+    interrupt_after("going on from step", log, arguments)
+
+
+def test_a_budget_scales_every_schedule_in_proportion(tiny_yaml):
+    for schedule, expected in (
+        ("{name: linear, constant_epochs: 200, decay_epochs: 100}", {"constant_steps": 60, "decay_steps": 30}),
+        ("{name: linear, constant_steps: 7, decay_steps: 0}", {"constant_steps": 90, "decay_steps": 0}),
+        ("{name: step, total_epochs: 9, every_epochs: 3}", {"total_steps": 90, "every_steps": 30}),
+        ("{name: cosine, total_steps: 11}", {"total_steps": 90}),
+    ):
+        (contender,) = plan_contenders([tiny_yaml], [f"schedule={schedule}"], 90)
+        found = contender.config.schedule.model_dump()
+        assert {k: v for k, v in found.items() if k.endswith(("_steps", "_epochs")) and v is not None} == expected
+    assert plan_contenders([tiny_yaml], [], None)[0].config == read_config(tiny_yaml)
+
+
+def test_equal_file_names_are_told_apart_by_their_folders(tiny_yaml, tmp_path):
+    other = tmp_path / "other" / "tiny.yaml"
+    other.parent.mkdir()
+    other.write_text(tiny_yaml.read_text())
+    names = [contender.name for contender in plan_contenders([tiny_yaml, other], [], None)]
+    assert names == [f"{tmp_path.name}_tiny", "other_tiny"]
+    with pytest.raises(UserError, match="given twice"):
+        plan_contenders([tiny_yaml, tiny_yaml], [], None)
+
+
+def test_the_best_mean_is_bold_in_the_direction_of_the_metric():
+    costs = {"seconds_per_step": 0.5, "peak_mib": 2048, "parameters": 1_500_000, "steps": 10}
+    outcomes = [
+        Outcome("a", 0, {"fd[net.pt]": {"value": 120.0}, "ssim": {"value": 0.5}}, costs),
+        Outcome("a", 1, {"fd[net.pt]": {"value": 100.0}, "ssim": {"value": 0.7}}, costs),
+        Outcome("b", 0, {"fd[net.pt]": {"value": 115.0}, "ssim": {"value": 0.65}}, costs),
+    ]
+    table = markdown_table(outcomes, {"ssim": {"value": 0.1}}).splitlines()
+    assert table[0].startswith("| method | seeds | fd[net.pt] ↓ | ssim ↑ | s/iter |")
+    assert table[2] == "| a | 2 | **110.0** ± 14.1 | 0.600 ± 0.141 | 0.500 | 2.00 | 1.50 | 10 |"
+    assert table[3].startswith("| b | 1 | 115.0 | **0.650** |")
+    assert table[4] == "| input, untranslated |  |  | 0.100 |  |  |  |  |"
+
+
+def test_mistakes_are_told_before_anything_is_trained(tiny_yaml, tmp_path):
+    output = ["--output", tmp_path / "out"]
+    assert "did you mean ssim" in fails("compare", "--configs", tiny_yaml, *output, "--metrics", "ssmi")
+    assert "must be at least 1" in told("compare", "--configs", tiny_yaml, *output, "--seeds", 0)
+    assert "no such config file" in told("compare", "--configs", tiny_yaml, "absent.yaml", *output)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_result_is_kept_only_with_what_it_is_the_result_of(two_yamls, in_process, tmp_path):
+    arguments = compare(tmp_path / "out", "--configs", two_yamls[0], "--seeds", 1, "--steps", 2)
+    inside("compare", *arguments)
+    result = json.loads((tmp_path / "out" / "tiny" / "seed_0.json").read_text())
+    assert result["config"]["schedule"]["total_steps"] == 2 and result["scoring"] == ["--metrics", "ssim,l1"]
+    in_process.clear()
+    inside("compare", *arguments, "--set", "optim.lr=0.1")  # the run directory holds another config
+    assert in_process == ["train"] and "another config" in rows(tmp_path / "out")[0]["error"]

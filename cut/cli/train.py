@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from cut.cli import run
+from cut.errors import UserError
 
 _EXAMPLE = """example:
   cut-train --config configs/quickstart.yaml --set train.max_steps=200 --run-dir runs/try
@@ -67,10 +68,21 @@ def _main(args: argparse.Namespace) -> int:
         return 128 + stopped.signum
     if trainer.validation and trainer.validation.history:
         print(f"{run_dir}: {trainer.validation.summary()}")
+    _report(run_dir)
     use = "draw images with" if trainer.method.samples_from_noise else "translate pictures with"
     what = "--num-images 64" if trainer.method.samples_from_noise else "--input FOLDER"
     print(f"{run_dir}: finished; {use}: cut-test --run {run_dir} {what} --output FOLDER")
     return 0
+
+
+def _report(run_dir: Path) -> None:
+    """Writes the page that shows the run; a training that is done does not fail for it."""
+    from cut.report import write_report
+
+    try:
+        print(f"{run_dir}: to look at: {write_report([run_dir], run_dir / 'report.html')}")
+    except UserError as error:
+        print(f"cut-train: warning: no report: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,8 @@ def batches(
             # The base seed of its workers comes from a generator of its own, so that the run's is left alone.
             generator=torch.Generator(),
         )
-    for batch in loader:
+        iterator = iter(loader)
+    for batch in iterator:
         if isinstance(batch, UserError):
             raise PictureError(str(batch))
         yield batch

@@ -6,12 +6,14 @@ Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local
 after Dowson & Landau, "The Frechet distance between multivariate normal distributions", J. Multivariate Analysis 1982.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
 from scipy.linalg import solve_triangular
 from scipy.linalg.lapack import dpstrf
+
+_ROWS = 1000
 
 
 def feature_statistics(batches: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -76,18 +78,24 @@ def frechet_standard_error(features: np.ndarray, mean2: np.ndarray, cov2: np.nda
         features: `(N, D)` of the generated pictures, N of 2 or more.
         mean2, cov2: `(D,)` and `(D, D)` of the target.
     """
-    features = np.asarray(features, dtype=np.float64)
-    mean, covariance = feature_statistics([features])
-    centred = features - mean  # (N, D)
+    mean, covariance = feature_statistics(row_blocks(features))
     root, order, rank = _factor(covariance)
     if rank == 0:
         return 0.0
-    whitened = solve_triangular(root[order[:rank]], centred[:, order[:rank]].T, lower=True)  # (rank, N)
     values, vectors = torch.linalg.eigh(torch.from_numpy(root.T @ cov2 @ root))
-    fourth_roots = values.clamp(min=0.0).numpy() ** 0.25
-    transported = np.sum((fourth_roots[:, None] * (vectors.numpy().T @ whitened)) ** 2, axis=0)  # (N,)
-    influence = 2.0 * centred @ (mean - mean2) + np.sum(centred**2, axis=1) - transported
-    return float(influence.std(ddof=1) / np.sqrt(len(features)))
+    fourth_root = values.clamp(min=0.0).numpy()[:, None] ** 0.25 * vectors.numpy().T  # (rank, rank)
+    influence = []
+    for block in row_blocks(features):
+        centred = block.astype(np.float64) - mean  # (n, D)
+        whitened = solve_triangular(root[order[:rank]], centred[:, order[:rank]].T, lower=True)  # (rank, n)
+        transported = np.sum((fourth_root @ whitened) ** 2, axis=0)
+        influence.append(2.0 * centred @ (mean - mean2) + np.sum(centred**2, axis=1) - transported)
+    return float(np.concatenate(influence).std(ddof=1) / np.sqrt(len(features)))
+
+
+def row_blocks(features: np.ndarray) -> Iterator[np.ndarray]:
+    """The vectors `(N, D)` some at a time, so that no copy of all of them in float64 is needed."""
+    return (features[start : start + _ROWS] for start in range(0, len(features), _ROWS))
 
 
 def _factor(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:

@@ -17,22 +17,20 @@ def bootstrap_interval(
     With few pictures it is too narrow: of 10 normal values it covers the true mean in about 90 % of cases, not 95 %.
 
     Args:
-        values: `(N, ...)`, a row per picture; the order of rows decides the resamples.
+        values: `(N, ...)` of floats, a row per picture; the order of rows decides the resamples.
         statistic: from means of rows `(..., )` to the score, by default the mean itself.
 
     Returns:
         The lower and the upper end, of the statistic's shape.
     """
     rng = np.random.default_rng(seed)
-    values = np.asarray(values, dtype=np.float64)
     flat = values.reshape(len(values), -1)  # (N, ...) -> (N, K)
-    means = np.empty((RESAMPLES, flat.shape[1]))
-    for index in range(RESAMPLES):
-        drawn = np.bincount(rng.integers(len(flat), size=len(flat)), minlength=len(flat))
-        means[index] = drawn @ flat / len(flat)
-    means = means.reshape(RESAMPLES, *values.shape[1:])
-    drawn_statistics = means if statistic is None else np.stack([statistic(mean) for mean in means])
-    low, high = np.nanpercentile(drawn_statistics, [_TAIL_PERCENT, 100.0 - _TAIL_PERCENT], axis=0)
+    drawn = []
+    for _ in range(RESAMPLES):
+        times = np.bincount(rng.integers(len(flat), size=len(flat)), minlength=len(flat))
+        mean = (times.astype(flat.dtype) @ flat / len(flat)).reshape(values.shape[1:])
+        drawn.append(mean if statistic is None else statistic(mean))
+    low, high = np.nanpercentile(drawn, [_TAIL_PERCENT, 100.0 - _TAIL_PERCENT], axis=0)
     return low, high
 
 

@@ -9,10 +9,12 @@ Each function gives a value per vector; the metric is their mean. Inputs are `(N
 is asked for holds more than k vectors.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 NEIGHBOURS = {"precision": 3, "recall": 3, "density": 5, "coverage": 5}
-_ROWS = 1000  # of the matrix of distances, held at once
+_ENTRIES = 10_000_000  # of the matrix of distances, held at once
 # Vectors at the same distance must count as such, whatever their distance is rounded to.
 _TIE = 1e-9
 
@@ -48,9 +50,9 @@ def _enclosing_balls(points: np.ndarray, centres: np.ndarray, k: int) -> tuple[n
     points, centres = points - origin, centres - origin
     squared_radii = _squared_radii(centres, k)
     counts, holds = np.zeros(len(points)), np.zeros(len(centres), dtype=bool)
-    for start in range(0, len(points), _ROWS):
-        inside = _squared_distances(points[start : start + _ROWS], centres) <= squared_radii * (1.0 + _TIE)
-        counts[start : start + _ROWS] = inside.sum(axis=1)
+    for rows in _blocks(len(points), len(centres)):
+        inside = _squared_distances(points[rows], centres) <= squared_radii * (1.0 + _TIE)
+        counts[rows] = inside.sum(axis=1)
         holds |= inside.any(axis=0)
     return counts, holds
 
@@ -58,12 +60,16 @@ def _enclosing_balls(points: np.ndarray, centres: np.ndarray, k: int) -> tuple[n
 def _squared_radii(centres: np.ndarray, k: int) -> np.ndarray:
     """Squared distance to the k-th nearest other vector, `(M,)`."""
     radii = np.empty(len(centres))
-    for start in range(0, len(centres), _ROWS):
-        distances = _squared_distances(centres[start : start + _ROWS], centres)
-        rows = np.arange(len(distances))
-        distances[rows, start + rows] = 0.0  # the vector itself, whatever rounding made of it
-        radii[start : start + _ROWS] = np.partition(distances, k, axis=1)[:, k]  # the first is the vector itself
+    for rows in _blocks(len(centres), len(centres)):
+        distances = _squared_distances(centres[rows], centres)
+        np.fill_diagonal(distances[:, rows], 0.0)  # to the vector itself, whatever rounding made of it
+        radii[rows] = np.partition(distances, k, axis=1)[:, k]  # the first is the vector itself
     return radii
+
+
+def _blocks(num_rows: int, num_columns: int) -> Iterator[slice]:
+    step = max(_ENTRIES // num_columns, 1)
+    return (slice(start, start + step) for start in range(0, num_rows, step))
 
 
 def _squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -27,8 +27,15 @@ class Palette:
     colors: np.ndarray
     classes: np.ndarray
 
-    def decode(self, picture: np.ndarray) -> np.ndarray:
-        """The class of the nearest colour (Euclidean, in RGB) at each pixel: `(H, W, 3)` uint8 -> `(H, W)` uint8."""
+    def decode(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The class of the nearest colour (Euclidean, in RGB) at each pixel, and how far that is.
+
+        Args:
+            picture: `(H, W, 3)` uint8.
+
+        Returns:
+            `(H, W)` of uint8 class ids, and `(H, W)` of distances, 0 to 442.
+        """
         pixels = picture.astype(np.int32)
         nearest = np.full(picture.shape[:2], np.iinfo(np.int32).max, dtype=np.int32)
         decoded = np.full(picture.shape[:2], VOID, dtype=np.uint8)
@@ -36,7 +43,7 @@ class Palette:
             distance = np.sum((pixels - color) ** 2, axis=2)
             nearer = distance < nearest  # at equal distance the colour that stands first
             nearest[nearer], decoded[nearer] = distance[nearer], number
-        return decoded
+        return decoded, np.sqrt(nearest)
 
 
 def known_palettes() -> tuple[str, ...]:

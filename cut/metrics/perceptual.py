@@ -1,7 +1,6 @@
 """LPIPS, through the package of its authors."""
 
 import contextlib
-import hashlib
 import io
 import warnings
 from pathlib import Path
@@ -37,23 +36,18 @@ class Lpips(nn.Module):
                 "leave lpips out of the metrics"
             )
         try:
-            with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-                warnings.simplefilter("ignore")  # it calls torchvision in an old way
-                import lpips
-
-                # pnet_rand keeps it from downloading AlexNet; its own weights follow below.
-                self.network = lpips.LPIPS(net="alex", version="0.1", pnet_rand=True, verbose=False)
-        except ImportError:
-            raise UserError("lpips: its package is not installed; pip install 'cut[lpips]'") from None
-        try:
             weights = torch.load(path, map_location="cpu", weights_only=True)
-            _load_backbone(self.network.net, weights)
+            backbone_weights = {name: value for name, value in weights.items() if name.startswith("features.")}
+            if not backbone_weights:
+                raise KeyError("no key starts with features.")
+            self.network = _network(backbone_weights)
+        except UserError:
+            raise
         except Exception as error:  # noqa: BLE001  a broken file raises RuntimeError, UnpicklingError, EOFError, ...
             raise UserError(
                 f"lpips: {path}: does not hold torchvision's weights of AlexNet ({first_line(error)}); "
                 f"replace it by {_BACKBONE_URL}"
             ) from None
-        self.digest = hashlib.sha256(path.read_bytes()).hexdigest()
 
     @torch.inference_mode()
     def forward(self, image: np.ndarray, target: np.ndarray) -> float:
@@ -75,7 +69,18 @@ def default_backbone() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / _BACKBONE_URL.rsplit("/", 1)[-1]
 
 
-def _load_backbone(network: nn.Module, weights: dict[str, torch.Tensor]) -> None:
-    """Sets the slices of the package's AlexNet, whose layers keep torchvision's numbers: slice2.3 is features.3."""
-    own = network.state_dict()
-    network.load_state_dict({name: weights[f"features.{name.partition('.')[2]}"] for name in own})
+def _network(weights: dict[str, torch.Tensor]) -> nn.Module:
+    """The package's network, with these weights in its AlexNet."""
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")  # it calls torchvision in an old way
+            import lpips
+
+            # pnet_rand keeps it from downloading AlexNet.
+            network = lpips.LPIPS(net="alex", version="0.1", pnet_rand=True, verbose=False)
+    except ImportError:
+        raise UserError("lpips: its package is not installed; pip install 'cut[lpips]'") from None
+    # In slices, the layers keep torchvision's numbers: slice2.3 is features.3.
+    names = {name: f"features.{name.partition('.')[2]}" for name in network.net.state_dict()}
+    network.net.load_state_dict({name: weights[theirs] for name, theirs in names.items()})
+    return network

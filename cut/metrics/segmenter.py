@@ -14,8 +14,8 @@ class Segmenter(nn.Module):
     """Any TorchScript network that maps `(N, 3, H, W)` in [0, 1] to class scores `(N, K, h, w)`.
 
     The scores are logits or log-probabilities, of which a softmax gives probabilities. Networks that give several
-    things (torchvision: a dictionary with the key `out`; DRN: a tuple, the scores first) are understood. Normalising the
-    colours and resizing belong into the network's file.
+    things (torchvision: a dictionary with the key `out`; DRN: a tuple, the scores first) are understood. Normalising
+    the colours and resizing belong into the file.
 
     Raises:
         UserError: the file is missing or broken; on a call, the network fails or gives another shape.

@@ -22,7 +22,7 @@ def test_the_true_mean_is_covered_about_as_often_as_promised(count, lowest):
 
 def test_rows_are_drawn_together_and_the_statistic_is_of_their_mean():
     # Numerator and denominator of a ratio that is 2 in every picture: resampling them apart would spread it.
-    counts = np.random.default_rng(2).integers(1, 9, size=30)
+    counts = np.random.default_rng(2).integers(1, 9, size=30).astype(float)
     low, high = bootstrap_interval(np.stack([2 * counts, counts], axis=1), lambda mean: mean[0] / mean[1])
     assert (low, high) == pytest.approx((2.0, 2.0))
 

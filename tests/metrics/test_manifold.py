@@ -20,7 +20,7 @@ def test_points_on_a_line_give_the_values_computed_by_hand():
 
 @pytest.mark.parametrize("name", MANIFOLD_METRICS)
 def test_random_sets_equal_a_loop_over_all_pairs(name, monkeypatch):
-    monkeypatch.setattr("cut.metrics.manifold._ROWS", 7)  # so that there are several blocks
+    monkeypatch.setattr("cut.metrics.manifold._ENTRIES", 200)  # so that there are several blocks
     rng = np.random.default_rng(0)
     generated, target = rng.normal(1.5, 1.0, size=(30, 3)), rng.normal(size=(25, 3))
     points, centres = (target, generated) if name == "recall" else (generated, target)

@@ -23,7 +23,7 @@ def test_cityscapes_classes_stand_in_the_order_of_their_train_ids():
     palette = read_palette("cityscapes")
     assert (palette.names[0], palette.names[13], palette.names[18]) == ("road", "car", "bicycle")
     picture = np.array([[[128, 64, 128], [0, 0, 142], [119, 11, 32], [0, 0, 0]]], np.uint8)
-    assert palette.decode(picture).tolist() == [[0, 13, 18, VOID]]
+    assert palette.decode(picture)[0].tolist() == [[0, 13, 18, VOID]]
 
 
 def test_the_nearest_colour_wins_several_may_be_one_class_and_ignored_ones_are_void(tmp_path):
@@ -35,14 +35,15 @@ def test_the_nearest_colour_wins_several_may_be_one_class_and_ignored_ones_are_v
     palette = read_palette(path)
     assert palette.names == ("water", "land")
     picture = np.array([[[10, 5, 190], [20, 180, 9], [190, 210, 30], [250, 240, 250]]], np.uint8)
-    assert palette.decode(picture).tolist() == [[0, 1, 1, VOID]]
+    assert palette.decode(picture)[0].tolist() == [[0, 1, 1, VOID]]
+    assert palette.decode(picture)[1][0, 0] == 15.0  # sqrt(10^2 + 5^2 + 10^2)
 
 
 def test_far_colours_do_not_overflow(tmp_path):
     palette = read_palette(
         write(tmp_path / "own.yaml", "classes: [{name: a, color: [0, 0, 0]}, {name: b, color: [255, 255, 255]}]")
     )
-    assert palette.decode(np.array([[[255, 250, 255], [0, 5, 0]]], np.uint8)).tolist() == [[1, 0]]
+    assert palette.decode(np.array([[[255, 250, 255], [0, 5, 0]]], np.uint8))[0].tolist() == [[1, 0]]
 
 
 @pytest.mark.parametrize(

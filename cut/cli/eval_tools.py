@@ -8,7 +8,7 @@ from cut.data.images import list_images, read_image
 from cut.engine.evaluate import Evaluator, find_pictures
 from cut.engine.feature_store import default_store
 from cut.errors import UserError
-from cut.metrics.names import METRICS, NEEDS_FEATURES, NEEDS_PAIRS, NEEDS_PALETTE
+from cut.metrics.names import METRICS, NEEDS_FEATURES, NEEDS_PALETTE
 from cut.metrics.pairs import MS_SSIM_SMALLEST_PX
 from cut.metrics.palette import read_palette
 from cut.metrics.perceptual import Lpips
@@ -42,21 +42,11 @@ def everything(args: argparse.Namespace, folders: list[Path]) -> tuple[tuple[str
     left_out: dict[str, str] = {}
     if not args.palette:
         left_out |= dict.fromkeys(NEEDS_PALETTE, "no --palette is given")
-    if args.segmenter:  # photographs against label pictures
-        left_out |= {name: "photographs are no label pictures" for name in NEEDS_PAIRS if name not in NEEDS_PALETTE}
-    try:
-        if "lpips" not in left_out:
-            _lpips(args.lpips_backbone)
-    except UserError as error:
-        if args.lpips_backbone:
-            raise
-        left_out["lpips"] = str(error)
-    try:
-        _features(args.features, args.inception_weights)
-    except UserError as error:
-        if args.features or args.inception_weights:
-            raise
-        left_out |= dict.fromkeys(NEEDS_FEATURES, str(error))
+    if args.segmenter:
+        reason = "with --segmenter the targets are label pictures, the generated ones photographs"
+        left_out |= {name: reason for name in METRICS if name not in NEEDS_PALETTE}
+    else:
+        left_out |= _missing_networks(args)
     smallest = min(min(read_image(path, channels=3).shape[:2]) for path in list_images(args.target)[:1])
     if smallest < MS_SSIM_SMALLEST_PX:
         left_out.setdefault("ms_ssim", f"it needs pictures of {MS_SSIM_SMALLEST_PX} px or more")
@@ -72,6 +62,24 @@ def everything(args: argparse.Namespace, folders: list[Path]) -> tuple[tuple[str
     reasons = dict.fromkeys(left_out.values())
     lines = [", ".join(name for name in METRICS if left_out.get(name) == reason) + f": {reason}" for reason in reasons]
     return metrics, lines
+
+
+def _missing_networks(args: argparse.Namespace) -> dict[str, str]:
+    """Which metrics have no network, and why. A file that was named must be there."""
+    missing: dict[str, str] = {}
+    try:
+        _lpips(args.lpips_backbone)
+    except UserError as error:
+        if args.lpips_backbone:
+            raise
+        missing["lpips"] = str(error)
+    try:
+        _features(args.features, args.inception_weights)
+    except UserError as error:
+        if args.features or args.inception_weights:
+            raise
+        missing |= dict.fromkeys(NEEDS_FEATURES, str(error))
+    return missing
 
 
 @cache

@@ -51,11 +51,12 @@ def kernel_distance(
     # A column per subset: 1 where a vector belongs to it. In the last column all do.
     chosen_x, chosen_y = (_members(len(a), size, num_subsets, rng) for a in (x, y))
     within_x, rows_x = _kernel_sums(x, x, chosen_x, chosen_x)
-    within_y, rows_y = _kernel_sums(y, y, chosen_y, chosen_y)
-    between, rows = _kernel_sums(x, y, chosen_x, chosen_y)
+    within_y, _ = _kernel_sums(y, y, chosen_y, chosen_y)
+    between, rows_between = _kernel_sums(x, y, chosen_x, chosen_y)
+    same_x, same_y = (_kernel(np.sum(a * a, axis=1), a.shape[1]) for a in (x, y))  # pairs of x and x, left out
+    within_x, within_y = within_x - same_x @ chosen_x, within_y - same_y @ chosen_y
     of_subsets = _mmd2(within_x, within_y, between, size, size)[:-1]
-    rows_between, rows_x = rows[:, -1], rows_x[:, -1] - _kernel(np.sum(x * x, axis=1), x.shape[1])  # x not x'
-    error = _jackknife(rows_x, rows_between, len(y))
+    error = _jackknife(rows_x[:, -1] - same_x, rows_between[:, -1], len(y))
     return KernelDistance(
         float(of_subsets.mean()), float(of_subsets.std()), float(np.hypot(error, of_subsets.std() / num_subsets**0.5))
     )
@@ -79,15 +80,12 @@ def _kernel(products: np.ndarray, dimensions: int) -> np.ndarray:
 
 
 def _kernel_sums(x: np.ndarray, y: np.ndarray, in_x: np.ndarray, in_y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each subset the sum of k over its pairs `(S,)`, and over the pairs of each x `(N, S)`; x not x' if x is y."""
+    """For each subset the sum of k over its pairs `(S,)`, and over the pairs of each x `(N, S)`."""
     rows = np.empty((len(x), in_y.shape[1]))
     for start in range(0, len(x), _ROWS):
         kernel = _kernel(x[start : start + _ROWS] @ y.T, x.shape[1])  # (rows, M)
         rows[start : start + _ROWS] = kernel @ in_y
-    sums = np.sum(in_x * rows, axis=0)
-    if x is y:
-        sums = sums - _kernel(np.sum(x * x, axis=1), x.shape[1]) @ in_x
-    return sums, rows
+    return np.sum(in_x * rows, axis=0), rows
 
 
 def _mmd2(within_x, within_y, between, num_x: int, num_y: int):

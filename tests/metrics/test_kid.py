@@ -30,6 +30,12 @@ def test_small_sets_equal_a_naive_double_loop_and_have_no_spread_over_subsets():
     assert result.std == 0.0
 
 
+def test_a_set_against_itself_is_below_zero_by_what_equal_pairs_add():
+    x = np.random.default_rng(5).normal(size=(10, 3))
+    assert kernel_distance(x, x).mean == pytest.approx(naive_mmd2(x, x), rel=1e-12)
+    assert kernel_distance(x, x).mean < 0
+
+
 def test_subsets_are_scored_one_by_one():
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(9, 4)), rng.normal(0.5, 1.0, size=(7, 4))

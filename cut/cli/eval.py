@@ -111,7 +111,7 @@ def _evaluate(args: argparse.Namespace) -> None:
         check_metrics(metrics)
         _check_options(args, metrics)
     from cut.cli.eval_tools import everything, make_evaluator  # here, for torch takes seconds and --help should not
-    from cut.engine.evaluate import find_pictures
+    from cut.scoring.evaluator import find_pictures
 
     folders = {"generated": args.generated} | ({"baseline": args.baseline} if args.baseline else {})
     if metrics == ("all",):

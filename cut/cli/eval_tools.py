@@ -1,35 +1,28 @@
 """What cut-eval needs torch for: its networks, and which metrics the folders and options allow."""
 
 import argparse
-from functools import cache
 from pathlib import Path
 
 from cut.data.images import list_images, read_image
-from cut.engine.evaluate import Evaluator, find_pictures
-from cut.engine.feature_store import default_store
 from cut.errors import UserError
 from cut.metrics.names import METRICS, NEEDS_FEATURES, NEEDS_PALETTE
 from cut.metrics.pairs import MS_SSIM_SMALLEST_PX
-from cut.metrics.palette import read_palette
-from cut.metrics.perceptual import Lpips
-from cut.metrics.segmenter import Segmenter
+from cut.scoring.evaluator import Evaluator, find_pictures
+from cut.scoring.feature_store import default_store
+from cut.scoring.networks import ScoringFiles
 
 
 def make_evaluator(args: argparse.Namespace, metrics: tuple[str, ...]) -> Evaluator:
     """The evaluator that the command line describes, with only those networks that `metrics` read."""
-    palette = read_palette(args.palette) if set(metrics) & set(NEEDS_PALETTE) else None
     return Evaluator(
         args.target,
         metrics,
-        _features(args.features, args.inception_weights) if set(metrics) & set(NEEDS_FEATURES) else None,
-        args.batch_size,
-        _device(args.device),
+        batch_size=args.batch_size,
+        device=_device(args.device),
         progress=True,
-        palette=palette,
-        segmenter=Segmenter(args.segmenter, len(palette.names)) if palette and args.segmenter else None,
-        lpips=_lpips(args.lpips_backbone) if "lpips" in metrics else None,
         store=None if args.no_cache else args.cache_dir or default_store(),
         intervals=not args.no_intervals,
+        **_files(args).arguments(metrics),
     )
 
 
@@ -68,13 +61,13 @@ def _missing_networks(args: argparse.Namespace) -> dict[str, str]:
     """Which metrics have no network, and why. A file that was named must be there."""
     missing: dict[str, str] = {}
     try:
-        _lpips(args.lpips_backbone)
+        _files(args).lpips()
     except UserError as error:
         if args.lpips_backbone:
             raise
         missing["lpips"] = str(error)
     try:
-        _features(args.features, args.inception_weights)
+        _files(args).feature_network()
     except UserError as error:
         if args.features or args.inception_weights:
             raise
@@ -82,16 +75,8 @@ def _missing_networks(args: argparse.Namespace) -> dict[str, str]:
     return missing
 
 
-@cache
-def _features(features: Path | None, inception_weights: Path | None):
-    from cut.metrics.features import InceptionFeatures, TorchScriptFeatures
-
-    return TorchScriptFeatures(features) if features else InceptionFeatures(inception_weights)
-
-
-@cache
-def _lpips(backbone: Path | None) -> Lpips:
-    return Lpips(backbone)
+def _files(args: argparse.Namespace) -> ScoringFiles:
+    return ScoringFiles(args.features, args.inception_weights, args.palette, args.segmenter, args.lpips_backbone)
 
 
 def _device(name: str) -> str:

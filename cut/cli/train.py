@@ -43,9 +43,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _main(args: argparse.Namespace) -> int:
-    from cut.build import build_trainer, open_run, read_config  # only now, for they import torch
+    from cut.build import build_trainer, read_config  # only now, for they import torch
     from cut.engine.allocator import keep_freed_memory
-    from cut.engine.signals import Stopped
+    from cut.engine.run_lock import run_lock
 
     config = read_config(args.config, args.set)
     if args.print_config:
@@ -57,7 +57,16 @@ def _main(args: argparse.Namespace) -> int:
         print(trainer.dry_run())
         return 0
     run_dir = args.run_dir or Path("runs") / Path(args.config).stem
-    print(open_run(trainer, run_dir, args.resume), file=sys.stderr)
+    with run_lock(run_dir):
+        return _train(trainer, run_dir, args.resume)
+
+
+def _train(trainer, run_dir: Path, resume: bool) -> int:
+    """Goes on to the end of the run, and says what came of it."""
+    from cut.build import open_run
+    from cut.engine.signals import Stopped
+
+    print(open_run(trainer, run_dir, resume), file=sys.stderr)
     if trainer.step >= trainer.last_step:
         print(f"{run_dir}: finished already")
         return 0

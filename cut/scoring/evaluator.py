@@ -10,17 +10,17 @@ from torch import nn
 from tqdm import tqdm
 
 from cut.data.images import list_images
-from cut.engine.find_pictures import find_pictures
-from cut.engine.score_features import FeatureReader, FeatureSet, score_features
-from cut.engine.score_labels import LabelScorer
-from cut.engine.score_pairs import PairMetric, score_pairs
-from cut.engine.scores import Result, Score
 from cut.errors import UserError
 from cut.metrics.names import DEFAULT_METRICS, HIGHER_IS_BETTER, METRICS, NEEDS_FEATURES, NEEDS_PALETTE, score_name
 from cut.metrics.pairs import PAIR_METRICS
 from cut.metrics.palette import Palette
 from cut.metrics.perceptual import Lpips
 from cut.metrics.segmenter import Segmenter
+from cut.scoring.features import FeatureReader, FeatureSet, score_features
+from cut.scoring.find_pictures import find_pictures
+from cut.scoring.labels import LabelScorer
+from cut.scoring.pairs import PairMetric, score_pairs
+from cut.scoring.scores import Result, Score
 
 __all__ = ["HIGHER_IS_BETTER", "METRICS", "Evaluator", "Result", "Score", "evaluate", "find_pictures"]
 

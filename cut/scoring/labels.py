@@ -8,8 +8,6 @@ import numpy as np
 import torch
 
 from cut.data.images import read_image
-from cut.engine.score_pairs import read_scaled, refuse_differing, size_difference
-from cut.engine.scores import Score
 from cut.errors import UserError
 from cut.metrics.intervals import bootstrap_interval
 from cut.metrics.palette import Palette
@@ -21,6 +19,8 @@ from cut.metrics.segmentation import (
     probability_ranking,
 )
 from cut.metrics.segmenter import Segmenter
+from cut.scoring.pairs import read_scaled, refuse_differing, size_difference
+from cut.scoring.scores import Score
 
 # Distance of colours, share of pixels: JPEG puts 18 % of pix2pix's facades further than 32 from all colours of theirs;
 # with other palettes, and for photographs, it was 47 % or more.

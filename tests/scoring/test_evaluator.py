@@ -9,8 +9,6 @@ import torch
 from torch import nn
 
 from cut.data.images import write_image
-from cut.engine import feature_store
-from cut.engine.evaluate import Evaluator, evaluate
 from cut.errors import UserError
 from cut.metrics.features import TorchScriptFeatures
 from cut.metrics.fid import feature_statistics, frechet_distance
@@ -18,6 +16,8 @@ from cut.metrics.kid import kernel_distance
 from cut.metrics.manifold import coverage
 from cut.metrics.pairs import l1, psnr, ssim
 from cut.metrics.palette import read_palette
+from cut.scoring import feature_store
+from cut.scoring.evaluator import Evaluator, evaluate
 
 # TorchScript is frozen, but loads on: https://pytorch.org/blog/pytorch-2-11-release-blog/
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit")

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from cut.data.images import write_image
-from cut.engine.evaluate import evaluate
 from cut.errors import UserError
 from cut.metrics.palette import read_palette
 from cut.metrics.segmenter import Segmenter
+from cut.scoring.evaluator import evaluate
 
 # TorchScript is frozen, but loads on: https://pytorch.org/blog/pytorch-2-11-release-blog/
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit")

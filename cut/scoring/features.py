@@ -12,15 +12,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from cut.engine.feature_store import entry_name, load_entry, save_entry
-from cut.engine.score_pairs import read_scaled
-from cut.engine.scores import Score
 from cut.errors import UserError
 from cut.metrics.fid import feature_statistics, frechet_distance, frechet_standard_error, row_blocks
 from cut.metrics.intervals import bootstrap_interval, normal_interval
 from cut.metrics.kid import kernel_distance
 from cut.metrics.manifold import MANIFOLD_METRICS
 from cut.metrics.names import score_name
+from cut.scoring.feature_store import entry_name, load_entry, save_entry
+from cut.scoring.pairs import read_scaled
+from cut.scoring.scores import Score
 
 
 @dataclass

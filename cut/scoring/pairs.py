@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from cut.data.images import read_image
-from cut.engine.scores import Score
 from cut.errors import UserError
 from cut.metrics.intervals import bootstrap_interval
+from cut.scoring.scores import Score
 
 PairMetric = Callable[[np.ndarray, np.ndarray], float]
 

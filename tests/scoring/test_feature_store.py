@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY
 
-from cut.engine import feature_store
-from cut.engine.feature_store import default_store, entry_name, load_entry, save_entry
+from cut.scoring import feature_store
+from cut.scoring.feature_store import default_store, entry_name, load_entry, save_entry
 
 FEATURES = np.arange(12, dtype=np.float32).reshape(4, 3)
 STATISTICS = FEATURES.mean(axis=0), np.cov(FEATURES, rowvar=False)
@@ -70,7 +70,7 @@ def test_processes_that_write_and_read_one_entry_at_once_never_see_half_of_it(tm
     code = """
 import sys, numpy as np
 from pathlib import Path
-from cut.engine.feature_store import load_entry, save_entry
+from cut.scoring.feature_store import load_entry, save_entry
 features = np.arange(300_000, dtype=np.float32).reshape(1000, 300)
 for _ in range(15):
     save_entry(Path(sys.argv[1]), "a", features, features[0], features[:300])

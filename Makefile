@@ -27,6 +27,7 @@ demo: install
 	$(BIN)/cut-train --config configs/quickstart.yaml --run-dir $(RUN)
 	$(BIN)/cut-test --run $(RUN) --input $(DATA)/testA --output $(RESULTS) --target $(DATA)/testB
 	$(BIN)/cut-eval --generated $(RESULTS) --target $(DATA)/testB --baseline $(DATA)/testA --metrics ssim,psnr,l1
+	@echo "Look at $(RESULTS)_sheet.png (input, translation, target) and at $(RUN)/report.html (how the training went)."
 
 test: install
 	$(BIN)/python -m pytest -n auto

@@ -87,7 +87,7 @@ def test_configs_are_frozen(tmp_path):
         (MINIMAL, ["method.lambda_nec=2"], r"method.lambda_nec: unknown key; did you mean 'lambda_nce'\?"),
         (MINIMAL, ["generator.ngf=2"], r"generator.ngf: unknown key .*known here: .*base_channels"),
         (MINIMAL, ["discriminator.nam=pixel"], r"discriminator.nam: unknown key; did you mean 'name'\?"),
-        (MINIMAL, ["schedule.total_epochs=2"], r"schedule: needs a name \(linear, cosine, step, constant\)"),
+        (MINIMAL, ["schedule.total_epochs=2"], r"schedule: needs a name \(linear, cosine, step, constant, plateau\)"),
         (MINIMAL, ["discriminator.name=pixal"], r"discriminator.name: no such name 'pixal'; did you mean 'pixel'\?"),
         (MINIMAL, ["discriminator.name=pixel", "discriminator.num_layers=3"], r"discriminator.num_layers: unknown key"),
         (MINIMAL, ["method.name=cutt"], r"method.name: no such method 'cutt'; did you mean 'cut'\?"),

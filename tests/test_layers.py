@@ -8,11 +8,24 @@ from conftest import REPOSITORY
 PACKAGE = REPOSITORY / "cut"
 # What each part may import of the package besides `cut.errors` and itself.
 ALLOWED = {
-    "cli": {"build", "compare", "import_weights", "config", "engine", "methods", "data", "metrics"},
+    "cli": {
+        "build",
+        "compare",
+        "scoring",
+        "import_weights",
+        "config",
+        "engine",
+        "methods",
+        "data",
+        "metrics",
+        "report",
+    },
     "import_weights": {"build", "config", "config_file", "methods", "models"},
     "compare": {"build", "config", "engine", "data", "metrics"},
     "build": {"config", "config_file", "engine", "methods", "data", "metrics", "models", "losses"},
-    "engine": {"config", "methods.base", "data", "metrics"},
+    "report": {"engine", "data", "metrics"},
+    "engine": {"config", "methods.base", "data", "metrics", "scoring"},
+    "scoring": {"data", "metrics"},
     "methods": {"config", "config_file", "models", "losses"},
     "data": {"config"},
     "metrics": set(),

@@ -17,7 +17,9 @@ def shown_commands():
         if path.suffix == ".md":
             fenced = "\n".join(re.findall(r"```bash\n(.*?)```", blocks, re.S))
             blocks = fenced + "\n" + "\n".join(re.findall(r"\| `(cut-[^`|]+)` \|", blocks))
-        for line in re.findall(r"(?:^|#\s+|\s{3})(cut-(?:train|test|eval|data) [^#\n]*\S)", blocks, re.M):
+        for line in re.findall(
+            r"(?:^|#\s+|\s{3})(cut-(?:train|test|eval|data|compare|report) [^#\n]*\S)", blocks, re.M
+        ):
             yield path.name, line
     makefile = (REPOSITORY / "Makefile").read_text()
     variables = dict(re.findall(r"^(\w+) := (\S+)$", makefile, re.M))

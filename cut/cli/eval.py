@@ -9,6 +9,24 @@ from typing import NoReturn
 
 from cut.cli import run
 from cut.errors import UserError
+from cut.metrics.names import (
+    DEFAULT_METRICS,
+    DESCRIPTIONS,
+    METRICS,
+    NEEDS_FEATURES,
+    NEEDS_PAIRS,
+    NEEDS_PALETTE,
+    check_metrics,
+    is_higher_better,
+)
+
+_DESCRIPTION = """Scores translated pictures against target pictures. The table goes to standard output: each score, its
+spread over pairs (±), and [low, high], the interval of 95 % for other pictures of the same generator."""
+_EXAMPLES = """examples:
+  cut-eval --generated results/mine --target mydata/testB --metrics fid,kid
+  cut-eval --generated results/maps --target datasets/earth2map/testB --metrics all --palette earth2map
+  cut-eval --generated results/photos --target labels --metrics class_iou --palette cityscapes --segmenter drn.pt
+"""
 
 
 def main(argv: list[str] | None = None) -> NoReturn:
@@ -19,15 +37,37 @@ def main(argv: list[str] | None = None) -> NoReturn:
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="cut-eval",
-        description="Scores translated pictures against target pictures. ssim, psnr and l1 compare pictures of the "
-        "same name; fid compares the two folders as wholes. The table goes to standard output.",
+        description=_DESCRIPTION,
+        epilog=f"{_metric_lines()}\n\n{_EXAMPLES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--generated", type=Path, required=True, metavar="DIR", help="the translated pictures")
     parser.add_argument("--target", type=Path, required=True, metavar="DIR", help="what they should look like")
     parser.add_argument(
         "--baseline", type=Path, metavar="DIR", help="also score this folder, e.g. the untranslated inputs"
     )
-    parser.add_argument("--metrics", default="ssim,psnr,l1,fid", metavar="LIST", help="default: %(default)s")
+    parser.add_argument(
+        "--metrics",
+        default=",".join(DEFAULT_METRICS),
+        metavar="LIST",
+        help="default: %(default)s; all: whatever these folders and options allow",
+    )
+    _add_networks(parser)
+    parser.add_argument("--json", metavar="FILE", help="also write the scores here; - writes them instead of the table")
+    parser.add_argument(
+        "--batch-size", type=int, default=32, metavar="N", help="for the network of fid (default: %(default)s)"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
+    parser.add_argument("--no-intervals", action="store_true", help="leave [low, high] out, which saves some seconds")
+    cache = parser.add_mutually_exclusive_group()
+    cache.add_argument(
+        "--cache-dir", type=Path, metavar="DIR", help="keeps features of targets (default: in the user's cache folder)"
+    )
+    cache.add_argument("--no-cache", action="store_true", help="neither read nor keep features of targets")
+    return parser.parse_args(argv)
+
+
+def _add_networks(parser: argparse.ArgumentParser) -> None:
     network = parser.add_mutually_exclusive_group()
     network.add_argument(
         "--inception-weights", type=Path, metavar="FILE", help="pytorch-fid's weights (default: downloaded)"
@@ -36,25 +76,51 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "--features",
         type=Path,
         metavar="FILE.pt",
-        help="TorchScript network in place of Inception; the score is then fd[FILE.pt]",
+        help="TorchScript network in place of Inception; the scores are then fd[FILE.pt], kd[FILE.pt], ...",
     )
-    parser.add_argument("--json", metavar="FILE", help="also write the scores here; - writes them instead of the table")
     parser.add_argument(
-        "--batch-size", type=int, default=32, metavar="N", help="for the network of fid (default: %(default)s)"
+        "--palette", metavar="NAME", help="colours of classes: cityscapes, facades, earth2map or a YAML of your own"
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
-    return parser.parse_args(argv)
+    parser.add_argument(
+        "--segmenter",
+        type=Path,
+        metavar="FILE.pt",
+        help="TorchScript network that sees classes in generated photographs; the targets are label pictures",
+    )
+    parser.add_argument(
+        "--lpips-backbone", type=Path, metavar="FILE", help="torchvision's AlexNet (default: from torch.hub's folder)"
+    )
+
+
+def _metric_lines() -> str:
+    groups = {
+        "metrics of pictures of the same name": [name for name in NEEDS_PAIRS if name not in NEEDS_PALETTE],
+        "metrics of the two folders as wholes": NEEDS_FEATURES,
+        "metrics of the classes of pixels, with --palette": NEEDS_PALETTE,
+    }
+    width = max(map(len, METRICS))
+    return "\n".join(
+        f"{title}:\n" + "\n".join(f"  {name.ljust(width)}  {DESCRIPTIONS[name]}" for name in names)
+        for title, names in groups.items()
+    )
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from cut.engine.evaluate import Evaluator, find_pictures  # here, for torch takes seconds and --help should not
-
     metrics = tuple(dict.fromkeys(name.strip() for name in args.metrics.split(",") if name.strip()))
+    if metrics != ("all",):
+        check_metrics(metrics)
+        _check_options(args, metrics)
+    from cut.cli.eval_tools import everything, make_evaluator  # here, for torch takes seconds and --help should not
+    from cut.scoring.evaluator import find_pictures
+
     folders = {"generated": args.generated} | ({"baseline": args.baseline} if args.baseline else {})
-    for folder in folders.values():  # before the network is loaded, and before anything is scored
+    if metrics == ("all",):
+        metrics, left_out = everything(args, list(folders.values()))
+        for line in left_out:
+            print(f"cut-eval: --metrics all: without {line}", file=sys.stderr)
+    for folder in folders.values():  # before a network is loaded, and before anything is scored
         find_pictures(folder, args.target, metrics)
-    features = _features(args, metrics)
-    evaluator = Evaluator(args.target, metrics, features, args.batch_size, _device(args.device), progress=True)
+    evaluator = make_evaluator(args, metrics)
     results = {role: evaluator.score(folder) for role, folder in folders.items()}
     for role, result in results.items():
         for warning in result.warnings:
@@ -71,25 +137,26 @@ def _evaluate(args: argparse.Namespace) -> None:
             raise UserError(f"{args.json}: cannot be written ({error.strerror})") from None
 
 
-def _features(args: argparse.Namespace, metrics: tuple[str, ...]):
-    """The network of fid, or None where fid is not asked for."""
-    if "fid" not in metrics:
-        if args.features or args.inception_weights:
+def _check_options(args: argparse.Namespace, metrics: tuple[str, ...]) -> None:
+    """Refuses options that no metric reads, and metrics that lack one."""
+    readers = {
+        "a feature network": (args.features or args.inception_weights, NEEDS_FEATURES),
+        "a palette": (args.palette, NEEDS_PALETTE),
+        "a segmenter": (args.segmenter, NEEDS_PALETTE),
+        "AlexNet": (args.lpips_backbone, ("lpips",)),
+    }
+    for what, (given, names) in readers.items():
+        if given and not set(names) & set(metrics):
             raise UserError(
-                f"--metrics {args.metrics}: only fid reads a feature network; add fid, or leave the network out"
+                f"--metrics {args.metrics}: only {', '.join(names)} read{'s' * (len(names) == 1)} {what}; "
+                f"add {'it' if len(names) == 1 else 'one'}, or leave {given} out"
             )
-        return None
-    from cut.metrics.features import InceptionFeatures, TorchScriptFeatures
-
-    return TorchScriptFeatures(args.features) if args.features else InceptionFeatures(args.inception_weights)
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: no CUDA device here; allowed: auto, cpu")
-    return "cuda" if name == "auto" and torch.cuda.is_available() else name.replace("auto", "cpu")
+    needy = [name for name in metrics if name in NEEDS_PALETTE]
+    if needy and not args.palette:
+        raise UserError(
+            f"--metrics {args.metrics}: {needy[0]} needs --palette cityscapes, facades, earth2map or FILE.yaml, which "
+            "says what colour each class has"
+        )
 
 
 def _report(target: Path, folders: dict[str, Path], results: dict) -> dict:
@@ -97,7 +164,13 @@ def _report(target: Path, folders: dict[str, Path], results: dict) -> dict:
     report: dict = {"target": {"folder": str(target), "pictures": results["generated"].num_target}}
     for role, result in results.items():
         scores = {
-            name: {"value": score.value if math.isfinite(score.value) else None, "std": score.std, "count": score.count}
+            name: {
+                "value": score.value if math.isfinite(score.value) else None,
+                "std": score.std,
+                "count": score.count,
+                "low": score.low,
+                "high": score.high,
+            }
             for name, score in result.scores.items()
         }
         report[role] = {"folder": str(folders[role]), "pictures": result.num_generated, "scores": scores}
@@ -106,20 +179,28 @@ def _report(target: Path, folders: dict[str, Path], results: dict) -> dict:
 
 
 def _table(results: dict) -> str:
-    """One line per metric, one column per folder: mean and standard deviation over pairs, or the distance."""
-    from cut.engine.evaluate import HIGHER_IS_BETTER
+    """One line per metric, and for each folder its score, its spread and its interval."""
+    names = list(results["generated"].scores)
+    columns = [
+        ["metric", *names],
+        ["better", *("higher" if is_higher_better(name) else "lower" for name in names)],
+    ]
+    for role, result in results.items():
+        cells = _joined([_cells(result.scores[name]) for name in names])
+        columns.append([f"{role} ({result.num_generated} pictures)", *cells])
+    return "\n".join(_joined(list(zip(*columns, strict=True))))
 
-    def cell(score) -> str:
-        return f"{score.value:.5g}" if score.std is None else f"{score.value:.4f} ± {score.std:.4f}"
 
-    rows = [["metric", "better", *(f"{role} ({result.num_generated} pictures)" for role, result in results.items())]]
-    for name in results["generated"].scores:
-        better = "higher" if name in HIGHER_IS_BETTER else "lower"
-        rows.append([name, better, *(cell(result.scores[name]) for result in results.values())])
+def _cells(score) -> tuple[str, str, str]:
+    spread = "" if score.std is None else f"± {score.std:.3g}"
+    interval = "" if score.low is None else f"[{score.low:.4g}, {score.high:.4g}]"
+    return f"{score.value:.5g}", spread, interval
+
+
+def _joined(rows: list[tuple[str, ...]]) -> list[str]:
+    """Each row as one text, in columns of equal width."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from cut.cli import run
+from cut.errors import UserError
 
 _EXAMPLE = """example:
   cut-train --config configs/quickstart.yaml --set train.max_steps=200 --run-dir runs/try
@@ -42,9 +43,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _main(args: argparse.Namespace) -> int:
-    from cut.build import build_trainer, open_run, read_config  # only now, for they import torch
+    from cut.build import build_trainer, read_config  # only now, for they import torch
     from cut.engine.allocator import keep_freed_memory
-    from cut.engine.signals import Stopped
+    from cut.engine.run_lock import run_lock
 
     config = read_config(args.config, args.set)
     if args.print_config:
@@ -56,7 +57,16 @@ def _main(args: argparse.Namespace) -> int:
         print(trainer.dry_run())
         return 0
     run_dir = args.run_dir or Path("runs") / Path(args.config).stem
-    print(open_run(trainer, run_dir, args.resume), file=sys.stderr)
+    with run_lock(run_dir):
+        return _train(trainer, run_dir, args.resume)
+
+
+def _train(trainer, run_dir: Path, resume: bool) -> int:
+    """Goes on to the end of the run, and says what came of it."""
+    from cut.build import open_run
+    from cut.engine.signals import Stopped
+
+    print(open_run(trainer, run_dir, resume), file=sys.stderr)
     if trainer.step >= trainer.last_step:
         print(f"{run_dir}: finished already")
         return 0
@@ -67,10 +77,21 @@ def _main(args: argparse.Namespace) -> int:
         return 128 + stopped.signum
     if trainer.validation and trainer.validation.history:
         print(f"{run_dir}: {trainer.validation.summary()}")
+    _report(run_dir)
     use = "draw images with" if trainer.method.samples_from_noise else "translate pictures with"
     what = "--num-images 64" if trainer.method.samples_from_noise else "--input FOLDER"
     print(f"{run_dir}: finished; {use}: cut-test --run {run_dir} {what} --output FOLDER")
     return 0
+
+
+def _report(run_dir: Path) -> None:
+    """Writes the page that shows the run; a training that is done does not fail for it."""
+    from cut.report import write_report
+
+    try:
+        print(f"{run_dir}: to look at: {write_report([run_dir], run_dir / 'report.html')}")
+    except UserError as error:
+        print(f"cut-train: warning: no report: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Any
 from cut.compare.plan import Contender
 from cut.data.evaluation_set import EvaluationSet
 from cut.data.images import list_images
+from cut.engine.history import read_entries
 from cut.engine.signals import Stopped
 from cut.errors import UserError
 
@@ -141,11 +142,7 @@ def _wait(process: subprocess.Popen) -> int:
 
 def costs_of(run_dir: Path) -> dict[str, float]:
     """What a finished run cost: median seconds per step, peak memory in MiB, parameters of its networks, steps."""
-    lines = []
-    for line in (run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
-        if "time/seconds_per_step" in entry:
-            lines.append(entry)
+    lines = [entry for entry in read_entries(run_dir / "metrics.jsonl")[0] if "time/seconds_per_step" in entry]
     environment = _read(run_dir / "environment.json")
     parameters = environment.get("parameters") or {}
     return {

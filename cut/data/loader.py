@@ -1,5 +1,6 @@
 """Batches of a sample stream, from any point of the run on."""
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,17 +18,21 @@ def batches(
     Raises:
         PictureError: a picture cannot be used.
     """
-    loader = DataLoader(
-        stream,
-        batch_size=batch_size,
-        sampler=range(first_step * batch_size, last_step * batch_size),
-        num_workers=num_workers,
-        collate_fn=_collate,
-        pin_memory=pin_memory,
-        # The loader draws a base seed for its workers; from a generator of its own, so that the run's is left alone.
-        generator=torch.Generator(),
-    )
-    for batch in loader:
+    with warnings.catch_warnings():
+        # On a machine with one core, where two workers are fine: they mostly wait for the disk.
+        warnings.filterwarnings("ignore", message="This DataLoader will create")
+        loader = DataLoader(
+            stream,
+            batch_size=batch_size,
+            sampler=range(first_step * batch_size, last_step * batch_size),
+            num_workers=num_workers,
+            collate_fn=_collate,
+            pin_memory=pin_memory,
+            # The base seed of its workers comes from a generator of its own, so that the run's is left alone.
+            generator=torch.Generator(),
+        )
+        iterator = iter(loader)
+    for batch in iterator:
         if isinstance(batch, UserError):
             raise PictureError(str(batch))
         yield batch

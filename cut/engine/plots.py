@@ -1,14 +1,12 @@
 """A picture of a run's losses, drawn from its metrics.jsonl."""
 
-import json
 import os
 from pathlib import Path
 
 import numpy as np
 
+from cut.engine.history import Curve, curves_of, read_entries
 from cut.errors import UserError
-
-Curves = dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]  # player -> term -> (steps, values)
 
 _WINDOW_SHARE = 0.05  # of a curve's points, in the moving average on either side together
 _PANEL_INCHES = (8.0, 3.2)
@@ -53,19 +51,14 @@ def plot_losses(run_dir: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def read_losses(path: Path) -> Curves:
-    """The logged terms `loss/<player>/<term>` of each player, in the order of their first appearance."""
-    points: dict[str, dict[str, list[tuple[int, float]]]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        entry = json.loads(line)
-        for key, value in entry.items():
-            if key.startswith("loss/"):
-                _, player, term = key.split("/", 2)
-                points.setdefault(player, {}).setdefault(term, []).append((entry["step"], value))
-    return {
-        player: {term: tuple(np.array(pairs, dtype=np.float64).T) for term, pairs in terms.items()}
-        for player, terms in points.items()
-    }
+def read_losses(path: Path) -> dict[str, dict[str, Curve]]:
+    """The curve of each term `loss/<player>/<term>`, by player and term in the order of their first appearance."""
+    losses: dict[str, dict[str, Curve]] = {}
+    for key, curve in curves_of(read_entries(path)[0]).items():
+        if key.startswith("loss/"):
+            _, player, term = key.split("/", 2)
+            losses.setdefault(player, {})[term] = curve
+    return losses
 
 
 def moving_average(values: np.ndarray) -> np.ndarray:

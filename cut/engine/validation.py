@@ -14,13 +14,14 @@ from cut.config import RunConfig
 from cut.data.evaluation_set import EvaluationSet, evaluation_set, noise_evaluation_set
 from cut.data.images import evenly_chosen, list_images, pair_name
 from cut.data.stream import SampleStream
-from cut.engine.evaluate import Evaluator
 from cut.engine.sampling import draw_images
 from cut.engine.seeding import seed_all
 from cut.engine.translate import plan_jobs, run_jobs
 from cut.errors import UserError
 from cut.methods.base import Method
 from cut.metrics.names import NEEDS_FEATURES, is_higher_better, metric_of
+from cut.scoring.evaluator import Evaluator
+from cut.scoring.networks import ScoringFiles
 
 Scores = dict[str, float]
 FOLDER = "evaluation"
@@ -156,14 +157,13 @@ class Validation:
         return evaluation_set(self.data, self.folder, self.config.split, self.config.num_images)
 
     def _evaluator(self) -> Evaluator:
-        from cut.metrics.features import InceptionFeatures, TorchScriptFeatures  # here, for torchvision is slow
-
-        config, features = self.config, None
-        if set(config.metrics) & set(NEEDS_FEATURES):
-            weights = Path(config.inception_weights) if config.inception_weights else None
-            features = TorchScriptFeatures(Path(config.features)) if config.features else InceptionFeatures(weights)
-        device = str(self.fabric.device)
-        return Evaluator(self.pictures.targets, config.metrics, features, config.batch_size, device)
+        config = self.config
+        features, weights, segmenter = (
+            Path(name) if name else None for name in (config.features, config.inception_weights, config.segmenter)
+        )
+        files = ScoringFiles(features, weights, config.palette, segmenter).arguments(config.metrics)
+        settings = {"batch_size": config.batch_size, "device": str(self.fabric.device), "intervals": False}
+        return Evaluator(self.pictures.targets, config.metrics, **settings, **files)
 
 
 def _relative(path: Path | None, run_dir: Path) -> str | None:

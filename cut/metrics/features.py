@@ -1,14 +1,15 @@
 """Networks that turn pictures into the feature vectors which FID and its kin compare.
 
-Each takes `(N, 3, H, W)` in [0, 1], gives `(N, D)`, and names its Frechet distance in `score_name`.
+Each takes `(N, 3, H, W)` in [0, 1], gives `(N, D)`, names its Frechet distance in `score_name`, and tells in `digest`
+which network it is.
 """
 
+import hashlib
 import http.client
 import re
 import socket
 import sys
 import urllib.error
-import warnings
 from pathlib import Path
 from unittest import mock
 
@@ -17,6 +18,7 @@ from pytorch_fid import inception
 from torch import Tensor, nn
 
 from cut.errors import UserError
+from cut.metrics.torchscript import first_line, load_network, run_network, shape_text
 
 _STALL_SECONDS = 30.0
 
@@ -44,11 +46,12 @@ class InceptionFeatures(nn.Module):
             # pytorch-fid can fetch weights from its address only, and unpickles them without weights_only.
             with mock.patch.object(inception, "load_state_dict_from_url", lambda *_, **__: state):
                 self.network = inception.InceptionV3([inception.InceptionV3.DEFAULT_BLOCK_INDEX]).eval()
+            self.digest = _digest(path)
         except FileNotFoundError:
             raise UserError(f"{path}: no such file; it should hold {inception.FID_WEIGHTS_URL}") from None
         except Exception as error:  # noqa: BLE001  a broken file raises RuntimeError, UnpicklingError, EOFError, ...
             raise UserError(
-                f"{path}: does not hold pytorch-fid's Inception weights ({_first_line(error)}); "
+                f"{path}: does not hold pytorch-fid's Inception weights ({first_line(error)}); "
                 f"replace it by {inception.FID_WEIGHTS_URL}"
             ) from None
 
@@ -72,29 +75,14 @@ class TorchScriptFeatures(nn.Module):
         self.path = Path(path)
         self.score_name = f"fd[{self.path.name}]"
         self.width = 0  # D, as the first batch shows it
-        if not self.path.is_file():
-            raise UserError(f"{path}: no such file; it should hold a network written with torch.jit.save")
-        with warnings.catch_warnings():
-            # TorchScript is frozen, but loads on: https://pytorch.org/blog/pytorch-2-11-release-blog/
-            warnings.filterwarnings("ignore", message=r"`torch\.jit\.load` is")
-            try:
-                self.network = torch.jit.load(str(self.path), map_location="cpu").eval()
-            except Exception as error:  # noqa: BLE001  RuntimeError, ValueError, UnicodeDecodeError, ...
-                raise UserError(
-                    f"{path}: cannot be read as TorchScript ({_first_line(error)}); write it with torch.jit.save"
-                ) from None
+        self.network = load_network(self.path)
+        self.digest = _digest(self.path)
 
     @torch.inference_mode()
     def forward(self, images: Tensor) -> Tensor:
         """`(N, 3, H, W)` in [0, 1] -> `(N, D)`."""
-        given = "x".join(map(str, images.shape))
-        try:
-            features = self.network(images)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # noqa: BLE001  the network may raise anything
-            reason = str(error).strip().splitlines()[-1:]  # above it stands TorchScript's own traceback
-            raise UserError(f"{self.path}: fails on images of {given} in [0, 1]: {' '.join(reason)}") from None
+        given = shape_text(images)
+        features = run_network(self.network, self.path, images)
         shape = tuple(features.shape) if isinstance(features, Tensor) else ()
         if len(shape) < 2 or shape[0] != len(images) or shape[2:] not in ((), (1, 1)):
             got = shape or type(features).__name__
@@ -124,7 +112,7 @@ def _hub_weights() -> Path:
         if isinstance(error, urllib.error.HTTPError):
             error.close()  # it holds the connection
         raise UserError(
-            f"Inception weights: cannot download {url} ({_first_line(error)}); put the file at {path} "
+            f"Inception weights: cannot download {url} ({first_line(error)}); put the file at {path} "
             "(cut-eval also takes --inception-weights FILE or --features FILE.pt), or leave fid out of the metrics"
         ) from None
     finally:
@@ -132,5 +120,6 @@ def _hub_weights() -> Path:
     return path
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _digest(path: Path) -> str:
+    """By which features kept on disk are told to be this network's."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

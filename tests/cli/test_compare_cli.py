@@ -181,7 +181,11 @@ def test_a_result_is_kept_only_with_what_it_is_the_result_of(two_yamls, in_proce
     arguments = compare(tmp_path / "out", "--configs", two_yamls[0], "--seeds", 1, "--steps", 2)
     inside("compare", *arguments)
     result = json.loads((tmp_path / "out" / "tiny" / "seed_0.json").read_text())
-    assert result["config"]["schedule"]["total_steps"] == 2 and result["scoring"] == ["--metrics", "ssim,l1"]
+    assert result["config"]["schedule"]["total_steps"] == 2 and result["scoring"] == [
+        "--no-intervals",
+        "--metrics",
+        "ssim,l1",
+    ]
     in_process.clear()
     inside("compare", *arguments, "--set", "optim.lr=0.1")  # the run directory holds another config
     assert in_process == ["train"] and "another config" in rows(tmp_path / "out")[0]["error"]

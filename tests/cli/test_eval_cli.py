@@ -14,11 +14,13 @@ from torch import nn
 
 from cut.cli.eval import main
 from cut.data.images import write_image
+from cut.metrics.names import METRICS, NEEDS_FEATURES
 
 
 def cut_eval(*arguments, **environment):
     command = [sys.executable, "-m", "cut.cli.eval", *map(str, arguments)]
     settings = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"} | environment
+    command += [] if "--cache-dir" in command else ["--no-cache"]
     return subprocess.run(command, capture_output=True, encoding="utf-8", env=settings, timeout=120)
 
 
@@ -40,6 +42,15 @@ def options(folders):
     return [word for pair in folders.items() for word in pair]
 
 
+def scored(arguments, capsys):
+    """What cut-eval prints, run in this process, for each new one takes seconds to import torch."""
+    with pytest.raises(SystemExit) as status:
+        main([str(word) for word in arguments])
+    out, err = capsys.readouterr()
+    assert status.value.code == 0, err
+    return out, err
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_a_table_shows_translations_beside_the_baseline_and_json_holds_the_same(folders, tmp_path):
     torch.jit.script(nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())).save(str(tmp_path / "net.pt"))
@@ -59,12 +70,42 @@ def test_a_table_shows_translations_beside_the_baseline_and_json_holds_the_same(
         assert float(cells[0]) == pytest.approx(generated, rel=1e-3)
         assert (generated > baseline) is (better == "higher"), name
     assert report["target"] == {"folder": str(folders["--target"]), "pictures": 6}
-    assert report["generated"]["scores"]["ssim"]["count"] == 6
+    ssim = report["generated"]["scores"]["ssim"]
+    assert ssim["count"] == 6 and ssim["low"] < ssim["value"] < ssim["high"]
+    assert f"[{ssim['low']:.4g}, {ssim['high']:.4g}]" in run.stdout.splitlines()[1]
     assert run.stderr.splitlines() == [
         f"cut-eval: warning: {role}: fd[net.pt] of 6 pictures, fewer than its 12 features, is biased upward; "
         "compare only scores computed with the same number"
         for role in ("generated", "baseline")
     ]
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_all_computes_whatever_folders_and_options_allow_and_says_what_is_missing(
+    folders, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    torch.jit.script(nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())).save(str(tmp_path / "net.pt"))
+    settings = {"--metrics": "all", "--features": tmp_path / "net.pt", "--palette": "earth2map"}
+    out, err = scored([*options(folders | settings), "--no-intervals", "--no-cache"], capsys)
+    names = [line.split()[0] for line in out.splitlines()[1:]]
+    of_sets = ["fd", "kd", "precision", "recall", "density", "coverage"]
+    labels = ["pixel_accuracy", "class_accuracy", "class_iou", "mean_average_precision"]
+    assert names == ["ssim", "psnr", "l1", *(f"{name}[net.pt]" for name in of_sets), *labels]
+    assert "[0." not in out  # no interval
+    notes = [line for line in err.splitlines() if "--metrics all" in line]
+    assert [note.split(":")[2].split()[1] for note in notes] == ["lpips", "ms_ssim"]
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_all_leaves_out_what_needs_pairs_where_there_are_none(folders, tmp_path, capsys):
+    torch.jit.script(nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())).save(str(tmp_path / "net.pt"))
+    (folders["--generated"] / "0.png").rename(folders["--generated"] / "other.png")
+    settings = {"--metrics": "all", "--features": tmp_path / "net.pt", "--cache-dir": tmp_path / "cache"}
+    out, err = scored(options(folders | settings), capsys)
+    assert [line.split("[")[0] for line in out.splitlines()[1:]] == ["fd", "kd", *NEEDS_FEATURES[2:]]
+    assert "without ssim, psnr, l1: " in err and "other.png: no partner" in err
+    assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
 def test_json_alone_on_standard_output_is_valid_even_for_identical_pictures(folders):
@@ -73,15 +114,28 @@ def test_json_alone_on_standard_output_is_valid_even_for_identical_pictures(fold
     assert run.returncode == 0, run.stderr
     scores = json.loads(run.stdout, parse_constant=pytest.fail)["generated"]["scores"]
     assert scores["psnr"]["value"] is None  # JSON has no infinity
-    assert scores["l1"] == {"value": 0.0, "std": 0.0, "count": 6}
+    assert scores["l1"] == {"value": 0.0, "std": 0.0, "count": 6, "low": 0.0, "high": 0.0}
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"--metrics": "ssim,sism"}, "metrics: got 'sism'; known: ssim, psnr, l1, fid"),
+        ({"--metrics": "ssim,sism"}, "metrics: got 'sism', did you mean ssim?; known: ssim, psnr, l1"),
         ({"--generated": "nowhere"}, "nowhere: no such folder"),
-        ({"--metrics": "l1", "--features": "net.pt"}, "--metrics l1: only fid reads a feature network"),
+        ({"--metrics": "l1", "--features": "net.pt"}, "--metrics l1: only fid, kid, precision, recall, dens"),
+        ({"--metrics": "l1", "--palette": "facades"}, "--metrics l1: only pixel_accuracy, class_accuracy"),
+        (
+            {"--metrics": "l1", "--lpips-backbone": "a.pth"},
+            "--metrics l1: only lpips reads AlexNet; add it, or leave a",
+        ),
+        (
+            {"--metrics": "class_iou"},
+            "--metrics class_iou: class_iou needs --palette cityscapes, facades, earth2map or",
+        ),
+        ({"--metrics": "class_iou", "--palette": "city"}, "palette city: no such file; known: cityscapes, earth2map"),
+        ({"--metrics": "lpips", "--lpips-backbone": "none.pth"}, "lpips: none.pth: no such file; put https://"),
+        ({"--metrics": "ms_ssim"}, "generated/0.png: picture of 16x16 px is smaller than the 161 px that ms_ssim"),
+        ({"--metrics": "all", "--features": "none.pt"}, "none.pt: no such file"),
         ({"--metrics": "fid", "--features": "none.pt"}, "none.pt: no such file"),
         ({"--metrics": "l1", "--generated": "broken"}, "broken/2.png: cannot be read as a picture"),
         ({"--metrics": "l1", "--batch-size": "0"}, "batch size: got 0; allowed: 1 or more"),
@@ -91,10 +145,10 @@ def test_a_mistake_is_one_line_with_status_two(folders, change, message, capsys,
     monkeypatch.chdir(tmp_path)
     (write_folder(Path("broken"), np.zeros((6, 16, 16, 3), np.uint8)) / "2.png").write_bytes(b"not a picture")
     with pytest.raises(SystemExit) as status:  # in this process, for each new one takes seconds to import torch
-        main([str(word) for word in options(folders | change)])
+        main([str(word) for word in options(folders | {"--cache-dir": "cache"} | change)])
     out, err = capsys.readouterr()
     assert (status.value.code, out, err.count("\n")) == (2, "", 1)
-    assert err.startswith(f"cut-eval: error: {message}")
+    assert err.startswith("cut-eval: error: ") and message in err
 
 
 def test_without_inception_weights_one_line_says_where_to_put_them(folders, tmp_path):
@@ -110,4 +164,5 @@ def test_help_comes_in_well_under_a_second():
     start = time.perf_counter()
     run = cut_eval("--help")
     assert run.returncode == 0 and "--baseline DIR" in run.stdout
+    assert all(f"\n  {name} " in run.stdout for name in METRICS)
     assert time.perf_counter() - start < 1.0

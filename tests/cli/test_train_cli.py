@@ -15,7 +15,7 @@ from cut.data.images import read_image
 from cut.engine.checkpoint import load_checkpoint
 
 
-@pytest.mark.parametrize("program", ["train", "test", "eval", "data"])
+@pytest.mark.parametrize("program", ["train", "test", "eval", "data", "compare", "report"])
 def test_help_takes_under_a_second(program):
     call(program, "--help")  # once for the disk
     start = time.perf_counter()
@@ -27,6 +27,7 @@ def test_train_translate_and_score(tiny_yaml, unpaired, tmp_path):
     run, results = tmp_path / "run", tmp_path / "results"
     out = call("train", "--config", tiny_yaml, "--run-dir", run)
     assert "finished" in out.stdout and "step 6/6" in out.stderr
+    assert f"to look at: {run / 'report.html'}" in out.stdout and "gan real" in (run / "report.html").read_text()
     assert "finished already" in call("train", "--config", tiny_yaml, "--run-dir", run).stdout
     call("test", "--run", run, "--input", unpaired / "testA", "--output", results, "--target", unpaired / "testB")
     assert sorted(p.name for p in results.iterdir()) == sorted(p.name for p in (unpaired / "testA").iterdir())

@@ -9,9 +9,9 @@ from conftest import make_idx, make_paired
 from programs import call, inside, told
 
 from cut.build import build_trainer, open_run, read_config
-from cut.engine.evaluate import Evaluator
 from cut.engine.validation import Validation
 from cut.errors import UserError
+from cut.scoring.evaluator import Evaluator
 
 EVAL = "eval={every_steps: 2, metrics: [l1, ssim]}"
 
@@ -157,6 +157,14 @@ def test_pairs_are_scored_in_the_runs_direction(pix2pix_yaml, tmp_path):
         "translation": "evaluation/last/0.png",
         "target": "evaluation/targets/0.png",
     }
+
+
+def test_classes_of_pixels_are_scored_by_a_palette(tiny_yaml, tmp_path):
+    palette = tmp_path / "palette.yaml"
+    palette.write_text("classes: [{name: dark, color: [40, 40, 40]}, {name: bright, color: [200, 200, 200]}]\n")
+    setting = f"eval={{every_steps: 6, metrics: [pixel_accuracy, l1], palette: {palette}}}"
+    train(tiny_yaml, tmp_path / "run", setting)
+    assert logged(tmp_path / "run")[0]["eval/input/pixel_accuracy"] < 0.01  # dark where the target is bright
 
 
 def test_a_chosen_number_of_pictures_is_translated(tiny_yaml, tmp_path):

@@ -1,10 +1,12 @@
 """The Frechet distance against closed forms, scipy's matrix square root, and singular values of the features."""
 
+import time
+
 import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from cut.metrics.fid import feature_statistics, frechet_distance
+from cut.metrics.fid import feature_statistics, frechet_distance, frechet_standard_error
 
 
 def random_rotation(rng, size):
@@ -91,3 +93,50 @@ def test_statistics_do_not_depend_on_batches_even_far_from_zero(batch_size):
     mean, covariance = feature_statistics(batches)
     np.testing.assert_allclose(mean, features.astype(np.float64).mean(axis=0), rtol=1e-14)
     np.testing.assert_allclose(covariance, np.cov(features.astype(np.float64), rowvar=False), rtol=0, atol=1e-10)
+
+
+def frechet_by_scipy(x, mean2, cov2):
+    mean1, cov1 = x.mean(axis=0), np.cov(x, rowvar=False)
+    return np.sum((mean1 - mean2) ** 2) + np.trace(cov1 + cov2 - 2 * sqrtm(cov1 @ cov2).real)
+
+
+def test_the_standard_error_follows_the_closed_form_in_one_dimension():
+    # d^2 = (m1 - m2)^2 + (s1 - s2)^2, whose derivative by the weight of x is 2 (m1 - m2) z + (1 - s2 / s1) z^2
+    x = np.random.default_rng(7).normal(1.0, 2.0, size=(50, 1))
+    z = x - x.mean()
+    influence = 2 * (x.mean() - 3.0) * z + (1 - 5.0 / x.std(ddof=1)) * z**2
+    error = frechet_standard_error(x, np.array([3.0]), np.array([[25.0]]))
+    assert error == pytest.approx(influence.std(ddof=1) / 50**0.5, rel=1e-10)
+
+
+def test_the_standard_error_is_the_derivative_by_the_weights_of_the_pictures():
+    rng = np.random.default_rng(8)
+    x, cov2 = rng.normal(size=(40, 4)), random_covariance(rng, 4)
+    leaving_out = [frechet_by_scipy(np.delete(x, i, axis=0), np.zeros(4), cov2) for i in range(40)]
+    jackknife = np.sqrt(39) * np.std(leaving_out)  # Tukey's, which takes differences for derivatives
+    assert frechet_standard_error(x, np.zeros(4), cov2) == pytest.approx(jackknife, rel=0.1)
+
+
+@pytest.mark.parametrize(("count", "width", "lowest"), [(300, 4, 0.9), (60, 100, 0.85)])
+def test_the_interval_covers_the_expected_distance_of_as_many_pictures(count, width, lowest):
+    rng = np.random.default_rng(9)
+    scale, target = np.linspace(1.0, 0.2, width), (np.full(width, 0.1), np.diag(np.linspace(0.8, 0.3, width) ** 2))
+    draws = [rng.normal(size=(count, width)) * scale for _ in range(200)]
+    distances = [frechet_distance(*feature_statistics([x]), *target) for x in draws]
+    errors = [frechet_standard_error(x, *target) for x in draws]
+    hits = [abs(d - np.mean(distances)) <= 1.96 * e for d, e in zip(distances, errors, strict=True)]
+    assert lowest <= np.mean(hits)
+    assert np.mean(errors) < 2 * np.std(distances)  # nor is it wide for nothing
+    # Not of infinitely many: the bias, which the docstring tells, is greater than the error where they are few.
+    truth = np.sum(0.1**2 + (scale - np.linspace(0.8, 0.3, width)) ** 2)
+    if count < width:
+        assert np.mean(distances) - truth > 2 * np.mean(errors)
+
+
+@pytest.mark.slow  # a matter of seconds, but of a quiet machine too
+def test_the_distance_of_2048_features_takes_less_than_two_seconds():
+    rng = np.random.default_rng(10)
+    statistics = [feature_statistics([rng.normal(shift, size=(3000, 2048))]) for shift in (0.0, 0.1)]
+    start = time.perf_counter()
+    frechet_distance(*statistics[0], *statistics[1])
+    assert time.perf_counter() - start < 2.0

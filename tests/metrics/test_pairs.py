@@ -1,4 +1,4 @@
-"""SSIM, PSNR and L1 against numbers computed by hand."""
+"""SSIM, PSNR and L1 against numbers computed by hand; MS-SSIM also against another implementation."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cut.errors import UserError
-from cut.metrics.pairs import l1, psnr, ssim
+from cut.metrics.pairs import l1, ms_ssim, psnr, ssim
 
 
 def random_picture(seed=0, channels=3):
@@ -63,3 +63,33 @@ def test_better_pictures_get_better_scores():
 def test_a_picture_below_the_ssim_window_is_a_users_mistake():
     with pytest.raises(UserError, match="picture of 30x10 px is smaller than ssim's window of 11 px; leave ssim out"):
         ssim(np.zeros((10, 30, 3)), np.zeros((10, 30, 3)))
+
+
+def striped_pictures(height, width):
+    """A picture and a fainter one with stripes, from formulas."""
+    y, x = np.mgrid[:height, :width]
+    waves = [np.sin(x / (7 + 3 * c) + y / (11 + 2 * c)) * np.cos(x * y / (900 + 100 * c)) for c in range(3)]
+    picture = 0.5 + 0.5 * np.stack(waves, axis=-1)
+    return picture, np.clip(picture * 0.8 + 0.1 + 0.15 * np.sin(x / 2 + y / 3)[..., None], 0, 1)
+
+
+# pytorch-msssim 1.0.0: ms_ssim(..., data_range=1.0) in float64; its window is rounded to float32.
+@pytest.mark.parametrize(("size", "expected"), [((176, 192), 0.7827436322), ((256, 256), 0.8119240602)])
+def test_ms_ssim_equals_pytorch_msssim(size, expected):
+    assert ms_ssim(*striped_pictures(*size)) == pytest.approx(expected, abs=2e-6)
+
+
+def test_ms_ssim_of_a_constant_difference_is_the_luminance_of_the_coarsest_scale():
+    dark, bright = np.full((161, 161, 1), 0.25), np.full((161, 161, 1), 0.75)
+    luminance = (2 * 0.25 * 0.75 + 1e-4) / (0.25**2 + 0.75**2 + 1e-4)
+    assert ms_ssim(dark, bright) == pytest.approx(luminance**0.1333, rel=1e-9)
+
+
+def test_ms_ssim_of_a_picture_and_its_negative_is_zero_not_nan():
+    picture = striped_pictures(161, 170)[0]
+    assert ms_ssim(picture, 1 - picture) == 0.0
+
+
+def test_a_picture_too_small_for_five_scales_is_a_users_mistake():
+    with pytest.raises(UserError, match="picture of 200x160 px is smaller than the 161 px that ms_ssim needs"):
+        ms_ssim(np.zeros((160, 200, 3)), np.zeros((160, 200, 3)))

@@ -1,10 +1,11 @@
 import math
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from cut.engine.translate import _translate_group
+from cut.engine.translate import Job, _translate_group
 from cut.models.initialisation import initialise
 from cut.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from cut.models.stylegan2_blocks import EqualConv2d, EqualResidualBlock, UpsampleConv, blur
@@ -60,7 +61,8 @@ def test_a_picture_of_any_size_goes_through_at_its_size():
 
     for size in ((1, 1), (5, 3), (17, 30)):
         picture = np.full((*size, 3), 100, np.uint8)
-        (output,) = _translate_group(Method(), [picture], Fabric(accelerator="cpu", devices=1), inverse=False)
+        fabric, job = Fabric(accelerator="cpu", devices=1), Job(Path("a.png"), Path("b.png"), "a.png")
+        (output,) = _translate_group(Method(), [picture], fabric, inverse=False, tile_px=None, job=job)
         assert output.shape == picture.shape and output.dtype == np.uint8
 
 

@@ -13,10 +13,10 @@ import torchvision
 from pytorch_fid import fid_score, inception
 
 from cut.data.images import write_image
-from cut.engine.evaluate import evaluate
 from cut.errors import UserError
 from cut.metrics.features import InceptionFeatures
 from cut.metrics.fid import frechet_distance
+from cut.scoring.evaluator import evaluate
 
 WEIGHTS_NAME = inception.FID_WEIGHTS_URL.rsplit("/", 1)[-1]
 

@@ -1,6 +1,7 @@
 """Folders of pictures scored against each other, with a tiny TorchScript network behind the Frechet distance."""
 
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -8,19 +9,36 @@ import torch
 from torch import nn
 
 from cut.data.images import write_image
-from cut.engine.evaluate import Evaluator, evaluate
 from cut.errors import UserError
 from cut.metrics.features import TorchScriptFeatures
 from cut.metrics.fid import feature_statistics, frechet_distance
-from cut.metrics.pairs import PAIR_METRICS
+from cut.metrics.kid import kernel_distance
+from cut.metrics.manifold import coverage
+from cut.metrics.pairs import l1, psnr, ssim
+from cut.metrics.palette import read_palette
+from cut.scoring import feature_store
+from cut.scoring.evaluator import Evaluator, evaluate
 
 # TorchScript is frozen, but loads on: https://pytorch.org/blog/pytorch-2-11-release-blog/
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit")
-PAIRS = tuple(PAIR_METRICS)
+PAIRS = ("ssim", "psnr", "l1")
+SETS = ("fid", "kid", "precision", "recall", "density", "coverage")
+ALL = (*PAIRS, *SETS, "pixel_accuracy", "class_accuracy", "class_iou", "mean_average_precision")
+LABELS = {"palette": read_palette("facades")}
 
 
 def random_pictures(count, seed, shape=(16, 20, 3), dtype=np.uint8):
     return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, (count, *shape), endpoint=True).astype(dtype)
+
+
+def blended_pictures():
+    """Generated pictures, half noise, and their targets."""
+    target = random_pictures(9, seed=0)
+    return target // 2 + random_pictures(9, seed=1) // 2, target
+
+
+def values(score):
+    return [number for number in (score.value, score.std, score.low, score.high) if number is not None]
 
 
 def write_folder(folder, pictures, suffix=".png"):
@@ -39,17 +57,16 @@ def features(tmp_path):
 
 @pytest.fixture
 def folders(tmp_path):
-    target = random_pictures(9, seed=0)
-    generated = target // 2 + random_pictures(9, seed=1) // 2
-    return write_folder(tmp_path / "generated", generated), write_folder(tmp_path / "target", target)
+    return tuple(
+        write_folder(tmp_path / n, p) for n, p in zip(("generated", "target"), blended_pictures(), strict=True)
+    )
 
 
 def test_every_score_equals_the_metric_applied_by_hand(folders, features):
     result = evaluate(*folders, features=features)
-    target = random_pictures(9, seed=0)
-    generated = target // 2 + random_pictures(9, seed=1) // 2
+    generated, target = blended_pictures()
     assert list(result.scores) == ["ssim", "psnr", "l1", "fd[net.pt]"]
-    for name, metric in PAIR_METRICS.items():
+    for name, metric in (("ssim", ssim), ("psnr", psnr), ("l1", l1)):
         values = [metric(a / 255, b / 255) for a, b in zip(generated, target, strict=True)]
         score = result.scores[name]
         assert (score.value, score.std) == pytest.approx((np.mean(values), np.std(values)), rel=1e-9)
@@ -63,16 +80,81 @@ def test_every_score_equals_the_metric_applied_by_hand(folders, features):
 
 
 def test_batch_size_does_not_change_a_score(folders, features):
-    scores = [
-        evaluate(*folders, ["fid"], features=features, batch_size=n).scores["fd[net.pt]"].value for n in (1, 4, 99)
-    ]
-    assert scores[1:] == pytest.approx([scores[0]] * 2, rel=1e-5)  # the network's own float32 rounding
+    results = [evaluate(*folders, ALL, features=features, batch_size=n, **LABELS).scores for n in (1, 4, 99)]
+    for name, score in results[0].items():
+        for other in results[1:]:
+            # The network's own float32 rounding, whose roots the Frechet distance sums up; the others are exact.
+            assert values(other[name]) == pytest.approx(values(score), rel=1e-6), name
 
 
-def test_the_order_of_the_pictures_does_not_change_the_distance(folders, features, tmp_path):
+def test_neither_names_nor_order_of_the_pictures_change_a_score_by_a_single_bit(folders, features, tmp_path):
+    before = evaluate(*folders, ALL, features=features, **LABELS)
+    order = np.random.default_rng(5).permutation(9)
+    renamed = [tmp_path / "renamed" / folder.name for folder in folders]
+    for folder, copy in zip(folders, renamed, strict=True):
+        (copy / "nested").mkdir(parents=True)
+        for number, path in zip(order, sorted(folder.iterdir()), strict=True):
+            shutil.copy(path, copy / ("nested" if number % 2 else "") / f"{number}.png")
+    after = evaluate(*renamed, ALL, features=features, **LABELS)
+    assert [values(score) for score in after.scores.values()] == [values(score) for score in before.scores.values()]
+
+
+def test_a_folder_against_itself_is_at_distance_zero(folders, features, tmp_path):
     shuffled = write_folder(tmp_path / "shuffled", random_pictures(9, seed=0)[::-1])
     distance = evaluate(shuffled, folders[1], ["fid"], features=features).scores["fd[net.pt]"].value
     assert distance == pytest.approx(0.0, abs=1e-8)
+
+
+def test_scores_of_another_network_carry_its_file_and_come_in_the_order_asked_for(folders, features):
+    metrics = ["coverage", "l1", "kid", "fid", "recall", "density", "precision"]
+    result = evaluate(*folders, metrics, features=features)
+    expected = ["coverage[net.pt]", "l1", "kd[net.pt]", "fd[net.pt]"]
+    assert list(result.scores)[:4] == expected and len(result.scores) == 7
+    batches = (torch.from_numpy(p).permute(0, 3, 1, 2).float() / 255 for p in blended_pictures())
+    ours, theirs = (features(batch).numpy() for batch in batches)
+    assert result.scores["kd[net.pt]"].value == pytest.approx(kernel_distance(ours, theirs).mean, rel=1e-4)
+    assert result.scores["coverage[net.pt]"].value == coverage(ours, theirs).mean()
+    assert all(score.low <= score.value <= score.high for score in result.scores.values())
+
+
+def test_without_intervals_the_scores_are_the_same(folders, features):
+    with_intervals = evaluate(*folders, ALL, features=features, **LABELS).scores
+    without = evaluate(*folders, ALL, features=features, intervals=False, **LABELS).scores
+    assert {name: score.value for name, score in without.items()} == {n: s.value for n, s in with_intervals.items()}
+    assert all(score.low is None and score.high is None for score in without.values())
+
+
+def test_a_network_sees_a_target_once_when_its_features_are_kept(folders, features, tmp_path):
+    first = evaluate(*folders, SETS, features=features, store=tmp_path / "store")
+    seen = []
+    features.register_forward_pre_hook(lambda _, images: seen.append(len(images[0])))
+    again = evaluate(*folders, SETS, features=features, store=tmp_path / "store")
+    assert sum(seen) == 9  # the generated ones
+    assert again.scores == first.scores
+    write_folder(folders[1], random_pictures(1, seed=7))  # another picture of an old name
+    assert evaluate(*folders, SETS, features=features, store=tmp_path / "store").scores != first.scores
+    assert sum(seen) == 27
+    assert len(list((tmp_path / "store").iterdir())) == 2
+
+
+def test_kept_statistics_suffice_for_fid_and_the_network_runs_again_for_the_others(
+    folders, features, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(feature_store, "_MOST_FEATURES_BYTES", 1)
+    settings = {"features": features, "store": tmp_path / "store"}
+    first = evaluate(*folders, SETS, **settings)
+    seen = []
+    features.register_forward_pre_hook(lambda _, images: seen.append(len(images[0])))
+    assert evaluate(*folders, ["fid"], **settings).scores["fd[net.pt]"] == first.scores["fd[net.pt]"]
+    assert sum(seen) == 9
+    assert evaluate(*folders, SETS, **settings).scores == first.scores
+    assert sum(seen) == 27
+
+
+def test_a_store_that_cannot_be_written_is_a_warning(folders, features, tmp_path):
+    (tmp_path / "file").write_text("")
+    result = evaluate(*folders, ["fid"], features=features, store=tmp_path / "file" / "store")
+    assert any("features cannot be kept there" in warning for warning in result.warnings)
 
 
 def test_pictures_of_many_sizes_are_scored_together(features, tmp_path):
@@ -184,7 +266,7 @@ def test_features_that_are_not_finite_are_refused(folders, tmp_path):
 
 @pytest.mark.parametrize("metrics", [["ssim", "sism"], []])
 def test_an_unknown_metric_lists_the_known_ones(folders, metrics):
-    with pytest.raises(UserError, match="metrics: got .*; known: ssim, psnr, l1, fid"):
+    with pytest.raises(UserError, match="metrics: got .*; known: ssim, psnr, l1"):
         evaluate(*folders, metrics)
 
 

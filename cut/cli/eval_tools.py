@@ -1,0 +1,87 @@
+"""What cut-eval needs torch for: its networks, and which metrics the folders and options allow."""
+
+import argparse
+from pathlib import Path
+
+from cut.data.images import list_images, read_image
+from cut.errors import UserError
+from cut.metrics.names import METRICS, NEEDS_FEATURES, NEEDS_PALETTE
+from cut.metrics.pairs import MS_SSIM_SMALLEST_PX
+from cut.scoring.evaluator import Evaluator, find_pictures
+from cut.scoring.feature_store import default_store
+from cut.scoring.networks import ScoringFiles
+
+
+def make_evaluator(args: argparse.Namespace, metrics: tuple[str, ...]) -> Evaluator:
+    """The evaluator that the command line describes, with only those networks that `metrics` read."""
+    return Evaluator(
+        args.target,
+        metrics,
+        batch_size=args.batch_size,
+        device=_device(args.device),
+        progress=True,
+        store=None if args.no_cache else args.cache_dir or default_store(),
+        intervals=not args.no_intervals,
+        **_files(args).arguments(metrics),
+    )
+
+
+def everything(args: argparse.Namespace, folders: list[Path]) -> tuple[tuple[str, ...], list[str]]:
+    """All metrics that can be computed, and why the others cannot, in a line each.
+
+    Raises:
+        UserError: a folder is missing or empty, or none can be computed.
+    """
+    left_out: dict[str, str] = {}
+    if not args.palette:
+        left_out |= dict.fromkeys(NEEDS_PALETTE, "no --palette is given")
+    if args.segmenter:
+        reason = "with --segmenter the targets are label pictures, the generated ones photographs"
+        left_out |= {name: reason for name in METRICS if name not in NEEDS_PALETTE}
+    else:
+        left_out |= _missing_networks(args)
+    smallest = min(min(read_image(path, channels=3).shape[:2]) for path in list_images(args.target)[:1])
+    if smallest < MS_SSIM_SMALLEST_PX:
+        left_out.setdefault("ms_ssim", f"it needs pictures of {MS_SSIM_SMALLEST_PX} px or more")
+    for folder in folders:
+        for name in [name for name in METRICS if name not in left_out]:
+            try:
+                find_pictures(folder, args.target, [name])
+            except UserError as error:
+                left_out[name] = str(error)
+    metrics = tuple(name for name in METRICS if name not in left_out)
+    if not metrics:
+        raise UserError(f"--metrics all: none can be computed; {next(iter(left_out.values()))}")
+    reasons = dict.fromkeys(left_out.values())
+    lines = [", ".join(name for name in METRICS if left_out.get(name) == reason) + f": {reason}" for reason in reasons]
+    return metrics, lines
+
+
+def _missing_networks(args: argparse.Namespace) -> dict[str, str]:
+    """Which metrics have no network, and why. A file that was named must be there."""
+    missing: dict[str, str] = {}
+    try:
+        _files(args).lpips()
+    except UserError as error:
+        if args.lpips_backbone:
+            raise
+        missing["lpips"] = str(error)
+    try:
+        _files(args).feature_network()
+    except UserError as error:
+        if args.features or args.inception_weights:
+            raise
+        missing |= dict.fromkeys(NEEDS_FEATURES, str(error))
+    return missing
+
+
+def _files(args: argparse.Namespace) -> ScoringFiles:
+    return ScoringFiles(args.features, args.inception_weights, args.palette, args.segmenter, args.lpips_backbone)
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: no CUDA device here; allowed: auto, cpu")
+    return "cuda" if name == "auto" and torch.cuda.is_available() else name.replace("auto", "cpu")

@@ -1,0 +1,47 @@
+"""cut-report: one page that shows what a run did, or compares several."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from cut.cli import run
+
+_EXAMPLE = """examples:
+  cut-report runs/quickstart --output report.html
+  cut-report runs/quickstart runs/slow --output compared.html
+
+The page is one file that loads nothing: scores, curves, sample sheets, test pictures before and after, the
+configuration and the environment, with what differs between the runs. A run need not be finished."""
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Entry point of the console program `cut-report`."""
+    run("cut-report", lambda: _main(_parse(argv)))
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("cut-report", description=__doc__, epilog=_EXAMPLE, formatter_class=formatter)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run directory, as cut-train writes it")
+    parser.add_argument(
+        "--output", type=Path, default=Path("report.html"), metavar="FILE", help="the page (default: %(default)s)"
+    )
+    return parser.parse_args(argv)
+
+
+def _main(args: argparse.Namespace) -> None:
+    from cut.report.page import check_output, render, write_page  # only now, for they import NumPy and Pillow
+    from cut.report.run import read_runs
+
+    check_output(args.output)
+    runs = read_runs(args.runs)
+    write_page(render(runs), args.output)
+    for shown in runs:
+        for note in shown.notes:
+            print(f"cut-report: note: {shown.label}: {note}", file=sys.stderr)
+    print(f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB; open it in a browser")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""One training per run directory."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cut.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+_FILE = ".lock"
+
+
+@contextmanager
+def run_lock(run_dir: Path) -> Iterator[None]:
+    """Inside, no other process that asks for the lock gets it; the system lets it go even where this one is killed.
+
+    Where the system or the file system has no such locks (Windows, some network disks), nothing is locked.
+
+    Raises:
+        UserError: another process trains here; or the directory cannot be written.
+    """
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        file = os.open(run_dir / _FILE, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise UserError(f"{run_dir}: cannot be written ({error.strerror or error}); choose another --run-dir") from None
+    try:
+        _take(file, run_dir)
+        yield
+    finally:
+        os.close(file)  # which lets the lock go; the file stays, for deleting it could let two others in
+
+
+def _take(file: int, run_dir: Path) -> None:
+    if fcntl is None:
+        return
+    try:
+        # Not flock, whose locks forked loader workers share, and so keep for seconds after this process is killed.
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        holder = os.read(file, 32).decode(errors="replace").strip()
+        raise UserError(
+            f"{run_dir}: another process{f' ({holder})' if holder else ''} is training here; wait for it, stop it, or "
+            "choose another --run-dir"
+        ) from None
+    except OSError:  # a file system without locks
+        return
+    os.ftruncate(file, 0)
+    os.pwrite(file, f"pid {os.getpid()}".encode(), 0)

@@ -1,0 +1,103 @@
+"""The page itself: one HTML file that needs nothing besides."""
+
+import base64
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from cut.errors import UserError
+from cut.report.charts import HEIGHT, WIDTH, draw_charts
+from cut.report.pictures import comparison_viewer, newest_rows, sheet_viewer
+from cut.report.run import Run, read_runs
+from cut.report.tables import score_table, settings_table, summary
+
+_FOLDER = Path(__file__).parent
+
+
+def write_report(run_dirs: Sequence[Path], output: Path) -> Path:
+    """Writes a page that shows one run, or compares several.
+
+    Args:
+        run_dirs: what cut-train wrote, finished or not; missing and damaged parts are told on the page.
+        output: the HTML file; the folders above it are made.
+
+    Returns:
+        `output`.
+
+    Raises:
+        UserError: a directory is not a run, or the file cannot be written.
+    """
+    return write_page(render(read_runs(run_dirs)), output)
+
+
+def check_output(output: Path) -> None:
+    """Refuses a place for the page that cannot be meant.
+
+    Raises:
+        UserError: a folder, or a file whose name is not one of a page.
+    """
+    if output.is_dir():
+        raise UserError(f"{output}: is a folder; --output must name the page, such as {output / 'report.html'}")
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"{output}: the page is HTML, so its name must end in .html, such as {output}.html")
+
+
+def write_page(text: str, output: Path) -> Path:
+    """Writes the page whole or not at all.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    output = Path(output)
+    check_output(output)
+    temporary = output.with_name(f".{output.name}.part")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(text.encode("utf-8", errors="replace"))  # file names need not be valid Unicode
+        os.replace(temporary, output)
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written ({error.strerror or error})") from None
+    finally:
+        if temporary.parent.is_dir():
+            temporary.unlink(missing_ok=True)
+    return output
+
+
+def render(runs: Sequence[Run]) -> str:
+    """The page as text; adds what could not be read to the runs' notes."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    # Names and settings are other people's text: all of it is escaped, and the browser runs nothing but our own script.
+    templates = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style, script = ((_FOLDER / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    return templates.get_template("page.html").render(
+        runs=runs,
+        style=style,
+        script=script,
+        policy=f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        "base-uri 'none'; form-action 'none'",
+        summaries=[summary(run) for run in runs],
+        scores=score_table(runs),
+        newest=[newest_rows(run) for run in runs],
+        sections=draw_charts(runs),
+        has_best=any(isinstance(run.evaluation.get("best"), dict) for run in runs),
+        last_step=max(1, *(run.last_step for run in runs)),
+        width=WIDTH,
+        height=HEIGHT,
+        sheets=sheet_viewer(runs),
+        comparisons=comparison_viewer(runs),
+        config=settings_table([run.config for run in runs]),
+        environment=settings_table([run.environment for run in runs]),
+    )
+
+
+def _hash(text: str) -> str:
+    """As a Content-Security-Policy names a style or a script that it allows."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -1,0 +1,89 @@
+"""Features of target sets, kept on disk: most of the time of a score is the network's, and targets seldom change.
+
+An entry is named by what it was computed from: the network, and the bytes of the pictures, whatever their names and
+order. So sets never share one, and none is ever out of date.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import uuid
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+# Raise it when pictures are read or prepared for the network in another way.
+_VERSION = 1
+_MOST_FEATURES_BYTES = 256 * 2**20  # of more, mean and covariance are kept, which suffice for fid
+_MOST_BYTES = 2 * 2**30  # in all; what was not used for longest goes first
+
+
+def default_store() -> Path:
+    """`cut/statistics` in the user's cache folder: `$XDG_CACHE_HOME`, or `.cache` in the home folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cut" / "statistics"
+
+
+def entry_name(network: str, device: str, pictures: list[str]) -> str:
+    """The key of a set of pictures, given by their digests, as a network sees it."""
+    content = json.dumps([_VERSION, network, device, sorted(pictures)])
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def load_entry(folder: Path, name: str, count: int) -> dict[str, np.ndarray] | None:
+    """`features` `(N, D)`, or `mean` `(D,)` and `covariance` `(D, D)`; None if none of N pictures is whole."""
+    path = folder / f"{name}.npz"
+    try:
+        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}  # the zip format's checksums find damage
+        os.utime(path)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    features = arrays.get("features")
+    if features is not None:
+        return arrays if features.ndim == 2 and len(features) == count else None
+    return arrays if set(arrays) == {"mean", "covariance", "count"} and arrays["count"] == count else None
+
+
+def save_entry(folder: Path, name: str, features: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> None:
+    """Writes an entry, whole or not at all, whoever else writes it at the same time.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    arrays = {"features": features}
+    if features.nbytes > _MOST_FEATURES_BYTES:
+        arrays = {"mean": mean, "covariance": covariance, "count": np.array(len(features))}
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{name}.{uuid.uuid4().hex}.part"
+    try:
+        with open(temporary, "wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.replace(temporary, folder / f"{name}.npz")
+        except PermissionError:  # Windows, while another process reads the same entry: theirs is as good
+            if not (folder / f"{name}.npz").exists():
+                raise
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+    _prune(folder, keep=f"{name}.npz")
+
+
+def _prune(folder: Path, keep: str) -> None:
+    """Deletes entries, those first that were not used for longest, until the rest is small enough."""
+    entries = []
+    for path in folder.glob("*.npz"):
+        with contextlib.suppress(OSError):  # another process may have deleted it
+            entries.append((path.stat().st_mtime, path.stat().st_size, path))
+    total = sum(size for _, size, _ in entries)
+    for _, size, path in sorted(entries):
+        if total <= _MOST_BYTES:
+            return
+        if path.name != keep:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            total -= size

@@ -1,0 +1,53 @@
+"""Which pictures are scored, and which belong together."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cut.data.images import list_images
+from cut.errors import UserError
+from cut.metrics.names import NEEDS_PAIRS, check_metrics
+
+# A covariance and pairs of pictures need two; k nearest others need k + 1.
+_FEWEST = {"fid": 2, "kid": 2, "precision": 4, "recall": 4, "density": 6, "coverage": 6}
+
+
+def find_pictures(
+    generated: Path, target: Path, metrics: Sequence[str]
+) -> tuple[list[Path], list[Path], list[tuple[Path, Path]]]:
+    """Lists both folders, and their pairs where a metric needs pairs, without opening a picture.
+
+    Raises:
+        UserError: an unknown metric; a folder is missing, empty or too small for a metric; a picture without a
+            partner, or with two.
+    """
+    check_metrics(metrics)
+    paths, target_paths = list_images(generated), list_images(target)
+    for folder, found in ((generated, paths), (target, target_paths)):
+        for name in metrics:
+            if len(found) < _FEWEST.get(name, 1):
+                number = f"{len(found)} picture{'s' * (len(found) > 1)}"
+                raise UserError(
+                    f"{folder}: holds {number}; {name} needs {_FEWEST[name]} or more, and thousands to be stable"
+                )
+    if not any(name in NEEDS_PAIRS for name in metrics):
+        return paths, target_paths, []
+    ours, partners = _by_name(Path(generated), paths), _by_name(Path(target), target_paths)
+    missing = [path for name, path in ours.items() if name not in partners]
+    if missing:
+        raise UserError(
+            f"{missing[0]}: no partner in {target} ({len(missing)} of {len(paths)} pictures have none); partners have "
+            "the same path below their folders, suffix aside; for folders without pairs ask for fid alone"
+        )
+    return paths, target_paths, [(path, partners[name]) for name, path in ours.items()]
+
+
+def _by_name(folder: Path, paths: list[Path]) -> dict[Path, Path]:
+    named: dict[Path, Path] = {}
+    for path in paths:
+        name = path.relative_to(folder).with_suffix("")
+        if name in named:
+            raise UserError(
+                f"{path}: differs from {named[name].name} in its suffix only, so pairs are ambiguous; remove one"
+            )
+        named[name] = path
+    return named

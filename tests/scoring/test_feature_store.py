@@ -1,0 +1,93 @@
+"""Features of target sets kept on disk."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import REPOSITORY
+
+from cut.scoring import feature_store
+from cut.scoring.feature_store import default_store, entry_name, load_entry, save_entry
+
+FEATURES = np.arange(12, dtype=np.float32).reshape(4, 3)
+STATISTICS = FEATURES.mean(axis=0), np.cov(FEATURES, rowvar=False)
+
+
+def test_what_was_saved_is_loaded_bit_for_bit(tmp_path):
+    save_entry(tmp_path / "store", "a", FEATURES, *STATISTICS)
+    loaded = load_entry(tmp_path / "store", "a", 4)["features"]
+    assert loaded.dtype == np.float32 and np.array_equal(loaded, FEATURES)
+    assert [path.name for path in (tmp_path / "store").iterdir()] == ["a.npz"]
+
+
+def test_of_too_many_features_the_statistics_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(feature_store, "_MOST_FEATURES_BYTES", 47)
+    save_entry(tmp_path, "a", FEATURES, *STATISTICS)
+    loaded = load_entry(tmp_path, "a", 4)
+    assert "features" not in loaded
+    np.testing.assert_array_equal(loaded["mean"], STATISTICS[0])
+    np.testing.assert_array_equal(loaded["covariance"], STATISTICS[1])
+
+
+@pytest.mark.parametrize("damage", ["half", "flipped", "junk", "empty", "missing"])
+def test_a_damaged_entry_counts_as_none(tmp_path, damage):
+    save_entry(tmp_path, "a", FEATURES, *STATISTICS)
+    path = tmp_path / "a.npz"
+    whole = path.read_bytes()
+    place = whole.index(FEATURES.tobytes())
+    flipped = whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
+    path.write_bytes({"half": whole[: len(whole) // 2], "flipped": flipped, "junk": b"junk" * 99}.get(damage, b""))
+    if damage == "missing":
+        path.unlink()
+    assert load_entry(tmp_path, "a", 4) is None
+
+
+def test_an_entry_of_another_number_of_pictures_counts_as_none(tmp_path):
+    save_entry(tmp_path, "a", FEATURES, *STATISTICS)
+    assert load_entry(tmp_path, "a", 5) is None
+
+
+def test_the_name_tells_networks_devices_and_pictures_apart_but_not_their_order():
+    name = entry_name("net", "cpu", ["x", "y"])
+    assert name == entry_name("net", "cpu", ["y", "x"])
+    others = [("net2", "cpu", ["x", "y"]), ("net", "cuda", ["x", "y"]), ("net", "cpu", ["x"]), ("net", "cpu", ["xy"])]
+    assert len({name, *(entry_name(*other) for other in others)}) == 5
+
+
+def test_entries_not_used_for_longest_go_first(tmp_path, monkeypatch):
+    for age, name in enumerate("abc"):
+        save_entry(tmp_path, name, FEATURES, *STATISTICS)
+        feature_store.os.utime(tmp_path / f"{name}.npz", (1000 + age, 1000 + age))
+    assert load_entry(tmp_path, "a", 4)  # used now
+    size = (tmp_path / "a.npz").stat().st_size
+    monkeypatch.setattr(feature_store, "_MOST_BYTES", 3 * size)
+    save_entry(tmp_path, "d", FEATURES, *STATISTICS)
+    assert sorted(path.stem for path in tmp_path.iterdir()) == ["a", "c", "d"]
+
+
+def test_processes_that_write_and_read_one_entry_at_once_never_see_half_of_it(tmp_path):
+    code = """
+import sys, numpy as np
+from pathlib import Path
+from cut.scoring.feature_store import load_entry, save_entry
+features = np.arange(300_000, dtype=np.float32).reshape(1000, 300)
+for _ in range(15):
+    save_entry(Path(sys.argv[1]), "a", features, features[0], features[:300])
+    entry = load_entry(Path(sys.argv[1]), "a", 1000)
+    assert entry is not None and np.array_equal(entry["features"], features)
+"""
+    commands = [[sys.executable, "-c", code, str(tmp_path / "store")]] * 3
+    writers = [subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) for command in commands]
+    for writer in writers:
+        assert writer.communicate(timeout=60)[1] == "" and writer.returncode == 0
+    assert [path.name for path in (tmp_path / "store").iterdir()] == ["a.npz"]
+
+
+def test_the_default_place_is_the_users_cache_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_store() == tmp_path / "cut" / "statistics"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert default_store() == tmp_path / ".cache" / "cut" / "statistics"

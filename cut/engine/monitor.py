@@ -50,7 +50,8 @@ class Monitor:
             UserError: what is asked for cannot be scored.
         """
         self.run_dir, self.log = run_dir, log
-        baseline = self.validation.open(run_dir, self.method) if self.validation else {}
+        with undisturbed():  # networks of the scores are made here, and draw their first weights
+            baseline = self.validation.open(run_dir, self.method) if self.validation else {}
         if baseline and step == 0:
             log.scores(0, {"input": baseline})
 

@@ -76,6 +76,14 @@ def test_a_run_with_scores_has_the_weights_of_one_without(
         assert torch.equal(one, other)
 
 
+def test_a_scoring_network_that_draws_its_first_weights_leaves_the_runs_streams_alone(tiny_yaml, tmp_path, monkeypatch):
+    make = Validation._evaluator
+    monkeypatch.setattr(Validation, "_evaluator", lambda self: torch.rand(3).sum() and make(self))  # as Inception does
+    weights = train(tiny_yaml, tmp_path / "with", EVAL, "train.max_steps=2").method.state_dict()
+    for key, value in train(tiny_yaml, tmp_path / "without", "train.max_steps=2").method.state_dict().items():
+        assert torch.equal(weights[key], value), key
+
+
 @pytest.mark.parametrize("kind", ["cut", "pix2pix"])
 def test_scores_are_those_of_cut_test_and_cut_eval(kind, tiny_yaml, pix2pix_yaml, tmp_path):
     path = {"cut": tiny_yaml, "pix2pix": pix2pix_yaml}[kind]

@@ -224,7 +224,8 @@ class Trainer:
         self._summed_steps = state["log"]["steps"]
         restore_random_state(state["random"])
         if self.validation:
-            self.validation.history = list(state.get("evaluations", []))
+            settings = {"settings": self.validation.settings}  # of checkpoints from before they were kept
+            self.validation.history = [settings | entry for entry in state.get("evaluations", [])]
             if self.validation.is_out_of_patience:
                 self.last_step = self.step
 

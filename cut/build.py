@@ -168,7 +168,8 @@ def open_run(trainer: Trainer, run_dir: Path, resume: bool) -> str:
                 "choose another --run-dir, or give --resume to go on with the new settings"
             )
         trainer.load(state)
-        _describe_run(run_dir, trainer)
+        if trainer.step < trainer.last_step:  # of a finished run, what it ran on stays
+            _describe_run(run_dir, trainer)
         at = f"{run_dir}: going on from step {trainer.step} of {trainer.last_step}"
         return "; ".join([*lines, at, *([f"with {', '.join(changes)}"] if changes else [])])
     if lines:

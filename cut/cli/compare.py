@@ -69,11 +69,13 @@ def _main(args: argparse.Namespace) -> int:
     from cut.engine.signals import Stopped
 
     contenders = plan_contenders(args.configs, args.set, args.steps)
-    runner = Runner(args.output, _pictures(contenders[0], args), _scoring(args))
-    baseline = runner.baseline()
+    _warn_of_other_data(contenders)
+    source = {"split": args.split, "data": contenders[0].config.data.model_dump(mode="json")}
+    runner = Runner(args.output, _pictures(contenders[0], args), source, _scoring(args))
     outcomes = []
     places = {contender.name: place for place, contender in enumerate(contenders)}
     try:
+        baseline = runner.baseline()
         for seed in range(args.seeds):
             for contender in contenders:
                 number = len(outcomes) + 1
@@ -93,6 +95,21 @@ def _main(args: argparse.Namespace) -> int:
     if len(set(lengths.values())) > 1:
         print("cut-compare: warning: the runs differ in length; --steps N gives all the same", file=sys.stderr)
     return 1 if any(outcome.error for outcome in outcomes) else 0
+
+
+def _warn_of_other_data(contenders) -> None:
+    """Tells which configs learn from other pictures than those that all are scored on."""
+    first = contenders[0].config.data
+    keys = ("name", "root", "direction", "channels_a", "channels_b")
+    for contender in contenders[1:]:
+        pairs = {key: [getattr(data, key, None) for data in (first, contender.config.data)] for key in keys}
+        told = [f"data.{key} is {own}, not {theirs}" for key, (theirs, own) in pairs.items() if own != theirs]
+        if told:
+            print(
+                f"cut-compare: warning: {contender.name}: {', '.join(told)}; it is scored on the pictures of "
+                f"{contenders[0].name}",
+                file=sys.stderr,
+            )
 
 
 def _pictures(contender, args: argparse.Namespace):

@@ -3,13 +3,18 @@
 import argparse
 from pathlib import Path
 
-from cut.data.images import list_images, read_image
+from PIL import Image
+
+from cut.data.images import list_images
 from cut.errors import UserError
-from cut.metrics.names import METRICS, NEEDS_FEATURES, NEEDS_PALETTE
-from cut.metrics.pairs import MS_SSIM_SMALLEST_PX
+from cut.metrics.names import METRICS, NEEDS_FEATURES, NEEDS_PAIRS, NEEDS_PALETTE
+from cut.metrics.pairs import MS_SSIM_SMALLEST_PX, SSIM_WINDOW_PX
+from cut.metrics.perceptual import LPIPS_SMALLEST_PX
 from cut.scoring.evaluator import Evaluator, find_pictures
 from cut.scoring.feature_store import default_store
 from cut.scoring.networks import ScoringFiles
+
+_LEAST_PX = {"ssim": SSIM_WINDOW_PX, "ms_ssim": MS_SSIM_SMALLEST_PX, "lpips": LPIPS_SMALLEST_PX}
 
 
 def make_evaluator(args: argparse.Namespace, metrics: tuple[str, ...]) -> Evaluator:
@@ -32,6 +37,8 @@ def everything(args: argparse.Namespace, folders: list[Path]) -> tuple[tuple[str
     Raises:
         UserError: a folder is missing or empty, or none can be computed.
     """
+    for folder in (*folders, args.target):
+        list_images(folder)  # a missing one is no metric's fault
     left_out: dict[str, str] = {}
     if not args.palette:
         left_out |= dict.fromkeys(NEEDS_PALETTE, "no --palette is given")
@@ -40,21 +47,47 @@ def everything(args: argparse.Namespace, folders: list[Path]) -> tuple[tuple[str
         left_out |= {name: reason for name in METRICS if name not in NEEDS_PALETTE}
     else:
         left_out |= _missing_networks(args)
-    smallest = min(min(read_image(path, channels=3).shape[:2]) for path in list_images(args.target)[:1])
-    if smallest < MS_SSIM_SMALLEST_PX:
-        left_out.setdefault("ms_ssim", f"it needs pictures of {MS_SSIM_SMALLEST_PX} px or more")
     for folder in folders:
         for name in [name for name in METRICS if name not in left_out]:
             try:
                 find_pictures(folder, args.target, [name])
             except UserError as error:
                 left_out[name] = str(error)
+        if not args.segmenter and "l1" not in left_out:
+            for name, reason in _unfit_sizes(folder, args.target).items():
+                left_out.setdefault(name, reason)
     metrics = tuple(name for name in METRICS if name not in left_out)
     if not metrics:
         raise UserError(f"--metrics all: none can be computed; {next(iter(left_out.values()))}")
     reasons = dict.fromkeys(left_out.values())
     lines = [", ".join(name for name in METRICS if left_out.get(name) == reason) + f": {reason}" for reason in reasons]
     return metrics, lines
+
+
+def _unfit_sizes(folder: Path, target: Path) -> dict[str, str]:
+    """Which metrics the pictures' sizes do not allow, and why; by the files' headers, before anything is decoded."""
+    pairs = find_pictures(folder, target, ["l1"])[2]
+    smallest = None
+    for path, partner in pairs:
+        sizes = [_size_px(path), _size_px(partner)]
+        if None in sizes:
+            continue  # scoring will say what is wrong with it
+        if sorted(sizes[0]) != sorted(sizes[1]):  # either may be turned by its EXIF orientation
+            return dict.fromkeys(NEEDS_PAIRS, f"{path} and its partner {partner} differ in size")
+        smallest = min(*sizes[0], smallest or sizes[0][0])
+    return {
+        name: f"it needs pictures of {least} px or more"
+        for name, least in _LEAST_PX.items()
+        if (smallest or least) < least
+    }
+
+
+def _size_px(path: Path) -> tuple[int, int] | None:
+    try:
+        with Image.open(path) as picture:
+            return picture.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
 
 
 def _missing_networks(args: argparse.Namespace) -> dict[str, str]:

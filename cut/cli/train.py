@@ -75,7 +75,7 @@ def _train(trainer, run_dir: Path, resume: bool) -> int:
     except Stopped as stopped:
         print(f"{run_dir}: {stopped}", file=sys.stderr)
         return 128 + stopped.signum
-    if trainer.validation and trainer.validation.history:
+    if trainer.validation and trainer.validation.best:
         print(f"{run_dir}: {trainer.validation.summary()}")
     _report(run_dir)
     use = "draw images with" if trainer.method.samples_from_noise else "translate pictures with"
@@ -90,7 +90,7 @@ def _report(run_dir: Path) -> None:
 
     try:
         print(f"{run_dir}: to look at: {write_report([run_dir], run_dir / 'report.html')}")
-    except UserError as error:
+    except (UserError, OSError) as error:
         print(f"cut-train: warning: no report: {error}", file=sys.stderr)
 
 

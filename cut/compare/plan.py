@@ -46,14 +46,17 @@ def plan_contenders(paths: Sequence[Path], overrides: Sequence[str], num_steps: 
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """The files' names, with their folders' where two are equal."""
-    stems = [path.stem for path in paths]
-    names = [
-        stem if stems.count(stem) == 1 else f"{p.parent.name}_{stem}" for stem, p in zip(stems, paths, strict=True)
-    ]
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"--configs: {name} is given twice; each config is one row of the table")
+    """The files' names, with as many of the folders above as tell equal ones apart."""
+    whole = [path.resolve().with_suffix("").parts[1:] for path in paths]
+    for path in paths:
+        if [other.resolve() for other in paths].count(path.resolve()) > 1:
+            raise UserError(f"--configs: {path} is given twice; each config is one row of the table")
+    names = [parts[-1] for parts in whole]
+    for depth in range(2, max(map(len, whole)) + 1):
+        names = [
+            name if names.count(name) == 1 else "_".join(parts[-depth:])
+            for name, parts in zip(names, whole, strict=True)
+        ]
     return names
 
 

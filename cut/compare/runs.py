@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import statistics
 import subprocess
@@ -40,12 +41,19 @@ class Runner:
     Args:
         output: folder of the comparison.
         pictures: what is translated and what it should look like.
+        source: what the pictures are, as plain values: a result of other ones counts for nothing.
         scoring: arguments of cut-eval besides the folders.
     """
 
     output: Path
     pictures: EvaluationSet
+    source: dict[str, Any]
     scoring: Sequence[str]
+
+    @property
+    def _known(self) -> dict[str, Any]:
+        """What any score depends on."""
+        return {"pictures": self.source, "scoring": list(self.scoring)}
 
     def run(self, contender: Contender, seed: int) -> Outcome:
         """One contender with one seed.
@@ -56,35 +64,40 @@ class Runner:
         run_dir = self.output / contender.name / f"seed_{seed}"
         settings = [argument for override in (*contender.overrides, f"seed={seed}") for argument in ("--set", override)]
         result, config = run_dir.with_name(f"{run_dir.name}.json"), contender.config.model_copy(update={"seed": seed})
-        known = {"config": config.to_dict(), "scoring": list(self.scoring)}
+        known = {"config": config.to_dict(), **self._known}
         try:
             if not known.items() <= _read(result).items():
                 self._call("train", run_dir, "--config", contender.path, *settings, "--run-dir", run_dir)
                 self._translate_and_score(run_dir, contender, result, known)
+            return Outcome(contender.name, seed, _read(result)["generated"]["scores"], costs_of(run_dir))
         except UserError as error:
             return Outcome(contender.name, seed, {}, {}, str(error))
-        return Outcome(contender.name, seed, _read(result)["generated"]["scores"], costs_of(run_dir))
 
     def baseline(self) -> dict[str, dict[str, Any]]:
-        """The scores of the untranslated inputs; nothing where they do not compare with the targets."""
+        """The scores of the untranslated inputs; nothing where images are drawn from noise.
+
+        Raises:
+            UserError: they cannot be scored, and so no translation could, which has its input's name and size; better
+                told now than after the first training.
+            Stopped: by a signal.
+        """
         result = self.output / "input.json"
-        if self.pictures.inputs is None:
-            return {}
-        if _read(result).get("scoring") != list(self.scoring):
-            try:
-                self._score(self.pictures.inputs, result, self.output / "input", {"scoring": list(self.scoring)})
-            except UserError:  # of other channels or sizes
-                return {}
-        return _read(result)["generated"]["scores"]
+        from_noise = self.pictures.inputs is None
+        if not self._known.items() <= _read(result).items():
+            folder = self.pictures.targets if from_noise else self.pictures.inputs
+            self._score(folder, result, self.output / "input", self._known)
+        return {} if from_noise else _read(result)["generated"]["scores"]
 
     def _translate_and_score(self, run_dir: Path, contender: Contender, result: Path, known: dict[str, Any]) -> None:
         translated = run_dir.with_name(f"{run_dir.name}_pictures")
+        shutil.rmtree(translated, ignore_errors=True)  # of other pictures, which would be scored with these
         if self.pictures.inputs is None:
             what = ["--num-images", len(list_images(self.pictures.targets)), "--seed", 0]
         else:
             what = ["--input", self.pictures.inputs, "--target", self.pictures.targets, "--format", "png"]
         device = ["--accelerator", contender.config.train.accelerator]
-        self._call("test", run_dir, "--run", run_dir, *what, "--output", translated, *device)
+        trusted = ["--allow-import"] if ":" in contender.config.method.name else []  # it was imported to train
+        self._call("test", run_dir, "--run", run_dir, *what, "--output", translated, *device, *trusted)
         self._score(translated, result, run_dir, known)
 
     def _score(self, folder: Path, result: Path, log: Path, known: dict[str, Any]) -> None:
@@ -141,8 +154,14 @@ def _wait(process: subprocess.Popen) -> int:
 
 
 def costs_of(run_dir: Path) -> dict[str, float]:
-    """What a finished run cost: median seconds per step, peak memory in MiB, parameters of its networks, steps."""
+    """What a finished run cost: median seconds per step, peak memory in MiB, parameters of its networks, steps.
+
+    Raises:
+        UserError: it has no log.
+    """
     lines = [entry for entry in read_entries(run_dir / "metrics.jsonl")[0] if "time/seconds_per_step" in entry]
+    if not lines:
+        raise UserError(f"{run_dir}: holds no metrics.jsonl that tells what it cost; delete the folder to train anew")
     environment = _read(run_dir / "environment.json")
     parameters = environment.get("parameters") or {}
     return {

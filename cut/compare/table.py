@@ -91,14 +91,17 @@ def _cell(runs: Sequence[Outcome], score: str, best: bool) -> str:
     values = _values(runs, score)
     if not values:
         return ""
-    spread = f" ± {_number(statistics.stdev(values), like=values[0])}" if len(values) > 1 else ""
+    spread = f" ± {_number(statistics.stdev(values), like=statistics.fmean(values))}" if len(values) > 1 else ""
     mean = _number(statistics.fmean(values))
     return (f"**{mean}**" if best else mean) + spread
 
 
 def _number(value: float | None, like: float | None = None) -> str:
-    """With three digits behind the point for shares, fewer for large numbers."""
+    """With three digits behind the point for shares, fewer for large numbers, up to six for small ones such as KID."""
     if value is None:
         return ""
     size = abs(value if like is None else like)
-    return f"{value:.{3 if size < 10 else 2 if size < 100 else 1}f}"
+    digits = next(
+        (digits for digits, least in enumerate((100, 10, 0.1, 0.01, 0.001), start=1) if size >= least), 6 if size else 3
+    )
+    return f"{value:.{digits}f}"

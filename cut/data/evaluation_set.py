@@ -47,6 +47,7 @@ def evaluation_set(config: DataConfig, folder: Path, split: str, num_images: int
             except UserError as error:
                 other = "test" if split == "val" else "val"
                 raise UserError(f"eval: {error}; put pictures there, or set eval.split={other}") from None
+        _refuse_equal_names(list_images(found.inputs))
     return _choose(found, folder / "inputs", num_images) if num_images else found
 
 
@@ -70,6 +71,7 @@ def _of_pairs(config: DataConfig, folder: Path, split: str) -> EvaluationSet:
     if pairs[0].path_b:
         source, target = "AB" if config.direction == "AtoB" else "BA"
         return EvaluationSet(Path(config.root) / f"{split}{source}", Path(config.root) / f"{split}{target}")
+    _refuse_equal_names([pair.path_a for pair in pairs])
     parts = EvaluationSet(folder / "inputs", folder / "targets")
     for part in (parts.inputs, parts.targets):
         shutil.rmtree(part, ignore_errors=True)
@@ -78,6 +80,15 @@ def _of_pairs(config: DataConfig, folder: Path, split: str) -> EvaluationSet:
         for part, half in zip((parts.inputs, parts.targets), read_pair(pair, config), strict=True):
             write_image(part / name, half)
     return parts
+
+
+def _refuse_equal_names(paths: list[Path]) -> None:
+    """Translations are PNG, whatever their input was."""
+    named: dict[Path, Path] = {}
+    for path in paths:
+        other = named.setdefault(path.with_suffix(""), path)
+        if other != path:
+            raise UserError(f"eval: {other} and {path} would both become {path.stem}.png; rename one")
 
 
 def _choose(found: EvaluationSet, folder: Path, num_images: int) -> EvaluationSet:

@@ -52,6 +52,15 @@ def output_figures(outputs: Sequence[np.ndarray], inputs: Sequence[np.ndarray] =
     return figures
 
 
+def worst_figures(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Of several generators' `output_figures` the worst of each: a collapsed one must not hide behind a sound one."""
+    worst = {}
+    for name in dict.fromkeys(name for own in figures for name in own):
+        choose = max if name == "health/saturated_share" else min
+        worst[name] = choose(own[name] for own in figures if name in own)
+    return worst
+
+
 def signs_of_collapse(figures: Mapping[str, float]) -> list[str]:
     """A sentence for each thing that a sound run does not show."""
     signs = []

@@ -28,7 +28,7 @@ class RunLog:
         self._file = None
         self._writer = None
         if run_dir is not None:
-            _drop_later_lines(run_dir / "metrics.jsonl", first_step)
+            _drop_later_lines(run_dir / "metrics.jsonl", first_step or -1)  # a run from its beginning logs all anew
             self._file = open(run_dir / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115  closed in `close`
             if tensorboard:
                 from torch.utils.tensorboard import SummaryWriter  # only here, for it is slow to import

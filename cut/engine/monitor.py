@@ -12,13 +12,16 @@ from torch import Tensor, nn
 
 from cut.data.transforms import to_picture
 from cut.engine.ema import AveragedNetworks
-from cut.engine.health import discriminator_accuracy, output_figures, signs_of_collapse
+from cut.engine.health import discriminator_accuracy, output_figures, signs_of_collapse, worst_figures
 from cut.engine.logs import RunLog
 from cut.engine.samples import write_sheet
 from cut.engine.seeding import undisturbed
 from cut.engine.validation import Scores, Validation
 from cut.errors import UserError
 from cut.methods.base import Method
+
+# A training of days does not end for a test picture: one that is broken or gone, or too large for the memory.
+_PASSED_OVER = (UserError, OSError, torch.OutOfMemoryError)
 
 
 class Monitor:
@@ -50,7 +53,8 @@ class Monitor:
             UserError: what is asked for cannot be scored.
         """
         self.run_dir, self.log = run_dir, log
-        baseline = self.validation.open(run_dir, self.method) if self.validation else {}
+        with undisturbed():  # networks of the scores are made here, and draw their first weights
+            baseline = self.validation.open(run_dir, self.method) if self.validation else {}
         if baseline and step == 0:
             log.scores(0, {"input": baseline})
 
@@ -70,20 +74,21 @@ class Monitor:
             The sheet, `(H, W, 3)` uint8, and health figures of the pictures on it.
         """
         rows, columns = [], []
-        outputs: list[np.ndarray] = []
+        outputs: dict[str, list[np.ndarray]] = {column: [] for column in self.method.output_columns}
         inputs: list[np.ndarray] = []
         with self._inference(averaged=True), self.fabric.autocast():
             for sample in self.samples:
                 batch = {k: v[None] for k, v in sample.items() if isinstance(v, Tensor) and k != "target"}
                 images = self.method.visuals(self.fabric.to_device(batch))
                 pictures: dict[str, np.ndarray | None] = {k: to_picture(v[0]) for k, v in images.items()}
-                outputs += [pictures[k] for k in self.method.output_columns if k in pictures]
+                for column in outputs.keys() & pictures.keys():
+                    outputs[column].append(pictures[column])
                 inputs += [to_picture(sample[k]) for k in ("real_a",) if k in sample]
                 columns = [*pictures, *(["target"] if any("target" in s for s in self.samples) else [])]
                 pictures["target"] = to_picture(sample["target"]) if "target" in sample else None
                 rows.append([pictures[column] for column in columns])
         sheet = write_sheet(path, columns, rows, [sample["name"] for sample in self.samples])
-        return sheet, output_figures(outputs, inputs) if outputs else {}
+        return sheet, worst_figures([output_figures(found, inputs) for found in outputs.values() if found])
 
     def judge(self, translated: Any) -> dict[str, Tensor]:
         """Health figures of a step's images; they stay on the device, so that nothing waits for them."""
@@ -101,12 +106,15 @@ class Monitor:
             for name in ("last", "ema") if self.ema else ("last",):
                 with self._inference(averaged=name == "ema"):
                     scores[name] = self.validation.score(self.method, name)
-            is_best = self.validation.add(step, scores)
-            self.validation.write_summary(self.run_dir)
-        except UserError as error:  # a training of days does not end for a test picture
-            self.log.warn(step, f"not evaluated: {error}")
+        except _PASSED_OVER as error:
+            self.log.warn(step, f"not evaluated: {str(error).partition(chr(10))[0]}")
             return False
+        is_best = self.validation.add(step, scores)
         self.log.scores(step, scores)
+        try:
+            self.validation.write_summary(self.run_dir)
+        except _PASSED_OVER as error:
+            self.log.warn(step, f"evaluation.json is not written: {error}")
         if self.validation.is_out_of_patience:
             self.log.say(f"step {step}: no better for {self.validation.config.patience} evaluations; the run ends here")
         return is_best

@@ -33,12 +33,12 @@ class Schedule:
         """The first step of a linear schedule's decay; None for the others."""
         return self._ticks("constant") * self._unit if self.config.name == "linear" else None
 
-    def factor(self, step: int, scores: Sequence[float] = ()) -> float:
+    def factor(self, step: int, scores: Sequence[float | None] = ()) -> float:
         """The learning rate at `step`, from 0, as a share of the full rate.
 
         Args:
             step: updates done.
-            scores: of all evaluations so far, greater is better; a plateau schedule follows them.
+            scores: of all evaluations so far, as `plateau_reductions` takes them; a plateau schedule follows them.
         """
         config, tick = self.config, step // self._unit
         if config.name == "linear":  # 1 - max(0, e + 1 - constant) / (decay + 1) in the authors' words
@@ -65,10 +65,18 @@ class Schedule:
         return sum(getattr(self.config, f"{name}_{unit}") or 0 for name in names)
 
 
-def plateau_reductions(scores: Sequence[float], patience: int) -> int:
-    """How often `patience` scores in a row were no better than the best before them; each time counts anew."""
+def plateau_reductions(scores: Sequence[float | None], patience: int) -> int:
+    """How often `patience` scores in a row were no better than the best before them; each time counts anew.
+
+    Args:
+        scores: greater is better; None where scores of another kind begin, which start anew.
+        patience: scores in a row.
+    """
     best, waited, reductions = -math.inf, 0, 0
     for score in scores:
+        if score is None:
+            best, waited = -math.inf, 0
+            continue
         waited = 0 if score > best else waited + 1
         best = max(best, score)
         if waited == patience:

@@ -96,6 +96,8 @@ class Trainer:
                         plot_losses(run_dir)
                     if self.validation and self._is_due(self.validation.every_steps):
                         self._evaluate(run_dir)
+                        if self.step == self.last_step and self._timed_steps:  # the end has come nearer
+                            log.metrics(self.step, self._read_metrics(pause - clock))
                     if self._is_due(train.checkpoint_every_steps) or stop.signum:
                         self.save(run_dir)
                     self._stop_if_asked(stop)
@@ -222,7 +224,8 @@ class Trainer:
         self._summed_steps = state["log"]["steps"]
         restore_random_state(state["random"])
         if self.validation:
-            self.validation.history = list(state.get("evaluations", []))
+            settings = {"settings": self.validation.settings}  # of checkpoints from before they were kept
+            self.validation.history = [settings | entry for entry in state.get("evaluations", [])]
             if self.validation.is_out_of_patience:
                 self.last_step = self.step
 
@@ -257,7 +260,7 @@ class Trainer:
         metrics["time/images_per_second"] = steps * self.stream.samples_per_step / seconds
         metrics["memory/peak_mib"] = peak_memory_mib(self.fabric.device)
         metrics |= to_numbers(self._health)
-        self._sums, self._summed_steps, self._timed_steps = {}, 0, 0
+        self._sums, self._summed_steps, self._timed_steps, self._health = {}, 0, 0, {}
         return metrics
 
     def _check_finite(self, player: Player, terms: dict[str, Tensor], loss: Tensor) -> None:

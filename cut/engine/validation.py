@@ -27,6 +27,7 @@ Scores = dict[str, float]
 FOLDER = "evaluation"
 _SEED = 0  # of methods that draw at test time: that of cut-test, and the same for every evaluation
 _SHOWN = 24  # pictures that evaluation.json names
+_DECIDE = ("split", "num_images", "features", "inception_weights", "palette", "segmenter")  # what a score means
 
 
 class Validation:
@@ -42,7 +43,9 @@ class Validation:
     def __init__(self, config: RunConfig, stream: SampleStream, fabric: Fabric, num_steps: int):
         self.config, self.stream, self.fabric, self.every_steps = config.eval, stream, fabric, num_steps
         self.data = config.data
-        self.history: list[dict[str, Any]] = []  # {"step": ..., "scores": {generator: {name: value}}}, oldest first
+        self.settings = {"decisive": self.config.decisive} | {key: getattr(self.config, key) for key in _DECIDE}
+        # {"step": ..., "scores": {generator: {name: value}}, "settings": ...}, oldest first
+        self.history: list[dict[str, Any]] = []
 
     def open(self, run_dir: Path, method: Method) -> Scores:
         """Lays out the pictures in `run_dir/evaluation` and scores the untranslated inputs, which finds every mistake.
@@ -84,37 +87,55 @@ class Validation:
 
     def add(self, step: int, scores: Mapping[str, Scores]) -> bool:
         """Takes an evaluation into the history; says whether it is the best so far."""
-        self.history.append({"step": step, "scores": {name: dict(values) for name, values in scores.items()}})
+        copied = {name: dict(values) for name, values in scores.items()}
+        self.history.append({"step": step, "scores": copied, "settings": self.settings})
         return self.best is self.history[-1]
 
     @property
-    def values(self) -> list[float]:
-        """What decides, of every evaluation: of the generator that inference uses, greater is better."""
-        found = []
-        for entry in self.history:
-            name, value = self.decisive(entry)
-            found.append(value if is_higher_better(name) else -value)
+    def values(self) -> list[float | None]:
+        """What decides, of every evaluation: of the generator that inference uses, greater is better.
+
+        None stands where the settings changed, with which scores before it do not compare.
+        """
+        found: list[float | None] = []
+        for index, entry in enumerate(self.history):
+            if index and entry["settings"] != self.history[index - 1]["settings"]:
+                found.append(None)
+            found.append(self._value(entry))
         return found
 
     @property
     def best(self) -> dict[str, Any] | None:
-        """The first of the best evaluations."""
-        values = [value if math.isfinite(value) or value > 0 else -math.inf for value in self.values]
-        return self.history[values.index(max(values))] if values else None
+        """The first of the best evaluations, by the settings of today."""
+        entries = self._comparable
+        values = [self._value(entry) for entry in entries]
+        values = [value if math.isfinite(value) or value > 0 else -math.inf for value in values]
+        return entries[values.index(max(values))] if values else None
 
     @property
     def is_out_of_patience(self) -> bool:
-        if not self.config.patience or not self.history:
+        entries = self._comparable
+        if not self.config.patience or not entries:
             return False
-        return len(self.history) - 1 - self.history.index(self.best) >= self.config.patience
+        return len(entries) - 1 - entries.index(self.best) >= self.config.patience
 
     def decisive(self, entry: Mapping[str, Any]) -> tuple[str, float]:
         """Name and value of the score that compares evaluations; not a number where it was not computed."""
-        scores = entry["scores"].get("ema") or entry["scores"]["last"]
-        return next(
-            ((name, value) for name, value in scores.items() if metric_of(name) == self.config.decisive),
-            (self.config.decisive, math.nan),
-        )
+        scores, decisive = entry["scores"].get("ema") or entry["scores"]["last"], entry["settings"]["decisive"]
+        found = ((name, value) for name, value in scores.items() if metric_of(name) == decisive)
+        return next(found, (decisive, math.nan))
+
+    @property
+    def _comparable(self) -> list[dict[str, Any]]:
+        """The evaluations since the settings last changed, which `--resume` allows: others are of another kind."""
+        first = len(self.history)
+        while first and self.history[first - 1]["settings"] == self.settings:
+            first -= 1
+        return self.history[first:]
+
+    def _value(self, entry: Mapping[str, Any]) -> float:
+        name, value = self.decisive(entry)
+        return value if is_higher_better(name) else -value
 
     def summary(self) -> str:
         """One line: the last and the best score."""
@@ -129,9 +150,11 @@ class Validation:
         """Writes evaluation.json: the last scores, the best, and where pictures lie, for who looks at the run."""
         last, generator = self.history[-1], "ema" if "ema" in self.history[-1]["scores"] else "last"
         name, value = self.decisive(self.best)
+        value = _json_number(value)
         best = {"step": self.best["step"], "metric": name, "value": value, "higher_is_better": is_higher_better(name)}
         scores = last["scores"]
-        content = {"step": last["step"], "generator": generator, "metrics": scores[generator], "best": best}
+        content = {"step": last["step"], "generator": generator, "metrics": {}, "best": best}
+        content["metrics"] = {name: _json_number(value) for name, value in scores[generator].items()}
         content["pictures"] = self._shown(run_dir, generator)
         temporary = run_dir / ".evaluation.part.json"
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -164,6 +187,11 @@ class Validation:
         files = ScoringFiles(features, weights, config.palette, segmenter).arguments(config.metrics)
         settings = {"batch_size": config.batch_size, "device": str(self.fabric.device), "intervals": False}
         return Evaluator(self.pictures.targets, config.metrics, **settings, **files)
+
+
+def _json_number(value: float) -> float | None:
+    """JSON knows no infinity, the psnr of identical pictures."""
+    return value if math.isfinite(value) else None
 
 
 def _relative(path: Path | None, run_dir: Path) -> str | None:

@@ -12,6 +12,7 @@ from torch import nn
 from cut.errors import UserError
 from cut.metrics.torchscript import first_line
 
+LPIPS_SMALLEST_PX = 64  # which AlexNet's poolings leave anything of
 _BACKBONE_URL = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
 
 
@@ -51,14 +52,16 @@ class Lpips(nn.Module):
 
     @torch.inference_mode()
     def forward(self, image: np.ndarray, target: np.ndarray) -> float:
-        """The distance of two pictures `(H, W, 3)` in [0, 1]; both sides of 64 px or more.
+        """The distance of two pictures `(H, W, 3)` in [0, 1]; both sides of `LPIPS_SMALLEST_PX` or more.
 
         Raises:
             UserError: the picture is too small for AlexNet.
         """
         height, width, _ = image.shape
-        if min(height, width) < 64:
-            raise UserError(f"picture of {width}x{height} px is smaller than the 64 px of lpips; leave lpips out")
+        if min(height, width) < LPIPS_SMALLEST_PX:
+            raise UserError(
+                f"picture of {width}x{height} px is smaller than the {LPIPS_SMALLEST_PX} px of lpips; leave lpips out"
+            )
         device = next(self.network.parameters()).device
         pair = [torch.from_numpy(a).float().permute(2, 0, 1)[None].to(device) * 2.0 - 1.0 for a in (image, target)]
         return float(self.network(*pair))  # (1, 1, 1, 1)

@@ -22,6 +22,7 @@ _COMPARISON_SIDES_PX = (512, 384, 256, 160)
 _TEASER_PX, _TEASER_SHAPE, _TEASER_LEAST_PX = 720, 0.9, 300  # width, height over width, height
 _ROLES = ("input", "translation", "target")
 _QUALITY = 78
+_MOST_WEBP_PX = 16383  # a side of a WebP
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,8 @@ def newest_rows(run: Run) -> Picture | None:
 
 
 def embed(pixels: np.ndarray) -> Picture:
-    """Compresses `(H, W, 3)` uint8 as WebP."""
+    """Compresses `(H, W, 3)` uint8 as WebP, scaled down to what that holds."""
+    pixels = shrink(pixels, _MOST_WEBP_PX)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "WEBP", quality=_QUALITY)
     data = base64.b64encode(buffer.getvalue()).decode()

@@ -97,7 +97,7 @@ def _read_metrics(run: Run) -> None:
         run.notes.append(f"metrics.jsonl: {broken} broken {'line' if broken == 1 else 'lines'} skipped")
     if not run.curves:
         run.notes.append("metrics.jsonl: nothing is logged yet")
-    run.notes += [f"step {entry['step']:g}: {entry['warning']}" for entry in entries if entry.get("warning")]
+    run.notes += [f"step {entry['step']:.0f}: {entry['warning']}" for entry in entries if entry.get("warning")]
 
 
 def _read_mapping(run: Run, name: str, parse: Callable[[str], Any]) -> dict[str, Any]:

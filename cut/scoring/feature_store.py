@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import os
+import time
 import uuid
 import zipfile
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 # Raise it when pictures are read or prepared for the network in another way.
 _VERSION = 1
 _MOST_FEATURES_BYTES = 256 * 2**20  # of more, mean and covariance are kept, which suffice for fid
+_ABANDONED_SECONDS = 3600.0
 _MOST_BYTES = 2 * 2**30  # in all; what was not used for longest goes first
 
 
@@ -75,6 +77,10 @@ def save_entry(folder: Path, name: str, features: np.ndarray, mean: np.ndarray, 
 
 def _prune(folder: Path, keep: str) -> None:
     """Deletes entries, those first that were not used for longest, until the rest is small enough."""
+    for path in folder.glob(".*.part"):  # of processes that were killed while they wrote
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+                path.unlink()
     entries = []
     for path in folder.glob("*.npz"):
         with contextlib.suppress(OSError):  # another process may have deleted it

@@ -42,6 +42,11 @@ class FeatureSet:
         """Mean `(D,)` and covariance `(D, D)`."""
         return self.stored or feature_statistics(row_blocks(self.features))
 
+    @property
+    def width(self) -> int:
+        """D."""
+        return len(self.stored[0]) if self.features is None else self.features.shape[1]
+
 
 @dataclass
 class FeatureReader:
@@ -110,7 +115,15 @@ def score_features(
 
     Args:
         network: file of a network that is not Inception.
+
+    Raises:
+        UserError: the sets' features are not as many.
     """
+    if generated.width != target.width:  # the network itself tells it, but where features of targets were kept
+        raise UserError(
+            f"{network}: gives {generated.width} features for the generated pictures and {target.width} for the "
+            "targets; it should give as many for every size"
+        )
     scores, warnings = {}, []
     fewest = min(generated.count, target.count)
     for metric in metrics:

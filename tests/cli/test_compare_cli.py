@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import statistics
 import subprocess
@@ -12,10 +13,12 @@ import pytest
 from programs import command, fails, inside, told
 
 from cut.build import read_config
+from cut.cli import compare as compare_cli
 from cut.compare import runs
 from cut.compare.plan import plan_contenders
 from cut.compare.runs import Outcome
 from cut.compare.table import markdown_table
+from cut.engine.signals import Stopped
 from cut.errors import UserError
 
 
@@ -132,6 +135,78 @@ def test_a_stopped_comparison_saves_and_goes_on(tiny_yaml, tmp_path):
     interrupt_after("going on from step", log, arguments)
 
 
+def test_results_of_one_split_are_not_those_of_another(two_yamls, in_process, unpaired, tmp_path):
+    for domain in "AB":  # other pictures, of other names
+        (unpaired / f"val{domain}").mkdir()
+        for path in list((unpaired / f"test{domain}").iterdir())[:2]:
+            shutil.copyfile(path, unpaired / f"val{domain}" / f"val{path.name}")
+    arguments = compare(tmp_path / "out", "--configs", two_yamls[0], "--seeds", 1, "--steps", 2)
+    inside("compare", *arguments)
+    of_test = rows(tmp_path / "out")
+    inside("compare", *arguments, "--split", "val")
+    of_val = rows(tmp_path / "out")
+    assert all(one["l1"] != other["l1"] for one, other in zip(of_test, of_val, strict=True))
+    kept = tmp_path / "out" / "tiny" / "seed_0_pictures"
+    assert {path.name for path in kept.iterdir()} == {path.name for path in (unpaired / "valA").iterdir()}
+
+
+def test_pictures_that_cannot_be_scored_are_told_before_the_first_training(two_yamls, in_process, unpaired, tmp_path):
+    (unpaired / "testA" / "0.png").rename(unpaired / "testA" / "alone.png")
+    arguments = compare(tmp_path / "out", "--configs", two_yamls[0], "--seeds", 1, "--steps", 2)
+    assert "no partner" in told("compare", *arguments)
+    assert in_process == ["eval"]
+
+
+def test_ctrl_c_while_the_inputs_are_scored_ends_the_comparison(two_yamls, monkeypatch, tmp_path, capsys):
+    def stopped(self):
+        raise Stopped(signal.SIGINT, "stopped; the same command goes on from there")
+
+    monkeypatch.setattr(runs.Runner, "baseline", stopped)
+    arguments = [str(a) for a in compare(tmp_path / "out", "--configs", two_yamls[0])]
+    assert compare_cli._main(compare_cli._parse(arguments)) == 130
+    assert "goes on from there" in capsys.readouterr().err
+
+
+def test_configs_of_other_data_are_told(two_yamls, in_process, tmp_path, capsys):
+    two_yamls[1].write_text("base: tiny.yaml\ndata: {direction: BtoA}\n")
+    inside("compare", *compare(tmp_path / "out", "--configs", *two_yamls, "--seeds", 1, "--steps", 2))
+    said = capsys.readouterr().err
+    assert "focal: data.direction is BtoA, not AtoB; it is scored on the pictures of tiny" in said
+
+
+def test_a_method_of_ones_own_is_compared(tiny_yaml, in_process, monkeypatch, tmp_path):
+    (tmp_path / "compared_method.py").write_text("from cut.methods.cut import CUT\n\n\nclass Own(CUT):\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    tiny_yaml.write_text(tiny_yaml.read_text().replace("name: cut", 'name: "compared_method:Own"'))
+    inside("compare", *compare(tmp_path / "out", "--configs", tiny_yaml, "--seeds", 1, "--steps", 2))
+    assert [row["error"] for row in rows(tmp_path / "out")] == ["", ""]
+
+
+def test_a_run_that_ends_by_patience_before_its_first_log_has_its_costs(tiny_yaml, in_process, tmp_path, monkeypatch):
+    from cut.engine.validation import Validation
+
+    values = iter([0.9, 0.3, 0.4])
+    monkeypatch.setattr(Validation, "_score", lambda self, folder: {"l1": next(values)})
+    settings = ("--set", "eval={every_steps: 1, metrics: [l1], patience: 1}", "--set", "train.log_every_steps=50")
+    inside("compare", *compare(tmp_path / "out", "--configs", tiny_yaml, "--seeds", 1, *settings))
+    assert rows(tmp_path / "out")[0]["steps"] == "2"
+
+
+def test_a_run_without_its_log_is_a_failed_one(tiny_yaml, in_process, tmp_path):
+    arguments = compare(tmp_path / "out", "--configs", tiny_yaml, "--seeds", 1, "--steps", 2)
+    inside("compare", *arguments)
+    (tmp_path / "out" / "tiny" / "seed_0" / "metrics.jsonl").unlink()
+    inside("compare", *arguments)
+    assert "metrics.jsonl" in rows(tmp_path / "out")[0]["error"]
+
+
+def test_small_scores_keep_their_digits():
+    costs = {"seconds_per_step": 0.5, "peak_mib": 2048, "parameters": 1_500_000, "steps": 10}
+    outcomes = [Outcome(name, 0, {"kid": {"value": value}}, costs) for name, value in (("a", 0.0012), ("b", 0.0014))]
+    table = markdown_table(outcomes, {"kid": {"value": 0.00004}})
+    assert "**0.00120**" in table and "| 0.00140 |" in table and "| 0.000040 |" in table
+
+
 def test_a_budget_scales_every_schedule_in_proportion(tiny_yaml):
     for schedule, expected in (
         ("{name: linear, constant_epochs: 200, decay_epochs: 100}", {"constant_steps": 60, "decay_steps": 30}),
@@ -151,6 +226,11 @@ def test_equal_file_names_are_told_apart_by_their_folders(tiny_yaml, tmp_path):
     other.write_text(tiny_yaml.read_text())
     names = [contender.name for contender in plan_contenders([tiny_yaml, other], [], None)]
     assert names == [f"{tmp_path.name}_tiny", "other_tiny"]
+    third = tmp_path / "third" / "other" / "tiny.yaml"
+    third.parent.mkdir(parents=True)
+    third.write_text(tiny_yaml.read_text())
+    names = [contender.name for contender in plan_contenders([other, third], [], None)]
+    assert names == [f"{tmp_path.name}_other_tiny", "third_other_tiny"]
     with pytest.raises(UserError, match="given twice"):
         plan_contenders([tiny_yaml, tiny_yaml], [], None)
 

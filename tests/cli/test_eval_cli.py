@@ -104,8 +104,26 @@ def test_all_leaves_out_what_needs_pairs_where_there_are_none(folders, tmp_path,
     settings = {"--metrics": "all", "--features": tmp_path / "net.pt", "--cache-dir": tmp_path / "cache"}
     out, err = scored(options(folders | settings), capsys)
     assert [line.split("[")[0] for line in out.splitlines()[1:]] == ["fd", "kd", *NEEDS_FEATURES[2:]]
-    assert "without ssim, psnr, l1: " in err and "other.png: no partner" in err
+    assert "without ssim, psnr, l1, ms_ssim: " in err and "other.png: no partner" in err
     assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_all_leaves_out_what_any_pictures_size_does_not_allow(folders, tmp_path, capsys):
+    torch.jit.script(nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())).save(str(tmp_path / "net.pt"))
+    settings = options(folders | {"--metrics": "all", "--features": tmp_path / "net.pt"})
+    settings += ["--no-cache", "--no-intervals"]
+    for role in folders:
+        write_image(folders[role] / "5.png", np.zeros((20, 9, 3), dtype=np.uint8))
+    out, err = scored(settings, capsys)
+    assert [line.split()[0] for line in out.splitlines()[1:3]] == ["psnr", "l1"]
+    assert "without ssim: it needs pictures of 11 px or more" in err
+    write_image(folders["--target"] / "5.png", np.zeros((20, 10, 3), dtype=np.uint8))
+    out, err = scored(settings, capsys)
+    assert out.splitlines()[1].startswith("fd[net.pt]") and "5.png differ in size" in err
+    with pytest.raises(SystemExit):
+        main([str(word) for word in [*settings, "--generated", tmp_path / "none"]])
+    assert capsys.readouterr().err.endswith("none: no such folder\n")
 
 
 def test_json_alone_on_standard_output_is_valid_even_for_identical_pictures(folders):

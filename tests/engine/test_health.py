@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cut.engine.health import discriminator_accuracy, output_figures, signs_of_collapse, to_numbers
+from cut.engine.health import discriminator_accuracy, output_figures, signs_of_collapse, to_numbers, worst_figures
 from cut.methods.base import Judgement
 
 
@@ -54,6 +54,16 @@ def test_sound_pictures_show_no_sign():
 def test_collapse_is_told(outputs, sign):
     inputs = [noise(3), picture(20)]
     assert any(sign in text for text in signs_of_collapse(output_figures(outputs, inputs)))
+
+
+def test_two_collapsed_generators_do_not_excuse_each_other():
+    inputs = [noise(3), picture(20)]
+    to_b, to_a = ([noise(0), noise(0)], [255 - noise(0) // 2] * 2)  # each always the same, and unlike the other
+    assert signs_of_collapse(output_figures([*to_b, *to_a], inputs)) == []  # why they are not thrown together
+    worst = worst_figures([output_figures(to_b, inputs), output_figures(to_a, inputs)])
+    assert signs_of_collapse(worst) == ["the generator's pictures are all the same"]
+    sound = output_figures([noise(5), picture(90)], inputs)
+    assert signs_of_collapse(worst_figures([sound, output_figures(to_a, inputs)])) == signs_of_collapse(worst)
 
 
 def test_inputs_that_are_alike_excuse_alike_outputs():

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import shutil
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from conftest import make_idx, make_paired
 from programs import call, inside, told
 
 from cut.build import build_trainer, open_run, read_config
+from cut.engine.schedules import plateau_reductions
 from cut.engine.validation import Validation
 from cut.errors import UserError
 from cut.scoring.evaluator import Evaluator
@@ -74,6 +76,14 @@ def test_a_run_with_scores_has_the_weights_of_one_without(
         assert torch.equal(one, other)
     for one, other in zip(without.ema.state_dict().values(), with_scores.ema.state_dict().values(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_a_scoring_network_that_draws_its_first_weights_leaves_the_runs_streams_alone(tiny_yaml, tmp_path, monkeypatch):
+    make = Validation._evaluator
+    monkeypatch.setattr(Validation, "_evaluator", lambda self: torch.rand(3).sum() and make(self))  # as Inception does
+    weights = train(tiny_yaml, tmp_path / "with", EVAL, "train.max_steps=2").method.state_dict()
+    for key, value in train(tiny_yaml, tmp_path / "without", "train.max_steps=2").method.state_dict().items():
+        assert torch.equal(weights[key], value), key
 
 
 @pytest.mark.parametrize("kind", ["cut", "pix2pix"])
@@ -144,6 +154,62 @@ def test_a_plateau_schedule_follows_the_scores(tiny_yaml, tmp_path, monkeypatch)
     train(tiny_yaml, tmp_path / "run", *settings)
     rates = [entry["lr"] for entry in logged(tmp_path / "run", "lr")]
     assert rates == pytest.approx([1e-4, 1e-4, 1e-4, 1e-5, 1e-5, 1e-5])
+
+
+def test_scores_by_other_settings_do_not_count(tiny_yaml, tmp_path, monkeypatch, capsys):
+    values = iter([0.9, 0.1, 0.2, 0.3, 0.9, 0.6, 0.7])  # 0.9 is that of the inputs, once per process
+    monkeypatch.setattr(Validation, "_score", lambda self, folder: {"l1": next(values), "ssim": 0.5})
+    run = ["--config", tiny_yaml, "--run-dir", tmp_path / "run", "--set"]
+    setting = "eval={{every_steps: 1, metrics: [l1, ssim], patience: 2, {}}}"
+    inside("train", *run, setting.format("split: test"))  # no better than the first twice: ends at step 3
+    one_more = ["--set", "train.max_steps=5", "--resume"]
+    inside("train", *run, setting.format("num_images: 3"), *one_more)
+    assert "l1: last 0.7 (step 5), best 0.6 (step 4, best.pt)" in capsys.readouterr().out
+    assert torch.load(tmp_path / "run" / "best.pt", weights_only=True)["step"] == 4
+
+
+def test_a_plateau_starts_anew_where_the_settings_change():
+    assert plateau_reductions([-0.1, -0.2, -0.3], 2) == 1
+    assert plateau_reductions([-0.1, -0.2, None, -0.3, -0.4], 2) == 0
+    assert plateau_reductions([-0.1, -0.2, -0.3, None, 5.0, 4.0, 3.0], 2) == 2
+
+
+def test_a_picture_too_large_for_the_memory_does_not_end_the_run(tiny_yaml, tmp_path, monkeypatch, capsys):
+    def too_large(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(Validation, "score", too_large)
+    assert train(tiny_yaml, tmp_path / "run", EVAL).step == 6
+    assert "step 2: not evaluated: CUDA out of memory." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["cut", "pix2pix"])
+def test_pictures_that_differ_in_their_suffix_only_are_told_at_once(kind, tiny_yaml, pix2pix_yaml, unpaired, tmp_path):
+    folder = unpaired / "testA" if kind == "cut" else tmp_path / "pairs" / "test"
+    shutil.copyfile(folder / "0.png", folder / "0.bmp")
+    with pytest.raises(UserError, match=r"0\.bmp and .*0\.png would both become 0\.png"):
+        train(tiny_yaml if kind == "cut" else pix2pix_yaml, tmp_path / "run", EVAL)
+
+
+def test_an_infinite_score_is_null_in_the_summary(tiny_yaml, tmp_path, monkeypatch):
+    monkeypatch.setattr(Validation, "_score", lambda self, folder: {"psnr": float("inf")})
+    train(tiny_yaml, tmp_path / "run", "eval={every_steps: 6, metrics: [psnr]}")
+    text = (tmp_path / "run" / "evaluation.json").read_text()
+    assert "Infinity" not in text and json.loads(text)["metrics"] == {"psnr": None}
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_logs_nothing_twice(tiny_yaml, tmp_path):
+    train(tiny_yaml, tmp_path / "run", EVAL)
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    train(tiny_yaml, tmp_path / "run", EVAL)
+    assert [entry["step"] for entry in logged(tmp_path / "run")] == [0, 2, 4, 6]
+
+
+def test_a_finished_run_keeps_the_environment_it_ran_in(tiny_yaml, tmp_path):
+    train(tiny_yaml, tmp_path / "run")
+    before = (tmp_path / "run" / "environment.json").read_text()
+    inside("train", "--config", tiny_yaml, "--run-dir", tmp_path / "run")
+    assert (tmp_path / "run" / "environment.json").read_text() == before
 
 
 def test_pairs_are_scored_in_the_runs_direction(pix2pix_yaml, tmp_path):

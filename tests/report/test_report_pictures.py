@@ -52,6 +52,13 @@ def test_large_sheets_are_scaled_down_until_they_fit(tmp_path):
     assert sum(len(frame.pictures["sheet"].uri) for frame in frames) < 3.5e6
 
 
+def test_a_sheet_higher_than_a_webp_can_be_is_scaled_down(tmp_path):
+    run = make_run(tmp_path / "run", num_sheets=0)
+    write_picture(run / "samples" / "step_00000100.png", 17000, 200)
+    (frame,) = sheet_viewer(read_runs([run])).frames[0]
+    assert decoded(frame.pictures["sheet"]).shape[0] <= 16383
+
+
 def test_broken_and_missing_pictures_are_left_out_and_told(tmp_path):
     run = make_run(tmp_path / "run", pictures=("x.png", "y.png", "z.png"))
     (run / "samples" / "step_00000066.png").write_bytes(b"no picture")

@@ -273,3 +273,20 @@ def test_an_unknown_metric_lists_the_known_ones(folders, metrics):
 def test_a_batch_size_of_zero_is_refused(folders):
     with pytest.raises(UserError, match="batch size: got 0; allowed: 1 or more"):
         evaluate(*folders, PAIRS, batch_size=0)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_a_network_whose_features_vary_with_the_size_is_told_where_the_targets_were_kept_too(tmp_path):
+    class Columns(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images.mean((1, 2))  # (N, W)
+
+    torch.jit.script(Columns()).save(str(tmp_path / "columns.pt"))
+    for folder, width in (("narrow", 8), ("wide", 9)):
+        for index in range(3):
+            write_image(tmp_path / folder / f"{index}.png", np.full((8, width, 3), 60 * index, dtype=np.uint8))
+    fresh = {"features": TorchScriptFeatures(tmp_path / "columns.pt"), "store": tmp_path / "store", "intervals": False}
+    evaluate(tmp_path / "wide", tmp_path / "wide", ("fid",), **fresh)
+    again = fresh | {"features": TorchScriptFeatures(tmp_path / "columns.pt")}
+    with pytest.raises(UserError, match="gives 8 features for the generated pictures and 9 for"):
+        evaluate(tmp_path / "narrow", tmp_path / "wide", ("fid",), **again)

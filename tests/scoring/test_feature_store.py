@@ -1,5 +1,6 @@
 """Features of target sets kept on disk."""
 
+import os
 import subprocess
 import sys
 
@@ -28,6 +29,14 @@ def test_of_too_many_features_the_statistics_are_kept(tmp_path, monkeypatch):
     assert "features" not in loaded
     np.testing.assert_array_equal(loaded["mean"], STATISTICS[0])
     np.testing.assert_array_equal(loaded["covariance"], STATISTICS[1])
+
+
+def test_what_killed_writers_left_is_cleared_away_and_what_is_being_written_is_not(tmp_path):
+    for name in (".left.part", ".now.part"):
+        (tmp_path / name).write_bytes(b"half")
+    os.utime(tmp_path / ".left.part", (0, 0))
+    save_entry(tmp_path, "a", FEATURES, *STATISTICS)
+    assert {path.name for path in tmp_path.iterdir()} == {".now.part", "a.npz"}
 
 
 @pytest.mark.parametrize("damage", ["half", "flipped", "junk", "empty", "missing"])

@@ -107,11 +107,12 @@ def build_stream(config: RunConfig, batches_per_step: int = 1) -> SampleStream:
 
 def build_optimizers(method: Method, adam: AdamConfig, fabric: Fabric) -> dict[str, Optimizer]:
     """One optimizer per player, by the player's name, over the parameters of its networks."""
+    fused = True if fabric.device.type == "cpu" else None  # four times as fast; elsewhere torch chooses well itself
     networks = {player.name: player.networks for player in method.players()}
     optimizers = {}
     for name, trained in networks.items():
         parameters = [p for network in trained for p in network.parameters()]
-        optimizer = torch.optim.Adam(parameters, adam.lr, adam.betas, adam.eps, adam.weight_decay)
+        optimizer = torch.optim.Adam(parameters, adam.lr, adam.betas, adam.eps, adam.weight_decay, fused=fused)
         optimizers[name] = fabric.setup_optimizers(optimizer)
     return optimizers
 

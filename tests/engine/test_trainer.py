@@ -305,3 +305,19 @@ def test_a_run_on_cuda_resumes(tiny_yaml, tmp_path):
     train(tiny_yaml, tmp_path / "run", "train.accelerator=cuda", "train.precision=16-mixed", "train.max_steps=2")
     trainer = train(tiny_yaml, tmp_path / "run", "train.accelerator=cuda", "train.precision=16-mixed", resume=True)
     assert trainer.step == 6
+
+
+def test_a_checkpoint_of_the_plain_adam_goes_on_with_the_fused_one(tiny_yaml, tmp_path):
+    config = read_config(tiny_yaml)
+    plain = build_trainer(config)
+    for optimizer in plain.optimizers.values():
+        for group in optimizer.param_groups:
+            group["fused"] = None  # as torch has it by default
+    plain.last_step = 2
+    open_run(plain, tmp_path / "run", resume=False)
+    plain.fit(tmp_path / "run")
+    trainer = build_trainer(config)
+    assert "going on from step 2" in open_run(trainer, tmp_path / "run", resume=False)
+    trainer.fit(tmp_path / "run")
+    assert trainer.step == 6
+    assert all(group["fused"] for o in trainer.optimizers.values() for group in o.param_groups)

@@ -66,7 +66,7 @@ class Recorded:
     def size(self, dim: int | None = None) -> Any:
         return self.shape if dim is None else self.shape[dim]
 
-    def contiguous(self) -> "Recorded":
+    def contiguous(self, memory_format: torch.memory_format | None = None) -> "Recorded":
         return self
 
     @classmethod
@@ -181,6 +181,21 @@ def _pad(x: Recorded, pad: Sequence[int], mode: str = "constant", value: float |
     return _derived(nodes.Padding, x, size=size, before=(top, left), mode=mode, value=value or 0.0)
 
 
+def _interpolate(
+    x: Recorded, size=None, scale_factor=None, mode="nearest", align_corners=None, recompute_scale_factor=None, **kwargs
+) -> Recorded:
+    if (
+        scale_factor is None
+        or scale_factor != int(scale_factor)
+        or mode not in ("nearest", "bilinear")
+        or align_corners
+    ):
+        raise UserError(f"interpolation '{mode}' by {scale_factor} cannot be cut into tiles; {_LEAVE_OUT}")
+    factor = int(scale_factor)
+    size = (x.node.size[0] * factor, x.node.size[1] * factor)
+    return _derived(nodes.Interpolation, x, size=size, factor=factor, mode=mode)
+
+
 def _instance_norm(
     x: Recorded,
     running_mean=None,
@@ -259,6 +274,7 @@ _HANDLERS = {
     "conv2d": _conv2d,
     "conv_transpose2d": _conv_transpose2d,
     "pad": _pad,
+    "interpolate": _interpolate,
     "instance_norm": _instance_norm,
     "batch_norm": _batch_norm,
     "dropout": _dropout,

@@ -22,10 +22,10 @@ OUTPUT_sheet.png shows some of them.
 
 --tile-px N cuts a picture that is larger than N px into tiles, for pictures that do not fit into memory, and gives what
 the whole picture gives, without seams: norms take their statistics over all tiles before the first place behind them is
-computed. It takes about a third more time; memory for some tiles (512 px: about 2 GB with 64 channels); and room on the
-disk of --output for what is kept meanwhile: at most 4 bytes times the generator's base_channels a pixel, 17 GB for
-8192x8192 and 64 channels, half of it with --precision bf16-mixed. Without that room it refuses to start. ResNet, U-Net
-and StyleGAN2 generators can be cut; one that sees the whole picture at once, as attention does, is refused.
+computed. It takes about 1.5 times as long (twice with bf16-mixed); about 3 GB of memory for 8192x8192 px and tiles of
+512 px with base_channels 64; and room on the disk of --output for what is kept meanwhile: at most 4 bytes times
+base_channels for each pixel, there 17 GB, half of it with --precision bf16-mixed. Without that room it does not start.
+ResNet, U-Net and StyleGAN2 generators can be cut; one that sees the whole picture at once, as attention does, cannot.
 
 A method may need noise or the statistics of the picture at test time, as pix2pix does. The same --seed then gives the
 same translations of the same pictures, another one others; pictures go through one by one, whatever --batch-size says,

@@ -104,6 +104,9 @@ OPERATIONS = {
     "reflected": lambda x: F.pad(x, (3, 1, 2, 5), mode="reflect"),
     "replicated": lambda x: F.pad(x, (0, 4, 3, 1), mode="replicate"),
     "constant": lambda x: F.pad(x, (1, 2, 3, 0), value=0.5),
+    "nearest": lambda x: F.interpolate(x, scale_factor=2),
+    "bilinear": lambda x: F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False),
+    "bilinear_by_3": lambda x: F.interpolate(x, scale_factor=3, mode="bilinear"),
     "in_place": lambda x: _in_place(F.leaky_relu(x, 0.5)),
     "affine_norm": lambda x: F.batch_norm(x, None, None, torch.arange(1.0, 3.0), torch.ones(2), True),
     "plane": lambda x: 0.5 * x + torch.arange(17.0 * 23).view(1, 1, 17, 23) / 400 + torch.ones(2, 1, 1),
@@ -214,6 +217,7 @@ def test_full_disk_is_told_before_the_work_starts(tmp_path, monkeypatch):
         (lambda x: x[:, :, ::2], "cannot be cut into tiles exactly"),
         (lambda x: F.pad(x, (1, 1, 1, 1), mode="circular"), "padding 'circular'"),
         (lambda x: torch.cat([x, x], 2), "cat of places"),
+        (lambda x: F.interpolate(x, scale_factor=1.5), "interpolation 'nearest' by 1.5"),
     ],
 )
 def test_generator_that_sees_the_whole_picture_is_refused(tmp_path, forward, reason):

@@ -213,6 +213,27 @@ class Padding(Node):
 
 
 @dataclass(eq=False, kw_only=True)
+class Interpolation(Node):
+    """F.interpolate by a whole factor, `nearest` or `bilinear` with corners that are not aligned."""
+
+    factor: int
+    mode: str
+
+    is_pointwise = False
+
+    def span(self, axis: int, first: int, last: int) -> Span:
+        # Row i lies at (i + 1/2) / factor - 1/2 of the input's rows, between the one below and the one above.
+        double = 2 * self.factor
+        return (2 * first + 1 - self.factor) // double, (2 * last - 1 - self.factor) // double + 2
+
+    def compute(self, tiles: Sequence[Tensor], region: Region) -> Tensor:
+        x = F.interpolate(tiles[0], scale_factor=self.factor, mode=self.mode)
+        for axis, ((first, last), (begin, _)) in enumerate(zip(region, self.needed(region), strict=True)):
+            x = x.narrow(2 + axis, first - begin * self.factor, last - first)
+        return x
+
+
+@dataclass(eq=False, kw_only=True)
 class BandMatrix(Node):
     """`matrix @ x` along rows (axis 0), or `x @ matrix.T` along columns, where few neighbours have a weight."""
 

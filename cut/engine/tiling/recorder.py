@@ -66,7 +66,7 @@ class Recorded:
     def size(self, dim: int | None = None) -> Any:
         return self.shape if dim is None else self.shape[dim]
 
-    def contiguous(self, memory_format: torch.memory_format = torch.contiguous_format) -> "Recorded":
+    def contiguous(self, memory_format: torch.memory_format | None = None) -> "Recorded":
         return self
 
     @classmethod
@@ -181,6 +181,21 @@ def _pad(x: Recorded, pad: Sequence[int], mode: str = "constant", value: float |
     return _derived(nodes.Padding, x, size=size, before=(top, left), mode=mode, value=value or 0.0)
 
 
+def _interpolate(
+    x: Recorded, size=None, scale_factor=None, mode="nearest", align_corners=None, recompute_scale_factor=None, **kwargs
+) -> Recorded:
+    if (
+        scale_factor is None
+        or scale_factor != int(scale_factor)
+        or mode not in ("nearest", "bilinear")
+        or align_corners
+    ):
+        raise UserError(f"interpolation '{mode}' by {scale_factor} cannot be cut into tiles; {_LEAVE_OUT}")
+    factor = int(scale_factor)
+    size = (x.node.size[0] * factor, x.node.size[1] * factor)
+    return _derived(nodes.Interpolation, x, size=size, factor=factor, mode=mode)
+
+
 def _instance_norm(
     x: Recorded,
     running_mean=None,
@@ -228,26 +243,6 @@ def _cat(maps: Sequence[Recorded], dim: int = 0) -> Recorded:
     return Recorded(nodes.Pointwise(inputs, channels, size, dtype, function=lambda *tiles: torch.cat(tiles, 1)))
 
 
-def _interpolate(
-    x: Recorded,
-    size=None,
-    scale_factor=None,
-    mode="nearest",
-    align_corners=None,
-    recompute_scale_factor=None,
-    antialias=False,
-) -> Recorded:
-    """Doubling by linear interpolation, as a convolution of the stretched map whose border is repeated."""
-    if size is not None or scale_factor not in (2, 2.0) or mode != "bilinear" or align_corners or antialias:
-        raise UserError(f"interpolation other than bilinear doubling cannot be cut into tiles; {_LEAVE_OUT}")
-    row = torch.tensor([1.0, 3.0, 3.0, 1.0], device=x.device) / 4.0
-    kernel = torch.outer(row, row).repeat(x.node.channels, 1, 1, 1)  # (C, 1, 4, 4)
-    padded = _pad(x, (1, 1, 1, 1), "replicate")
-    result = _conv_transpose2d(padded, kernel, stride=2, padding=3, groups=x.node.channels)
-    result.node.dtype = x.dtype
-    return result
-
-
 def _matmul(x: Any, other: Any) -> Recorded:
     """Of a map and a matrix, which acts on the rows from the left, or on the columns from the right."""
     axis = 0 if isinstance(other, Recorded) else 1
@@ -279,11 +274,11 @@ _HANDLERS = {
     "conv2d": _conv2d,
     "conv_transpose2d": _conv_transpose2d,
     "pad": _pad,
+    "interpolate": _interpolate,
     "instance_norm": _instance_norm,
     "batch_norm": _batch_norm,
     "dropout": _dropout,
     "cat": _cat,
-    "interpolate": _interpolate,
     "matmul": _matmul,
     "to": _to,
     "relu": _pointwise(F.relu),

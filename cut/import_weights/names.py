@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from cut.models.blocks import BlurDownsample, BlurUpsample
 from cut.models.resnet_generator import ResnetGenerator
 from cut.models.stylegan2 import StyleGAN2Generator
 from cut.models.stylegan2_blocks import EqualConv2d, UpsampleConv
@@ -54,12 +55,12 @@ def _resnet(network: ResnetGenerator) -> PublicNames:
     names = PublicNames()
     for ours, tensor in network.state_dict().items():
         names.add(ours.replace("layers", "model", 1).replace("layers", "conv_block"), ours, tensor.shape)
-    for ours, kernel in network.named_buffers():
-        if ours.endswith(".kernel"):
-            taps = (1.0, 2.0, 1.0) if kernel.shape[-1] == 3 else (1.0, 3.0, 3.0, 1.0)  # down, up
-            names.constants[ours.replace("layers", "model").replace("kernel", "filt")] = (
-                _blur(taps, 1.0 if len(taps) == 3 else 4.0).expand(kernel.shape).clone()
+    for index, layer in enumerate(network.layers):
+        if isinstance(layer, (BlurDownsample, BlurUpsample)):
+            blur = (
+                _blur((1.0, 2.0, 1.0), 1.0) if isinstance(layer, BlurDownsample) else _blur((1.0, 3.0, 3.0, 1.0), 4.0)
             )
+            names.constants[f"model.{index}.filt"] = blur.repeat(layer.channels, 1, 1, 1)
     return names
 
 

@@ -51,6 +51,7 @@ class BlurDownsample(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
+        self.channels = channels
         self.pad = ReflectionPad(1)
         row = torch.tensor([1.0, 2.0, 1.0]) / 4
         kernel = torch.outer(row, row).repeat(channels, 1, 1, 1)  # once per channel: (C, 1, 3, 3)
@@ -94,6 +95,10 @@ class BlurUpsample(nn.Module):
 
     `(N, C, H, W)` -> `(N, C, 2H, 2W)`. At this factor that is linear interpolation: 1/4 and 3/4 of the two nearest.
     """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.channels = channels
 
     def forward(self, x: Tensor) -> Tensor:
         return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)

@@ -61,7 +61,7 @@ class ResnetGenerator(nn.Module):
         layers += [ResidualBlock(width, norm, dropout) for _ in range(num_blocks)]
         for _ in range(2):
             if antialias_up:
-                layers += [BlurUpsample(), nn.Conv2d(width, width // 2, 3, padding=1, bias=bias)]
+                layers += [BlurUpsample(width), nn.Conv2d(width, width // 2, 3, padding=1, bias=bias)]
             else:
                 layers.append(
                     nn.ConvTranspose2d(width, width // 2, 3, stride=2, padding=1, output_padding=1, bias=bias)

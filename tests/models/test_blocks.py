@@ -73,7 +73,7 @@ def test_blur_doubles_as_the_binomial_kernel_1_3_3_1_does(double):
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
     kernel = (torch.outer(taps, taps) / 16).expand(3, 1, 4, 4)
     spread = F.conv_transpose2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel, stride=2, padding=3, groups=3)
-    torch.testing.assert_close(BlurUpsample()(x), spread)
+    torch.testing.assert_close(BlurUpsample(3)(x), spread)
 
 
 def test_networks_stay_in_bfloat16_and_in_one_layout_under_autocast():

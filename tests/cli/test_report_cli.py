@@ -5,7 +5,7 @@ import time
 
 import pytest
 from programs import call, command, fails, inside
-from runs import make_run, write_lines
+from run_folders import make_run, write_lines
 
 from cut.cli.report import main
 

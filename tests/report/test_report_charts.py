@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from runs import make_run, write_lines
+from run_folders import make_run, write_lines
 
 from cut.engine.plots import moving_average
 from cut.report.charts import HEIGHT, WIDTH, draw_charts

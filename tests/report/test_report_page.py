@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 import yaml
 from chromium import CHROMIUM, browser
-from runs import make_run, write_lines
+from run_folders import make_run, write_lines
 
 from cut.errors import UserError
 from cut.report import write_report

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 from PIL import Image
-from runs import make_run, write_picture
+from run_folders import make_run, write_picture
 
 from cut.report.pictures import comparison_viewer, newest_rows, sheet_viewer
 from cut.report.run import read_runs

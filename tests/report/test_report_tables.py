@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from runs import make_run, write_lines, write_picture
+from run_folders import make_run, write_lines, write_picture
 
 from cut.errors import UserError
 from cut.report.run import read_runs, scores_of

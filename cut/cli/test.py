@@ -22,7 +22,7 @@ OUTPUT_sheet.png shows some of them.
 
 --tile-px N cuts a picture that is larger than N px into tiles, for pictures that do not fit into memory, and gives what
 the whole picture gives, without seams: norms take their statistics over all tiles before the first place behind them is
-computed. It takes about 1.5 times as long (twice with bf16-mixed); about 3 GB of memory for 8192x8192 px and tiles of
+computed. It takes about 1.5 times as long (twice with bf16-mixed); some 4 GB of memory for 8192x8192 px and tiles of
 512 px with base_channels 64; and room on the disk of --output for what is kept meanwhile: at most 4 bytes times
 base_channels for each pixel, there 17 GB, or half of it with bf16-mixed. It refuses to start without that room.
 ResNet, U-Net and StyleGAN2 generators can be cut; one that sees the whole picture at once, as attention does, cannot.

@@ -13,6 +13,7 @@ from cut.models.blocks import (
     needs_bias,
     normalisation,
 )
+from cut.models.winograd import Conv3x3
 
 
 class ResnetGenerator(nn.Module):
@@ -52,8 +53,10 @@ class ResnetGenerator(nn.Module):
         layers: list[nn.Module] = [ReflectionPad(3), nn.Conv2d(in_channels, width, 7, bias=bias)]
         layers += [normalisation(norm, width), nn.ReLU(inplace=True)]
         for _ in range(2):
-            stride = 1 if antialias_down else 2
-            layers += [nn.Conv2d(width, width * 2, 3, stride=stride, padding=1, bias=bias)]
+            if antialias_down:
+                layers.append(Conv3x3(width, width * 2, padding=1, bias=bias))
+            else:
+                layers.append(nn.Conv2d(width, width * 2, 3, stride=2, padding=1, bias=bias))
             width *= 2
             layers += [normalisation(norm, width), nn.ReLU(inplace=True)]
             if antialias_down:
@@ -61,7 +64,7 @@ class ResnetGenerator(nn.Module):
         layers += [ResidualBlock(width, norm, dropout) for _ in range(num_blocks)]
         for _ in range(2):
             if antialias_up:
-                layers += [BlurUpsample(width), nn.Conv2d(width, width // 2, 3, padding=1, bias=bias)]
+                layers += [BlurUpsample(width), Conv3x3(width, width // 2, padding=1, bias=bias)]
             else:
                 layers.append(
                     nn.ConvTranspose2d(width, width // 2, 3, stride=2, padding=1, output_padding=1, bias=bias)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cut.models.instance_norm import InstanceNorm
-from cut.models.winograd import Conv3x3
+from cut.models.winograd import Conv2d
 
 
 def normalisation(name: str, channels: int) -> nn.Module:
@@ -114,11 +114,11 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, norm: str, dropout: float = 0.0, padding: str = "reflect"):
         super().__init__()
         bias, pad = needs_bias(norm), ReflectionPad if padding == "reflect" else nn.ZeroPad2d
-        layers: list[nn.Module] = [pad(1), Conv3x3(channels, channels, bias=bias)]
+        layers: list[nn.Module] = [pad(1), Conv2d(channels, channels, 3, bias=bias)]
         layers += [normalisation(norm, channels), nn.ReLU(inplace=True)]
         if dropout:
             layers.append(nn.Dropout(dropout))
-        layers += [pad(1), Conv3x3(channels, channels, bias=bias), normalisation(norm, channels)]
+        layers += [pad(1), Conv2d(channels, channels, 3, bias=bias), normalisation(norm, channels)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:

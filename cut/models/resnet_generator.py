@@ -13,7 +13,7 @@ from cut.models.blocks import (
     needs_bias,
     normalisation,
 )
-from cut.models.winograd import Conv3x3
+from cut.models.winograd import Conv2d
 
 
 class ResnetGenerator(nn.Module):
@@ -50,13 +50,11 @@ class ResnetGenerator(nn.Module):
         super().__init__()
         self.in_channels, self.out_channels = in_channels, out_channels
         bias, width = needs_bias(norm), base_channels
-        layers: list[nn.Module] = [ReflectionPad(3), nn.Conv2d(in_channels, width, 7, bias=bias)]
+        layers: list[nn.Module] = [ReflectionPad(3), Conv2d(in_channels, width, 7, bias=bias)]
         layers += [normalisation(norm, width), nn.ReLU(inplace=True)]
         for _ in range(2):
-            if antialias_down:
-                layers.append(Conv3x3(width, width * 2, padding=1, bias=bias))
-            else:
-                layers.append(nn.Conv2d(width, width * 2, 3, stride=2, padding=1, bias=bias))
+            stride = 1 if antialias_down else 2
+            layers += [Conv2d(width, width * 2, 3, stride=stride, padding=1, bias=bias)]
             width *= 2
             layers += [normalisation(norm, width), nn.ReLU(inplace=True)]
             if antialias_down:
@@ -64,14 +62,14 @@ class ResnetGenerator(nn.Module):
         layers += [ResidualBlock(width, norm, dropout) for _ in range(num_blocks)]
         for _ in range(2):
             if antialias_up:
-                layers += [BlurUpsample(width), Conv3x3(width, width // 2, padding=1, bias=bias)]
+                layers += [BlurUpsample(width), Conv2d(width, width // 2, 3, padding=1, bias=bias)]
             else:
                 layers.append(
                     nn.ConvTranspose2d(width, width // 2, 3, stride=2, padding=1, output_padding=1, bias=bias)
                 )
             width //= 2
             layers += [normalisation(norm, width), nn.ReLU(inplace=True)]
-        layers += [ReflectionPad(3), nn.Conv2d(width, out_channels, 7), nn.Tanh()]
+        layers += [ReflectionPad(3), Conv2d(width, out_channels, 7), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, image: Tensor) -> Tensor:

@@ -1,26 +1,28 @@
-"""3x3 convolutions with fewer multiplications, for float32 on a CPU (Lavin and Gray, CVPR 2016, arXiv:1509.09308).
+"""Convolutions with fewer multiplications, for float32 on a CPU (Lavin and Gray, CVPR 2016, arXiv:1509.09308).
 
-A tile of 4x4 results needs 36 products per pair of channels instead of 144 (their F(4x4, 3x3)):
+From a window of 6x6 pixels d, a kernel g of 3x3 gives 4x4 results Y and one of 4x4 gives 3x3. Either way 36 products
+per pair of channels do what plainly needs 144 (their F(4x4, 3x3)):
 
     Y = A^T [ sum over channels of (G g G^T) * (B^T d B) ] A                                         (their equation 8)
 
-with d the 6x6 pixels under the tile and g the 3x3 kernel. Here (B^T d B) is one product with the 36x36 Kronecker square
-of B^T, and the sum over channels one matrix product for each of the 36 places. The numbers are those of the plain
-convolution but for rounding: about 1e-5 of the largest instead of 2e-6.
+Here B^T d B is one product with the 36x36 Kronecker square of B^T, and the sum over channels is one matrix product for
+each of the 36 places. The numbers are those of the plain convolution but for rounding: errors of 1e-5 of the largest
+result instead of 2e-6.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_TILE, _WINDOW = 4, 6  # a window of 6x6 input pixels gives a tile of 4x4 output pixels
-_POINTS = _WINDOW * _WINDOW
+_WINDOW = 6
+_PLACES = _WINDOW * _WINDOW
 _CHUNK_NUMBERS = 1_000_000  # of a transformed chunk; what is worked on should stay in the cache
-_MIN_CHANNELS, _MIN_TILES = 64, 64  # below these the plain convolution was as fast or faster
+_MIN_CHANNELS, _MIN_TILES = 64, 128  # below these the plain convolution was as fast or faster
 
-_B_T = torch.tensor(
+# The polynomial through 0, 1, -1, 2, -2 and infinity.
+_B = torch.tensor(
     [
         [4.0, 0, -5, 0, 1, 0],
         [0, -4, -4, 1, 1, 0],
@@ -30,61 +32,77 @@ _B_T = torch.tensor(
         [0, 4, 0, -5, 0, 1],
     ]
 )
-_G = (
-    torch.tensor(
-        [[6.0, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]],
-    )
-    / 24
-)
-_A_T = torch.tensor([[1.0, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
-_INPUT, _KERNEL, _OUTPUT = (torch.kron(m, m) for m in (_B_T, _G, _A_T))  # (36, 36), (36, 9), (16, 36)
+_WEIGHTS = torch.tensor([6.0, -4, -4, 1, 1, 24]) / 24
 
 
-class Conv3x3(nn.Conv2d):
-    """A convolution with a 3x3 kernel and stride 1, multiplying less where that is faster."""
+class _Transform(NamedTuple):
+    """The Kronecker squares that belong to a kernel size."""
 
-    def __init__(self, in_channels: int, out_channels: int, padding: int = 0, bias: bool = True):
-        super().__init__(in_channels, out_channels, 3, padding=padding, bias=bias)
+    tile: int  # side of what a window gives
+    kernel: Tensor  # of G: (36, kernel size squared)
+    output: Tensor  # of A^T: (tile squared, 36)
+
+
+def _transform(kernel_size: int) -> _Transform:
+    tile = _WINDOW + 1 - kernel_size
+    g, a = _powers(kernel_size) * _WEIGHTS[:, None], _powers(tile).T
+    return _Transform(tile, torch.kron(g, g), torch.kron(a, a))
+
+
+def _powers(count: int) -> Tensor:
+    """Of the points, `(6, count)`; infinity has the last alone."""
+    points = torch.tensor([0.0, 1, -1, 2, -2])
+    return torch.cat([points[:, None] ** torch.arange(count), torch.eye(count)[-1:]])
+
+
+_INPUT = torch.kron(_B, _B)  # (36, 36)
+_TRANSFORMS = {size: _transform(size) for size in (3, 4)}
+
+
+class Conv2d(nn.Conv2d):
+    """nn.Conv2d that multiplies less where that is faster: wide layers with a 3x3 or 4x4 kernel and stride 1."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(N, in_channels, H, W)` -> `(N, out_channels, H + 2 (padding - 1), W + 2 (padding - 1))`."""
-        if not _pays(x, self.weight):
+        """`(N, in_channels, H, W)` -> `(N, out_channels, H', W')` as nn.Conv2d gives it."""
+        if not self._pays(x):
             return super().forward(x)
-        if any(self.padding):
-            x = F.pad(x, (self.padding[1],) * 2 + (self.padding[0],) * 2)
-        return _Winograd.apply(x, self.weight, self.bias)
+        rows, columns = self.padding
+        return _Winograd.apply(
+            F.pad(x, (columns, columns, rows, rows)) if rows or columns else x, self.weight, self.bias
+        )
 
-
-def _pays(x: Any, weight: Tensor) -> bool:
-    # What is no tensor stands for one, and records what is done to it (engine/tiling).
-    if not isinstance(x, Tensor) or x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
-        return False
-    if x.dtype != torch.float32 or weight.dtype != torch.float32:
-        return False
-    num_tiles = len(x) * x.shape[2] * x.shape[3] // _TILE**2
-    return min(weight.shape[:2]) >= _MIN_CHANNELS and num_tiles >= _MIN_TILES and min(x.shape[2:]) >= _WINDOW
+    def _pays(self, x: Any) -> bool:
+        # What is no tensor stands for one, and records what is done to it (engine/tiling).
+        if not isinstance(x, Tensor) or x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+            return False
+        if x.dtype != torch.float32 or self.weight.dtype != torch.float32:
+            return False
+        plain = self.stride == self.dilation == (1, 1) and self.groups == 1 and self.padding_mode == "zeros"
+        if not plain or self.kernel_size not in ((3, 3), (4, 4)):
+            return False
+        num_tiles = len(x) * x.shape[2] * x.shape[3] // _TRANSFORMS[self.kernel_size[0]].tile ** 2
+        return min(self.weight.shape[:2]) >= _MIN_CHANNELS and num_tiles >= _MIN_TILES and min(x.shape[2:]) >= _WINDOW
 
 
 class _Winograd(torch.autograd.Function):
-    """`(N, C, H, W)`, `(K, C, 3, 3)`, `(K,)` or None -> `(N, K, H - 2, W - 2)`, channels-last."""
+    """`(N, C, H, W)`, `(K, C, R, R)`, `(K,)` or None -> `(N, K, H - R + 1, W - R + 1)`, channels-last."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        kernel = _transformed_kernel(weight)
-        image, tiles = _canvas(x)
-        n, rows, columns = tiles
-        y = x.new_empty(n, rows, _TILE, columns, _TILE, len(weight))
-        for part in _chunks(tiles, max(weight.shape[:2])):
-            products = torch.bmm(_windows(image, part), kernel)  # (36, P, K)
-            places = (_OUTPUT @ products.view(_POINTS, -1)).view(_TILE, _TILE, n, -1, columns, y.shape[-1])
-            places = places.permute(2, 3, 0, 4, 1, 5)
+        way, kernel = _TRANSFORMS[weight.shape[2]], _transformed_kernel(weight)
+        image, (n, rows, columns) = _canvas(x, way.tile)
+        y = x.new_empty(n, rows, way.tile, columns, way.tile, len(weight))
+        for part in _chunks(n, rows, columns, weight):
+            products = torch.bmm(_windows(image, part, way.tile), kernel)  # (36, P, K)
+            tiles = (way.output @ products.view(_PLACES, -1)).view(way.tile, way.tile, n, -1, columns, len(weight))
+            tiles = tiles.permute(2, 3, 0, 4, 1, 5)  # (N, rows, tile, columns, tile, K)
             if bias is None:
-                y[:, part] = places
+                y[:, part] = tiles
             else:
-                torch.add(places, bias, out=y[:, part])
-        y = y.view(n, rows * _TILE, columns * _TILE, -1)
-        return y[:, : x.shape[2] - 2, : x.shape[3] - 2].permute(0, 3, 1, 2)
+                torch.add(tiles, bias, out=y[:, part])
+        height, width = (size - weight.shape[2] + 1 for size in x.shape[2:])
+        return _as_image(y)[:, :, :height, :width]
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
@@ -94,39 +112,42 @@ class _Winograd(torch.autograd.Function):
         if torch.is_grad_enabled():  # it will be differentiated once more
             grad_x = torch.nn.grad.conv2d_input(x.shape, weight, gradient)
             return grad_x, torch.nn.grad.conv2d_weight(x, weight.shape, gradient), grad_bias
-        kernel = _transformed_kernel(weight)
-        image, tiles = _canvas(x)
-        n, rows, columns = tiles
+        way, kernel = _TRANSFORMS[weight.shape[2]], _transformed_kernel(weight)
+        image, (n, rows, columns) = _canvas(x, way.tile)
         grad_kernel = torch.empty_like(kernel)
-        grad_x = x.new_zeros(n, rows + 1, _TILE, columns + 1, _TILE, x.shape[1]) if wants_x else None
-        gradient = _filled_up(gradient.permute(0, 2, 3, 1), rows * _TILE, columns * _TILE)
-        gradient = gradient.reshape(n, rows, _TILE, columns, _TILE, -1)
-        for part in _chunks(tiles, max(weight.shape[:2])):
-            places = gradient[:, part].permute(2, 4, 0, 1, 3, 5).reshape(_TILE**2, -1)
-            products = (_OUTPUT.T @ places).view(_POINTS, -1, len(weight))  # (36, P, K)
+        grad_x = x.new_zeros(n, rows + 1, way.tile, columns + 1, way.tile, x.shape[1]) if wants_x else None
+        gradient = _filled_up(gradient.permute(0, 2, 3, 1), rows * way.tile, columns * way.tile)
+        gradient = gradient.reshape(n, rows, way.tile, columns, way.tile, -1)
+        for part in _chunks(n, rows, columns, weight):
+            tiles = gradient[:, part].permute(2, 4, 0, 1, 3, 5).reshape(way.tile**2, -1)
+            products = (way.output.T @ tiles).view(_PLACES, -1, len(weight))  # (36, P, K)
             if wants_weight:
                 kept = 1 if part.start else 0  # of what grad_kernel holds: nothing yet, the first time
-                grad_kernel.baddbmm_(_windows(image, part).transpose(1, 2), products, beta=kept)
+                grad_kernel.baddbmm_(_windows(image, part, way.tile).transpose(1, 2), products, beta=kept)
             if wants_x:
                 windows = torch.bmm(products, kernel.transpose(1, 2))
-                _add_windows(grad_x, _INPUT.T @ windows.view(_POINTS, -1), part)
+                _add_windows(grad_x, _INPUT.T @ windows.view(_PLACES, -1), part)
         if wants_x:
-            grad_x = grad_x.view(n, (rows + 1) * _TILE, (columns + 1) * _TILE, -1).permute(0, 3, 1, 2)
-            grad_x = grad_x[:, :, : x.shape[2], : x.shape[3]]
-        grad_weight = (_KERNEL.T @ grad_kernel.view(_POINTS, -1)).view(3, 3, *kernel.shape[1:]).permute(3, 2, 0, 1)
-        return grad_x, grad_weight if wants_weight else None, grad_bias
+            grad_x = _as_image(grad_x)[:, :, : x.shape[2], : x.shape[3]]
+        grad_weight = None
+        if wants_weight:
+            grad_weight = (way.kernel.T @ grad_kernel.view(_PLACES, -1)).view(*weight.shape[2:], *kernel.shape[1:])
+            grad_weight = grad_weight.permute(3, 2, 0, 1)
+        return grad_x, grad_weight, grad_bias
 
 
 def _transformed_kernel(weight: Tensor) -> Tensor:
-    """`(K, C, 3, 3)` -> G g G^T of each pair of channels: `(36, C, K)`."""
-    k, c = weight.shape[:2]
-    return (_KERNEL @ weight.permute(2, 3, 1, 0).reshape(9, -1)).view(_POINTS, c, k)
+    """`(K, C, R, R)` -> G g G^T of each pair of channels: `(36, C, K)`."""
+    k, c, size, _ = weight.shape
+    return (_TRANSFORMS[size].kernel @ weight.permute(2, 3, 1, 0).reshape(size * size, -1)).view(_PLACES, c, k)
 
 
-def _canvas(x: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
+def _canvas(x: Tensor, tile: int) -> tuple[Tensor, tuple[int, int, int]]:
     """`(N, H, W, C)` filled up to whole tiles, and how many those are: images, rows, columns."""
-    rows, columns = (-(-(size - 2) // _TILE) for size in x.shape[2:])
-    return _filled_up(x.permute(0, 2, 3, 1), rows * _TILE + 2, columns * _TILE + 2), (len(x), rows, columns)
+    overlap = _WINDOW - tile
+    rows, columns = (-(-(size - overlap) // tile) for size in x.shape[2:])
+    image = _filled_up(x.permute(0, 2, 3, 1), rows * tile + overlap, columns * tile + overlap)
+    return image, (len(x), rows, columns)
 
 
 def _filled_up(image: Tensor, height: int, width: int) -> Tensor:
@@ -134,30 +155,35 @@ def _filled_up(image: Tensor, height: int, width: int) -> Tensor:
     return F.pad(image, (0, 0, 0, width - image.shape[2], 0, height - image.shape[1]))
 
 
-def _chunks(tiles: tuple[int, int, int], channels: int) -> list[slice]:
+def _as_image(tiles: Tensor) -> Tensor:
+    """`(N, rows, tile, columns, tile, C)` -> `(N, C, H, W)`, channels-last."""
+    return tiles.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
+
+
+def _chunks(n: int, rows: int, columns: int, weight: Tensor) -> list[slice]:
     """Rows of tiles that are worked on together."""
-    n, rows, columns = tiles
-    height = max(1, _CHUNK_NUMBERS // (_POINTS * n * columns * channels))
+    height = max(1, _CHUNK_NUMBERS // (_PLACES * n * columns * max(weight.shape[:2])))
     return [slice(top, min(top + height, rows)) for top in range(0, rows, height)]
 
 
-def _windows(image: Tensor, part: slice) -> Tensor:
+def _windows(image: Tensor, part: slice, tile: int) -> Tensor:
     """B^T d B of the windows under some rows of tiles: `(36, P, C)`."""
-    image = image[:, part.start * _TILE : part.stop * _TILE + 2]
-    windows = image.unfold(1, _WINDOW, _TILE).unfold(2, _WINDOW, _TILE)  # (N, rows, columns, C, 6, 6)
-    windows = windows.permute(4, 5, 0, 1, 2, 3).reshape(_POINTS, -1)
-    return (_INPUT @ windows).view(_POINTS, -1, image.shape[3])
+    image = image[:, part.start * tile : part.stop * tile + _WINDOW - tile]
+    windows = image.unfold(1, _WINDOW, tile).unfold(2, _WINDOW, tile)  # (N, rows, columns, C, 6, 6)
+    windows = windows.permute(4, 5, 0, 1, 2, 3).reshape(_PLACES, -1)
+    return (_INPUT @ windows).view(_PLACES, -1, image.shape[3])
 
 
 def _add_windows(canvas: Tensor, windows: Tensor, part: slice) -> None:
-    """Adds `(36, P C)`, what each window holds, where they lie; neighbours overlap by two pixels."""
-    n, _, _, columns, _, channels = canvas.shape
-    columns -= 1
-    w = windows.view(_WINDOW, _WINDOW, n, -1, columns, channels).permute(
-        2, 3, 0, 4, 1, 5
-    )  # (N, rows, 6, columns, 6, C)
+    """Adds `(36, P C)`, what each window holds, where they lie: on a tile and on the edges of the next ones.
+
+    `canvas` is `(N, rows + 1, tile, columns + 1, tile, C)`.
+    """
+    n, _, tile, columns, _, channels = canvas.shape
+    windows = windows.view(_WINDOW, _WINDOW, n, -1, columns - 1, channels).permute(2, 3, 0, 4, 1, 5)
+    overlap = _WINDOW - tile
     here, below = slice(part.start, part.stop), slice(part.start + 1, part.stop + 1)
-    canvas[:, here, :, :-1] += w[:, :, :4, :, :4]
-    canvas[:, here, :, 1:, :2] += w[:, :, :4, :, 4:]
-    canvas[:, below, :2, :-1] += w[:, :, 4:, :, :4]
-    canvas[:, below, :2, 1:, :2] += w[:, :, 4:, :, 4:]
+    canvas[:, here, :, :-1] += windows[:, :, :tile, :, :tile]
+    canvas[:, here, :, 1:, :overlap] += windows[:, :, :tile, :, tile:]
+    canvas[:, below, :overlap, :-1] += windows[:, :, tile:, :, :tile]
+    canvas[:, below, :overlap, 1:, :overlap] += windows[:, :, tile:, :, tile:]

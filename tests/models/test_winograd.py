@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from cut.models import winograd
-from cut.models.winograd import Conv3x3
+from cut.models.winograd import Conv2d
 
 
 @pytest.fixture
@@ -20,12 +20,13 @@ def used(monkeypatch):
     return calls
 
 
+@pytest.mark.parametrize("kernel", [3, 4])
 @pytest.mark.parametrize("size", [(2, 8, 20, 24), (1, 5, 17, 31), (3, 4, 6, 6), (1, 3, 7, 9)])
 @pytest.mark.parametrize("padding", [0, 1])
 @pytest.mark.parametrize("bias", [True, False])
-def test_results_and_gradients_are_those_of_the_plain_convolution(used, size, padding, bias):
+def test_results_and_gradients_are_those_of_the_plain_convolution(used, kernel, size, padding, bias):
     torch.manual_seed(0)
-    layer, x = Conv3x3(size[1], 6, padding, bias), torch.randn(size, requires_grad=True)
+    layer, x = Conv2d(size[1], 6, kernel, padding=padding, bias=bias), torch.randn(size, requires_grad=True)
     exact_x = x.detach().double().requires_grad_()
     exact = [p.detach().double().requires_grad_() for p in layer.parameters()]
     result, expected = layer(x), F.conv2d(exact_x, *exact, padding=padding)
@@ -39,7 +40,7 @@ def test_results_and_gradients_are_those_of_the_plain_convolution(used, size, pa
 
 def test_gradients_can_be_differentiated_again(used):
     torch.manual_seed(0)
-    layer, x = Conv3x3(4, 4), torch.randn(1, 4, 10, 10, requires_grad=True)
+    layer, x = Conv2d(4, 4, 3), torch.randn(1, 4, 10, 10, requires_grad=True)
     exact_x = x.detach().double().requires_grad_()
     exact = [p.detach().double().requires_grad_() for p in layer.parameters()]
 
@@ -53,7 +54,7 @@ def test_gradients_can_be_differentiated_again(used):
 
 
 def test_only_the_gradients_that_are_wanted_are_computed(used):
-    layer, x = Conv3x3(4, 4).requires_grad_(False), torch.randn(1, 4, 10, 10, requires_grad=True)
+    layer, x = Conv2d(4, 4, 3).requires_grad_(False), torch.randn(1, 4, 10, 10, requires_grad=True)
     layer(x).sum().backward()
     assert used and x.grad is not None and layer.weight.grad is None and layer.bias.grad is None
 
@@ -64,18 +65,27 @@ def test_only_the_gradients_that_are_wanted_are_computed(used):
 def test_few_channels_few_pixels_and_double_precision_go_the_plain_way(monkeypatch, channels, size_px, kind):
     monkeypatch.setattr(winograd._Winograd, "apply", None)  # would fail
     kind = getattr(torch, kind)
-    layer, x = Conv3x3(channels, channels).to(kind), torch.randn(1, channels, size_px, size_px, dtype=kind)
+    layer, x = Conv2d(channels, channels, 3).to(kind), torch.randn(1, channels, size_px, size_px, dtype=kind)
     assert torch.equal(layer(x), F.conv2d(x, layer.weight, layer.bias))
 
 
 def test_half_precision_goes_the_plain_way(monkeypatch):
     monkeypatch.setattr(winograd._Winograd, "apply", None)
     with torch.autocast("cpu", torch.bfloat16):
-        assert Conv3x3(64, 64)(torch.randn(1, 64, 64, 64)).dtype == torch.bfloat16
+        assert Conv2d(64, 64, 3)(torch.randn(1, 64, 64, 64)).dtype == torch.bfloat16
 
 
 def test_large_convolutions_go_the_fast_way(monkeypatch):
     calls = []
     monkeypatch.setattr(winograd._Winograd, "apply", lambda *args: calls.append(args))
-    Conv3x3(64, 64)(torch.randn(1, 64, 64, 64))
+    Conv2d(64, 64, 3)(torch.randn(1, 64, 64, 64))
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    "settings", [{"stride": 2}, {"dilation": 2}, {"groups": 2}, {"padding_mode": "reflect", "padding": 1}]
+)
+def test_other_convolutions_go_the_plain_way(used, settings):
+    torch.manual_seed(0)
+    layer, x = Conv2d(4, 4, 3, **settings), torch.randn(1, 4, 12, 12)
+    assert torch.equal(layer(x), torch.nn.Conv2d.forward(layer, x)) and not used

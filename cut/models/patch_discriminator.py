@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from cut.models.blocks import BlurDownsample, fastest_layout, needs_bias, normalisation
+from cut.models.recompute import run_layers
 from cut.models.winograd import Conv2d
 
 
@@ -42,7 +43,7 @@ class PatchDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.layers(fastest_layout(image))
+        return run_layers(self.layers, fastest_layout(image))
 
 
 class PixelDiscriminator(nn.Module):

@@ -8,11 +8,12 @@ from cut.models.blocks import (
     BlurDownsample,
     BlurUpsample,
     ReflectionPad,
-    ResidualBlock,
     fastest_layout,
     needs_bias,
     normalisation,
 )
+from cut.models.recompute import run_layers
+from cut.models.residual_block import ResidualBlock
 from cut.models.winograd import Conv2d
 
 
@@ -74,7 +75,7 @@ class ResnetGenerator(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """`(N, in_channels, H, W)` in [-1, 1] -> `(N, out_channels, H, W)` in [-1, 1]."""
-        return self.layers(fastest_layout(image))
+        return run_layers(self.layers, fastest_layout(image))
 
     def forward_with_features(self, image: Tensor, taps: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
         """The output and the feature maps `(N, C, H', W')` at the layers `taps`, from one pass."""
@@ -100,14 +101,12 @@ class ResnetGenerator(nn.Module):
         return [channels[tap] for tap in taps]
 
     def _run(self, image: Tensor, taps: Sequence[int], stop: int) -> tuple[Tensor, list[Tensor]]:
-        x = fastest_layout(image)
-        read_points = [self._read_point(tap) for tap in taps]
+        x, start = fastest_layout(image), 0
         kept: dict[int, Tensor] = {}
-        for index, layer in enumerate(self.layers[:stop]):
-            x = layer(x)
-            if index in read_points:
-                kept[index] = x
-        return x, [kept[index] for index in read_points]
+        for point in sorted({self._read_point(tap) for tap in taps}):
+            x, start = run_layers(self.layers[start : point + 1], x), point + 1
+            kept[point] = x
+        return run_layers(self.layers[start:stop], x), [kept[self._read_point(tap)] for tap in taps]
 
     def _read_point(self, tap: int) -> int:
         """A norm that a ReLU follows is read behind the ReLU, which works in place in the authors' code too."""

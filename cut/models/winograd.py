@@ -10,6 +10,7 @@ each of the 36 places. The numbers are those of the plain convolution but for ro
 result instead of 2e-6.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -64,14 +65,27 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, H, W)` -> `(N, out_channels, H', W')` as nn.Conv2d gives it."""
-        if not self._pays(x):
-            return super().forward(x)
-        rows, columns = self.padding
-        return _Winograd.apply(
-            F.pad(x, (columns, columns, rows, rows)) if rows or columns else x, self.weight, self.bias
+        return _Winograd.apply(self._with_borders(x), self.weight, self.bias) if self.pays(x) else super().forward(x)
+
+    def gradients(self, gradient: Tensor, x: Tensor, wanted: list[bool], fast: bool) -> tuple[Tensor | None, ...]:
+        """Of x, weight and bias, those that are wanted, from the gradient of what `forward` makes of x.
+
+        `fast` is what `pays` said to `forward`.
+        """
+        if fast:
+            grad_x, *others = _gradients(gradient, self._with_borders(x), self.weight, wanted)
+            (rows, columns), (height, width) = self.padding, x.shape[2:]
+            if grad_x is not None:
+                grad_x = grad_x[:, :, rows : rows + height, columns : columns + width]
+            return grad_x, *others
+        kind, bias_size = gradient.dtype, None if self.bias is None else [self.out_channels]
+        shape = (self.stride, self.padding, self.dilation, False, (0, 0), self.groups)
+        return torch.ops.aten.convolution_backward(
+            gradient, x.to(kind), self.weight.to(kind), bias_size, *shape, wanted
         )
 
-    def _pays(self, x: Any) -> bool:
+    def pays(self, x: Any) -> bool:
+        """Whether `forward` goes the fast way with x."""
         # What is no tensor stands for one, and records what is done to it (engine/tiling).
         if not isinstance(x, Tensor) or x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
             return False
@@ -83,6 +97,10 @@ class Conv2d(nn.Conv2d):
         num_tiles = len(x) * x.shape[2] * x.shape[3] // _TRANSFORMS[self.kernel_size[0]].tile ** 2
         return min(self.weight.shape[:2]) >= _MIN_CHANNELS and num_tiles >= _MIN_TILES and min(x.shape[2:]) >= _WINDOW
 
+    def _with_borders(self, x: Tensor) -> Tensor:
+        rows, columns = self.padding
+        return F.pad(x, (columns, columns, rows, rows)) if rows or columns else x
+
 
 class _Winograd(torch.autograd.Function):
     """`(N, C, H, W)`, `(K, C, R, R)`, `(K,)` or None -> `(N, K, H - R + 1, W - R + 1)`, channels-last."""
@@ -90,50 +108,62 @@ class _Winograd(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        way, kernel = _TRANSFORMS[weight.shape[2]], _transformed_kernel(weight)
-        image, (n, rows, columns) = _canvas(x, way.tile)
-        y = x.new_empty(n, rows, way.tile, columns, way.tile, len(weight))
-        for part in _chunks(n, rows, columns, weight):
-            products = torch.bmm(_windows(image, part, way.tile), kernel)  # (36, P, K)
-            tiles = (way.output @ products.view(_PLACES, -1)).view(way.tile, way.tile, n, -1, columns, len(weight))
-            tiles = tiles.permute(2, 3, 0, 4, 1, 5)  # (N, rows, tile, columns, tile, K)
-            if bias is None:
-                y[:, part] = tiles
-            else:
-                torch.add(tiles, bias, out=y[:, part])
-        height, width = (size - weight.shape[2] + 1 for size in x.shape[2:])
-        return _as_image(y)[:, :, :height, :width]
+        return _convolution(x, weight, bias)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        wants_x, wants_weight, wants_bias = ctx.needs_input_grad
-        grad_bias = gradient.sum((0, 2, 3)) if wants_bias else None
         if torch.is_grad_enabled():  # it will be differentiated once more
             grad_x = torch.nn.grad.conv2d_input(x.shape, weight, gradient)
-            return grad_x, torch.nn.grad.conv2d_weight(x, weight.shape, gradient), grad_bias
-        way, kernel = _TRANSFORMS[weight.shape[2]], _transformed_kernel(weight)
-        image, (n, rows, columns) = _canvas(x, way.tile)
-        grad_kernel = torch.empty_like(kernel)
-        grad_x = x.new_zeros(n, rows + 1, way.tile, columns + 1, way.tile, x.shape[1]) if wants_x else None
-        gradient = _filled_up(gradient.permute(0, 2, 3, 1), rows * way.tile, columns * way.tile)
-        gradient = gradient.reshape(n, rows, way.tile, columns, way.tile, -1)
-        for part in _chunks(n, rows, columns, weight):
-            tiles = gradient[:, part].permute(2, 4, 0, 1, 3, 5).reshape(way.tile**2, -1)
-            products = (way.output.T @ tiles).view(_PLACES, -1, len(weight))  # (36, P, K)
-            if wants_weight:
-                kept = 1 if part.start else 0  # of what grad_kernel holds: nothing yet, the first time
-                grad_kernel.baddbmm_(_windows(image, part, way.tile).transpose(1, 2), products, beta=kept)
-            if wants_x:
-                windows = torch.bmm(products, kernel.transpose(1, 2))
-                _add_windows(grad_x, _INPUT.T @ windows.view(_PLACES, -1), part)
-        if wants_x:
-            grad_x = _as_image(grad_x)[:, :, : x.shape[2], : x.shape[3]]
-        grad_weight = None
+            return grad_x, torch.nn.grad.conv2d_weight(x, weight.shape, gradient), gradient.sum((0, 2, 3))
+        return _gradients(gradient, x, weight, ctx.needs_input_grad)
+
+
+def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    way, kernel = _TRANSFORMS[weight.shape[2]], _transformed_kernel(weight)
+    image, (n, rows, columns) = _canvas(x, way.tile)
+    whole = (n, len(weight), rows * way.tile, columns * way.tile)
+    y = torch.empty(whole, dtype=x.dtype, memory_format=torch.channels_last)
+    y_tiles = y.permute(0, 2, 3, 1).view(n, rows, way.tile, columns, way.tile, len(weight))
+    for part in _chunks(n, rows, columns, weight):
+        products = torch.bmm(_windows(image, part, way.tile), kernel)  # (36, P, K)
+        tiles = (way.output @ products.view(_PLACES, -1)).view(way.tile, way.tile, n, -1, columns, len(weight))
+        tiles = tiles.permute(2, 3, 0, 4, 1, 5)  # (N, rows, tile, columns, tile, K)
+        if bias is None:
+            y_tiles[:, part] = tiles
+        else:
+            torch.add(tiles, bias, out=y_tiles[:, part])
+    height, width = (size - weight.shape[2] + 1 for size in x.shape[2:])
+    # No view, so that an activation behind it may work in place.
+    return y if y.shape[2:] == (height, width) else y[:, :, :height, :width].clone(memory_format=torch.channels_last)
+
+
+def _gradients(gradient: Tensor, x: Tensor, weight: Tensor, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
+    """Of x, weight and bias, those that are wanted: each linear step of `_convolution`, transposed and backwards."""
+    wants_x, wants_weight, wants_bias = wanted
+    way, kernel = _TRANSFORMS[weight.shape[2]], _transformed_kernel(weight)
+    image, (n, rows, columns) = _canvas(x, way.tile)
+    grad_bias = gradient.sum((0, 2, 3)) if wants_bias else None
+    grad_kernel = torch.empty_like(kernel)
+    grad_x = x.new_zeros(n, rows + 1, way.tile, columns + 1, way.tile, x.shape[1]) if wants_x else None
+    gradient = _filled_up(gradient.permute(0, 2, 3, 1), rows * way.tile, columns * way.tile)
+    gradient = gradient.reshape(n, rows, way.tile, columns, way.tile, -1)
+    for part in _chunks(n, rows, columns, weight):
+        tiles = gradient[:, part].permute(2, 4, 0, 1, 3, 5).reshape(way.tile**2, -1)
+        products = (way.output.T @ tiles).view(_PLACES, -1, len(weight))  # (36, P, K)
         if wants_weight:
-            grad_weight = (way.kernel.T @ grad_kernel.view(_PLACES, -1)).view(*weight.shape[2:], *kernel.shape[1:])
-            grad_weight = grad_weight.permute(3, 2, 0, 1)
-        return grad_x, grad_weight, grad_bias
+            kept = 1 if part.start else 0  # of what grad_kernel holds: nothing yet, the first time
+            grad_kernel.baddbmm_(_windows(image, part, way.tile).transpose(1, 2), products, beta=kept)
+        if wants_x:
+            windows = torch.bmm(products, kernel.transpose(1, 2))
+            _add_windows(grad_x, _INPUT.T @ windows.view(_PLACES, -1), part)
+    if wants_x:
+        grad_x = grad_x.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)[:, :, : x.shape[2], : x.shape[3]]
+    grad_weight = None
+    if wants_weight:
+        grad_weight = (way.kernel.T @ grad_kernel.view(_PLACES, -1)).view(*weight.shape[2:], *kernel.shape[1:])
+        grad_weight = grad_weight.permute(3, 2, 0, 1)
+    return grad_x, grad_weight, grad_bias
 
 
 def _transformed_kernel(weight: Tensor) -> Tensor:
@@ -153,11 +183,6 @@ def _canvas(x: Tensor, tile: int) -> tuple[Tensor, tuple[int, int, int]]:
 def _filled_up(image: Tensor, height: int, width: int) -> Tensor:
     """`(N, H, W, C)` with zeros below and to the right."""
     return F.pad(image, (0, 0, 0, width - image.shape[2], 0, height - image.shape[1]))
-
-
-def _as_image(tiles: Tensor) -> Tensor:
-    """`(N, rows, tile, columns, tile, C)` -> `(N, C, H, W)`, channels-last."""
-    return tiles.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
 
 
 def _chunks(n: int, rows: int, columns: int, weight: Tensor) -> list[slice]:

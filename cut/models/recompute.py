@@ -5,7 +5,7 @@ wait in memory for the backward pass. This is activation checkpointing (Chen et 
 the convolutions, as in-place activated batch norm has it (Rota Bulo et al., CVPR 2018, arXiv:1712.02616).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -33,7 +33,7 @@ def run_layers(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
     return _run(between, x)
 
 
-def _run(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
+def _run(layers: Sequence[Callable[[Tensor], Tensor]], x: Tensor) -> Tensor:
     for layer in layers:
         x = layer(x)
     return x
@@ -74,7 +74,7 @@ class _ConvolutionBehind(torch.autograd.Function):
             return *(next(found) if wants else None for wants in ctx.needs_input_grad[:3]), None, None
         with torch.enable_grad(), torch.autocast(*ctx.autocast):
             x = x.detach().requires_grad_(wants_x)
-            z = _run(ctx.between, x)
+            z = _run([layer.forward for layer in ctx.between], x)  # hooks on the layers were called in the forward pass
         grad_z, grad_weight, grad_bias = ctx.convolution.gradients(
             gradient, z.detach(), [wants_x, wants_weight, wants_bias], ctx.fast
         )

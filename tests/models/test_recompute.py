@@ -77,3 +77,11 @@ def test_a_slope_can_be_penalised():
     for a, b in zip(ours, plain, strict=True):
         # The last bias has no influence on a slope; here that is None, there zeros, or the other way round.
         torch.testing.assert_close(*(torch.zeros(1).double() if g is None else g for g in (a, b)), check_device=False)
+
+
+def test_hooks_on_layers_are_called_once():
+    network, calls = PatchDiscriminator(3, 8), []
+    for layer in network.layers:
+        layer.register_forward_hook(lambda *_: calls.append(0))
+    network(torch.rand(1, 3, 32, 32, requires_grad=True)).sum().backward()
+    assert len(calls) == len(network.layers)

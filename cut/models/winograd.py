@@ -86,20 +86,23 @@ class Conv2d(nn.Conv2d):
 
     def pays(self, x: Any) -> bool:
         """Whether `forward` goes the fast way with x."""
-        # What is no tensor stands for one, and records what is done to it (engine/tiling).
-        if not isinstance(x, Tensor) or x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
-            return False
-        if x.dtype != torch.float32 or self.weight.dtype != torch.float32:
-            return False
         plain = self.stride == self.dilation == (1, 1) and self.groups == 1 and self.padding_mode == "zeros"
-        if not plain or self.kernel_size not in ((3, 3), (4, 4)):
-            return False
-        num_tiles = len(x) * x.shape[2] * x.shape[3] // _TRANSFORMS[self.kernel_size[0]].tile ** 2
-        return min(self.weight.shape[:2]) >= _MIN_CHANNELS and num_tiles >= _MIN_TILES and min(x.shape[2:]) >= _WINDOW
+        return plain and pays(x, self.weight)
 
     def _with_borders(self, x: Tensor) -> Tensor:
         rows, columns = self.padding
         return F.pad(x, (columns, columns, rows, rows)) if rows or columns else x
+
+
+def pays(x: Any, weight: Tensor) -> bool:
+    """Whether `convolution` gives what F.conv2d gives, and sooner."""
+    # What is no tensor stands for one, and records what is done to it (engine/tiling).
+    if not isinstance(x, Tensor) or x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+        return False
+    if x.dtype != torch.float32 or weight.dtype != torch.float32 or weight.shape[2:] not in ((3, 3), (4, 4)):
+        return False
+    num_tiles = len(x) * x.shape[2] * x.shape[3] // _TRANSFORMS[weight.shape[2]].tile ** 2
+    return min(weight.shape[:2]) >= _MIN_CHANNELS and num_tiles >= _MIN_TILES and min(x.shape[2:]) >= _WINDOW
 
 
 class _Winograd(torch.autograd.Function):
@@ -108,7 +111,7 @@ class _Winograd(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return _convolution(x, weight, bias)
+        return convolution(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -119,7 +122,8 @@ class _Winograd(torch.autograd.Function):
         return _gradients(gradient, x, weight, ctx.needs_input_grad)
 
 
-def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """F.conv2d without borders, `(N, C, H, W)` -> `(N, K, H - R + 1, W - R + 1)`, channels-last; has no gradient."""
     way, kernel = _TRANSFORMS[weight.shape[2]], _transformed_kernel(weight)
     image, (n, rows, columns) = _canvas(x, way.tile)
     whole = (n, len(weight), rows * way.tile, columns * way.tile)
@@ -139,7 +143,7 @@ def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _gradients(gradient: Tensor, x: Tensor, weight: Tensor, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
-    """Of x, weight and bias, those that are wanted: each linear step of `_convolution`, transposed and backwards."""
+    """Of x, weight and bias, those that are wanted: each linear step of `convolution`, transposed and backwards."""
     wants_x, wants_weight, wants_bias = wanted
     way, kernel = _TRANSFORMS[weight.shape[2]], _transformed_kernel(weight)
     image, (n, rows, columns) = _canvas(x, way.tile)

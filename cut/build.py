@@ -55,7 +55,10 @@ class ConfiguredNetworks:
     def generator(self, domains: str = "ab") -> nn.Module:
         section = self.config.generator
         source, target = (self.channels[domain] for domain in domains)
-        return self.initialise(_GENERATORS[section.name](source, target, **section.model_dump(exclude=_INIT_FIELDS)))
+        network = _GENERATORS[section.name](source, target, **section.model_dump(exclude=_INIT_FIELDS))
+        if self.config.train.checkpoint_activations:
+            network.checkpoint_activations = True
+        return self.initialise(network)
 
     def discriminator(self, domains: str = "b", image_px: int | None = None) -> nn.Module:
         section = self.config.discriminator

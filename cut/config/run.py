@@ -34,6 +34,7 @@ class TrainConfig(Section):
     )
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    checkpoint_activations: bool = False  # half the memory of a generator's activations for a third more of its time
     deterministic: bool = False  # refuse algorithms that do not repeat bit for bit; CPU runs repeat without it
     tensorboard: bool = True
 
@@ -68,6 +69,14 @@ class RunConfig(Section):
             )
         if "crop" not in getattr(self.data, "preprocess", "crop"):
             raise ValueError(f"data.preprocess: a U-Net needs crops, which {self.data.preprocess} does not make")
+        return self
+
+    @model_validator(mode="after")
+    def _generator_can_checkpoint(self) -> "RunConfig":
+        name, norm = getattr(self.generator, "name", None), getattr(self.generator, "norm", None)
+        # Batch norm would update its running averages twice.
+        if self.train.checkpoint_activations and (name not in ("resnet", "stylegan2") or norm == "batch"):
+            raise ValueError("train.checkpoint_activations needs a generator resnet or stylegan2 without batch norm")
         return self
 
     def to_dict(self) -> dict[str, Any]:

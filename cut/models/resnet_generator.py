@@ -12,7 +12,7 @@ from cut.models.blocks import (
     needs_bias,
     normalisation,
 )
-from cut.models.recompute import run_layers
+from cut.models.recompute import run_in_stages, run_layers
 from cut.models.residual_block import ResidualBlock
 from cut.models.winograd import Conv2d
 
@@ -35,6 +35,7 @@ class ResnetGenerator(nn.Module):
     """
 
     stride = 4  # height and width of the input must be multiples of it for the output to have the same size
+    checkpoint_activations = False  # keep less for the backward pass and compute more in it
     min_size_px = 8  # below it the reflected borders are wider than the feature maps
 
     def __init__(
@@ -75,7 +76,7 @@ class ResnetGenerator(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """`(N, in_channels, H, W)` in [-1, 1] -> `(N, out_channels, H, W)` in [-1, 1]."""
-        return run_layers(self.layers, fastest_layout(image))
+        return self._run(image, (), stop=len(self.layers))[0]
 
     def forward_with_features(self, image: Tensor, taps: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
         """The output and the feature maps `(N, C, H', W')` at the layers `taps`, from one pass."""
@@ -104,9 +105,12 @@ class ResnetGenerator(nn.Module):
         x, start = fastest_layout(image), 0
         kept: dict[int, Tensor] = {}
         for point in sorted({self._read_point(tap) for tap in taps}):
-            x, start = run_layers(self.layers[start : point + 1], x), point + 1
+            x, start = self._run_layers(self.layers[start : point + 1], x), point + 1
             kept[point] = x
-        return run_layers(self.layers[start:stop], x), [kept[self._read_point(tap)] for tap in taps]
+        return self._run_layers(self.layers[start:stop], x), [kept[self._read_point(tap)] for tap in taps]
+
+    def _run_layers(self, layers: nn.Sequential, x: Tensor) -> Tensor:
+        return run_in_stages(layers, x, last=ResidualBlock) if self.checkpoint_activations else run_layers(layers, x)
 
     def _read_point(self, tap: int) -> int:
         """A norm that a ReLU follows is read behind the ReLU, which works in place in the authors' code too."""

@@ -9,6 +9,7 @@ from cut.models.blocks import BlurDownsample, BlurUpsample, ReflectionPad, norma
 from cut.models.patch_discriminator import PatchDiscriminator
 from cut.models.recompute import run_layers
 from cut.models.resnet_generator import ResnetGenerator
+from cut.models.stylegan2 import StyleGAN2Generator
 from cut.models.winograd import Conv2d
 
 LAYERS = {
@@ -62,6 +63,29 @@ def test_networks_keep_less_for_the_same_gradients(monkeypatch, build):
     plain, expected = kept_bytes_and_gradients()
     assert ours < 0.8 * plain
     assert all(torch.equal(a, b) for a, b in zip(gradients, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    "build", [lambda: ResnetGenerator(base_channels=8, dropout=0.5), lambda: StyleGAN2Generator(base_channels=8)]
+)
+@pytest.mark.parametrize("taps", [(), (0, 2, 3)])
+def test_checkpointing_keeps_least_and_changes_no_bit(build, taps):
+    torch.manual_seed(0)
+    network, image = build(), torch.rand(1, 3, 64, 64)
+    results, kept = [], []
+    for network.checkpoint_activations in (False, True):
+        torch.manual_seed(1)  # of dropout and noise
+        storages = {}
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t, s=storages: s.update({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes()}) or t,
+            lambda t: t,
+        ):
+            output, features = network.forward_with_features(image, taps)
+        loss = output.square().mean() + sum(f.square().mean() for f in features)
+        results.append([output, *torch.autograd.grad(loss, list(network.parameters()))])
+        kept.append(sum(storages.values()))
+    assert kept[1] < 0.5 * kept[0]
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
 def test_a_slope_can_be_penalised():

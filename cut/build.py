@@ -18,6 +18,7 @@ from cut.data.single import SingleStream
 from cut.data.stream import SampleStream
 from cut.data.unpaired import UnpairedStream
 from cut.engine.checkpoint import list_checkpoints, load_checkpoint, load_inference_file
+from cut.engine.compiling import compile_networks
 from cut.engine.environment import describe_environment, write_environment
 from cut.engine.schedules import Schedule
 from cut.engine.seeding import seed_all
@@ -140,7 +141,10 @@ def build_trainer(config: RunConfig) -> Trainer:
     if config.eval:
         every_steps = config.eval.every_steps or config.eval.every_epochs * stream.steps_per_epoch
         validation = Validation(config, stream, build_fabric(fabric.device.type, "32-true"), every_steps)
-    return Trainer(config, method, optimizers, schedule, stream, samples, fabric, validation)
+    trainer = Trainer(config, method, optimizers, schedule, stream, samples, fabric, validation)
+    if config.train.compile:
+        compile_networks(method)  # last, for what is compiled cannot be copied
+    return trainer
 
 
 def open_run(trainer: Trainer, run_dir: Path, resume: bool) -> str:

@@ -34,6 +34,7 @@ class TrainConfig(Section):
     )
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    compile: bool = False  # torch.compile; takes minutes at the start, and on a CPU steps became slower by it
     checkpoint_activations: bool = False  # half the memory of a generator's activations for a third more of its time
     deterministic: bool = False  # refuse algorithms that do not repeat bit for bit; CPU runs repeat without it
     tensorboard: bool = True

@@ -99,6 +99,8 @@ def pays(x: Any, weight: Tensor) -> bool:
     # What is no tensor stands for one, and records what is done to it (engine/tiling).
     if not isinstance(x, Tensor) or x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
         return False
+    if torch.compiler.is_compiling():
+        return False
     if x.dtype != torch.float32 or weight.dtype != torch.float32 or weight.shape[2:] not in ((3, 3), (4, 4)):
         return False
     num_tiles = len(x) * x.shape[2] * x.shape[3] // _TRANSFORMS[weight.shape[2]].tile ** 2

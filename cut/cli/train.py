@@ -3,10 +3,13 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from cut.cli import run
 from cut.errors import UserError
+
+if TYPE_CHECKING:
+    from cut.engine.trainer import Trainer
 
 _EXAMPLE = """example:
   cut-train --config configs/quickstart.yaml --set train.max_steps=200 --run-dir runs/try
@@ -61,7 +64,7 @@ def _main(args: argparse.Namespace) -> int:
         return _train(trainer, run_dir, args.resume)
 
 
-def _train(trainer, run_dir: Path, resume: bool) -> int:
+def _train(trainer: "Trainer", run_dir: Path, resume: bool) -> int:
     """Goes on to the end of the run, and says what came of it."""
     from cut.build import open_run
     from cut.engine.signals import Stopped

@@ -36,6 +36,8 @@ class SingleStream(SampleStream):
         UserError: a picture is missing, broken or smaller than a crop.
     """
 
+    config: SingleDataConfig
+
     def __init__(self, config: SingleDataConfig, seed: int, batches_per_step: int = 1):
         super().__init__(config, seed, batches_per_step)
         self.num_pictures = config.crops_per_epoch

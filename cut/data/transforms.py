@@ -126,7 +126,8 @@ def _scale(picture: np.ndarray, preprocess: str, load_px: int, crop_px: int) -> 
     else:
         size = (height, width)
     if "crop" not in preprocess:
-        size = tuple(max(MULTIPLE_PX * 2, round(side / MULTIPLE_PX) * MULTIPLE_PX) for side in size)
+        height, width = (max(MULTIPLE_PX * 2, round(side / MULTIPLE_PX) * MULTIPLE_PX) for side in size)
+        size = (height, width)
     return resized(picture, size)
 
 

@@ -83,6 +83,7 @@ def _tar_entries(archive: Path) -> Iterator[_Entry]:
         for member in source:
             if not (member.isfile() or member.isdir()):
                 raise ValueError(f"its entry {member.name!r} is a link or a device")
-            yield member.name, partial(source.extractfile, member) if member.isfile() else None
+            # extractfile gives None for no file only
+            yield member.name, partial(source.extractfile, member) if member.isfile() else None  # type: ignore[misc]
         while source.fileobj.read(_BLOCK_BYTES):  # gzip compares its checksum at the very end
             pass

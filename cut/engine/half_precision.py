@@ -6,6 +6,8 @@ transposed depthwise convolution 9 times as fast in float32. The ResNet generato
 """
 
 import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,17 +23,26 @@ def half_precision(device: torch.device) -> contextlib.AbstractContextManager:
 
 
 class _HalfOnCPU(TorchFunctionMode):
-    def __torch_function__(self, function, types, args=(), kwargs=None):
+    def __torch_function__(
+        self, function: Callable, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         replacement = _REPLACEMENTS.get(function, function)
         return replacement(*args, **(kwargs or {}))
 
 
-def _conv2d(x: Tensor, *args, **kwargs) -> Tensor:
+def _conv2d(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return F.conv2d(x.contiguous(memory_format=torch.channels_last), *args, **kwargs)
 
 
 def conv_transpose2d(
-    x: Tensor, weight: Tensor, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,  # a number or one per axis, as torch takes them
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
 ) -> Tensor:
     """F.conv_transpose2d; a depthwise one on a CPU in float32 whatever autocast says, for the reason above."""
     if groups == 1 or x.device.type != "cpu":
@@ -43,8 +54,8 @@ def conv_transpose2d(
 
 def _instance_norm(
     x: Tensor,
-    running_mean=None,
-    running_var=None,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     use_input_stats: bool = True,
@@ -60,4 +71,8 @@ def _instance_norm(
     return torch.cat([F.batch_norm(one, None, None, weight, bias, True, 0.0, eps) for one in x.split(1)])
 
 
-_REPLACEMENTS = {F.conv2d: _conv2d, F.conv_transpose2d: conv_transpose2d, F.instance_norm: _instance_norm}
+_REPLACEMENTS: dict[Callable, Callable] = {
+    F.conv2d: _conv2d,
+    F.conv_transpose2d: conv_transpose2d,
+    F.instance_norm: _instance_norm,
+}

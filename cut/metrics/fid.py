@@ -27,7 +27,7 @@ def feature_statistics(batches: Iterable[np.ndarray]) -> tuple[np.ndarray, np.nd
     Returns:
         `(D,)` and `(D, D)`.
     """
-    count, mean, scatter = 0, 0.0, 0.0
+    count, mean, scatter = 0, np.zeros(()), np.zeros(())
     for batch in batches:
         batch = np.asarray(batch, dtype=np.float64)  # (n, D)
         total = count + len(batch)

@@ -153,7 +153,8 @@ def _divided(size: int, parts: int) -> list[Span]:
 def _union(one: Region | None, other: Region) -> Region:
     if one is None:
         return other
-    return tuple((min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(one, other, strict=True))
+    rows, columns = ((min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(one, other, strict=True))
+    return rows, columns
 
 
 def _cut(tile: Tensor, held: Region, region: Region) -> Tensor:

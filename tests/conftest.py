@@ -8,10 +8,10 @@ from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: tiny tensors gain nothing from threads, parallel tests lose much
 
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
-import torch  # noqa: E402
-from PIL import Image  # noqa: E402
+import numpy as np
+import pytest
+import torch
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))  # `from fixed import ...` in any test folder
 

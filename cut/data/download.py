@@ -202,7 +202,8 @@ def _receive(address: str, part: Path, tag: Path, max_bytes: int, progress: bool
             response.status == 416 or (response.status == 206 and not given_range.startswith(f"bytes {done}-"))
         ):
             part.unlink()  # not the range that was asked for: nothing to append to, so ask for the whole
-            return _receive(address, part, tag, max_bytes, progress)
+            _receive(address, part, tag, max_bytes, progress)
+            return
         done = done if response.status == 206 else 0
         length = response.headers.get("Content-Length", "")
         total = done + int(length) if length.isdecimal() else None

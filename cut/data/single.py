@@ -79,8 +79,8 @@ def random_places(height: int, width: int, crop_px: int, count: int, rng: np.ran
     places: list[tuple[int, int]] = []
     while len(places) < count:  # a grid at a time
         top, left = rng.integers(height - rows * crop_px + 1), rng.integers(width - columns * crop_px + 1)
-        for cell in rng.permutation(rows * columns)[: count - len(places)]:
-            places.append((int(top + cell // columns * crop_px), int(left + cell % columns * crop_px)))
+        cells = rng.permutation(rows * columns)[: count - len(places)]
+        places += [(int(top + c // columns * crop_px), int(left + c % columns * crop_px)) for c in cells]
     return places
 
 

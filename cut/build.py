@@ -19,6 +19,7 @@ from cut.data.stream import SampleStream
 from cut.data.unpaired import UnpairedStream
 from cut.engine.checkpoint import list_checkpoints, load_checkpoint, load_inference_file
 from cut.engine.environment import describe_environment, write_environment
+from cut.engine.numerics import set_numerics
 from cut.engine.schedules import Schedule
 from cut.engine.seeding import seed_all
 from cut.engine.trainer import Trainer
@@ -129,7 +130,7 @@ def build_trainer(config: RunConfig) -> Trainer:
     """
     fabric = build_fabric(config.train.accelerator, config.train.precision)
     seed_all(config.seed)
-    torch.use_deterministic_algorithms(config.train.deterministic)
+    set_numerics(config.train)
     method = build_method(config)
     fabric.to_device(method)
     optimizers = build_optimizers(method, config.optim, fabric)

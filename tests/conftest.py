@@ -33,6 +33,17 @@ def double():
     torch.set_default_dtype(torch.float32)
 
 
+@pytest.fixture
+def switches(monkeypatch):
+    """Sets torch's switches for the whole process back, which `train.deterministic` and its like turn."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # so that it is set back, too
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    yield
+    torch.use_deterministic_algorithms(False)
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = False, False, True, False
+
+
 def make_unpaired(root: Path, count: int = 4, size: int = 40) -> Path:
     """Writes random pictures into `root/{train,test}{A,B}`; those of testA and testB share names."""
     rng = np.random.default_rng(0)

@@ -37,6 +37,8 @@ class TrainConfig(Section):
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Precision = "32-true"
     deterministic: bool = False  # refuse algorithms that do not repeat bit for bit; CPU runs repeat without it
+    autotune: bool = True  # let cuDNN try its convolutions on each new size and keep the fastest; not if deterministic
+    tf32: bool = True  # NVIDIA GPUs since Ampere multiply float32 with 10 bits of mantissa instead of 23, much faster
     tensorboard: bool = True
 
 

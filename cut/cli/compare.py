@@ -68,12 +68,13 @@ def _main(args: argparse.Namespace) -> int:
         if value is not None and value < 1:
             raise UserError(f"{name} {value}: must be at least 1")
     check_metrics([name.strip() for name in args.metrics.split(",")])
-    from cut.compare.plan import plan_contenders  # only now, for they import torch
-    from cut.compare.runs import Outcome, Runner
+    from cut.compare.plan import plan_contenders
+
+    contenders = plan_contenders(args.configs, args.set, args.steps)
+    from cut.compare.runs import Outcome, Runner  # only now, for they import torch
     from cut.compare.table import csv_table, markdown_table
     from cut.engine.signals import Stopped
 
-    contenders = plan_contenders(args.configs, args.set, args.steps)
     _warn_of_other_data(contenders)
     source = {"split": args.split, "data": contenders[0].config.data.model_dump(mode="json")}
     runner = Runner(args.output, _pictures(contenders[0], args), source, _scoring(args))

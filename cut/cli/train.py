@@ -46,14 +46,17 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _main(args: argparse.Namespace) -> int:
-    from cut.build import build_trainer, read_config  # only now, for they import torch
-    from cut.engine.allocator import keep_freed_memory
-    from cut.engine.run_lock import run_lock
+    from cut.config_file import load_config
+    from cut.methods import method_config
 
-    config = read_config(args.config, args.set)
+    config = load_config(args.config, args.set, method_config)
     if args.print_config:
         print(config.to_yaml(), end="")
         return 0
+    from cut.build import build_trainer  # only now, for it imports torch
+    from cut.engine.allocator import keep_freed_memory
+    from cut.engine.run_lock import run_lock
+
     keep_freed_memory()
     trainer = build_trainer(config)
     if args.dry_run:

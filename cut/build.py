@@ -18,6 +18,7 @@ from cut.data.single import SingleStream
 from cut.data.stream import SampleStream
 from cut.data.unpaired import UnpairedStream
 from cut.engine.checkpoint import list_checkpoints, load_checkpoint, load_inference_file
+from cut.engine.compiling import compile_networks
 from cut.engine.environment import describe_environment, write_environment
 from cut.engine.numerics import set_numerics
 from cut.engine.schedules import Schedule
@@ -58,7 +59,10 @@ class ConfiguredNetworks:
         section = self.config.generator
         assert section is not None, "a method that asks for a generator has a default one"
         source, target = (self.channels[domain] for domain in domains)
-        return self.initialise(_GENERATORS[section.name](source, target, **section.model_dump(exclude=_INIT_FIELDS)))
+        network = _GENERATORS[section.name](source, target, **section.model_dump(exclude=_INIT_FIELDS))
+        if self.config.train.checkpoint_activations:
+            network.checkpoint_activations = True
+        return self.initialise(network)
 
     def discriminator(self, domains: str = "b", image_px: int | None = None) -> nn.Module:
         section = self.config.discriminator
@@ -143,7 +147,10 @@ def build_trainer(config: RunConfig) -> Trainer:
     if config.eval:
         every_steps = config.eval.every_steps or (config.eval.every_epochs or 1) * stream.steps_per_epoch
         validation = Validation(config, stream, build_fabric(fabric.device.type, "32-true"), every_steps)
-    return Trainer(config, method, optimizers, schedule, stream, samples, fabric, validation)
+    trainer = Trainer(config, method, optimizers, schedule, stream, samples, fabric, validation)
+    if config.train.compile:
+        compile_networks(method)  # last, for what is compiled cannot be copied
+    return trainer
 
 
 def open_run(trainer: Trainer, run_dir: Path, resume: bool) -> str:

@@ -25,7 +25,7 @@ ALLOWED = {
     "compare": {"build", "config", "config_file", "engine", "methods", "data", "metrics"},
     "build": {"config", "config_file", "engine", "methods", "data", "metrics", "models", "losses"},
     "report": {"engine", "data", "metrics"},
-    "engine": {"config", "methods.base", "data", "metrics", "scoring"},
+    "engine": {"config", "methods.base", "models.winograd", "data", "metrics", "scoring"},
     "scoring": {"data", "metrics"},
     "methods": {"config", "config_file", "models", "losses"},
     "data": {"config"},

@@ -36,6 +36,8 @@ class TrainConfig(Section):
     )
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Precision = "32-true"
+    compile: bool = False  # torch.compile; takes minutes at the start, and on a CPU steps became slower by it
+    checkpoint_activations: bool = False  # half the memory of a generator's activations for a third more of its time
     deterministic: bool = False  # refuse algorithms that do not repeat bit for bit; CPU runs repeat without it
     autotune: bool = True  # let cuDNN try its convolutions on each new size and keep the fastest; not if deterministic
     tf32: bool = True  # NVIDIA GPUs since Ampere multiply float32 with 10 bits of mantissa instead of 23, much faster
@@ -73,6 +75,14 @@ class RunConfig(Section):
         preprocess = getattr(self.data, "preprocess", "crop")
         if "crop" not in preprocess:
             raise ValueError(f"data.preprocess: a U-Net needs crops, which {preprocess} does not make")
+        return self
+
+    @model_validator(mode="after")
+    def _generator_can_checkpoint(self) -> "RunConfig":
+        name, norm = getattr(self.generator, "name", None), getattr(self.generator, "norm", None)
+        # Batch norm would update its running averages twice.
+        if self.train.checkpoint_activations and (name not in ("resnet", "stylegan2") or norm == "batch"):
+            raise ValueError("train.checkpoint_activations needs a generator resnet or stylegan2 without batch norm")
         return self
 
     def to_dict(self) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from tqdm import tqdm
 from cut.data.images import SUFFIXES, list_images, pair_name, read_image, write_image
 from cut.data.transforms import to_picture, to_tensor
 from cut.engine.background import in_background
-from cut.engine.half_precision import half_precision
 from cut.engine.samples import shrink, write_sheet
 from cut.engine.tiling.memory import check_memory
 from cut.engine.tiling.run import translate_in_tiles
@@ -194,8 +193,7 @@ def _translate_group(
             return [array[top : top + height, left : left + width] for array in arrays]
         check_memory(forward, padded[0], len(padded), fabric.device, job.name)
         images = fabric.to_device(torch.stack([to_tensor(p) for p in padded]))
-        with half_precision(fabric.device):
-            outputs = forward(images)[:, :, top : top + height, left : left + width]
+        outputs = forward(images)[:, :, top : top + height, left : left + width]
     return [to_picture(output, picture.dtype.type) for output, picture in zip(outputs, pictures, strict=True)]
 
 

@@ -5,12 +5,13 @@ crop's size; here the width at full resolution is given as it is.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from cut.models.encoding_generator import EncodingGenerator
+from cut.models.recompute import run_in_stages, run_layers
 from cut.models.stylegan2_blocks import EqualConv2d, EqualLinear, EqualResidualBlock, UpsampleConv
 
 _MAX_GENERATOR_CHANNELS = 512
@@ -32,6 +33,7 @@ class StyleGAN2Generator(EncodingGenerator):
         noise: inject noise behind the upsamplings; always the same in eval mode.
     """
 
+    checkpoint_activations = False  # keep less for the backward pass and compute more in it
     min_size_px = 4
 
     def __init__(
@@ -61,7 +63,7 @@ class StyleGAN2Generator(EncodingGenerator):
 
     def forward_with_features(self, image: Tensor, taps: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
         x, features = self._encode(image, taps, stop=len(self.encoder))
-        return self.decoder(x), features
+        return self._run_layers(self.decoder, x), features
 
     def encode(self, image: Tensor, taps: Sequence[int]) -> list[Tensor]:
         return self._encode(image, taps, stop=max(taps) + 1)[1]
@@ -75,10 +77,13 @@ class StyleGAN2Generator(EncodingGenerator):
     def _encode(self, x: Tensor, taps: Sequence[int], stop: int) -> tuple[Tensor, list[Tensor]]:
         kept: dict[int, Tensor] = {}
         for index, layer in enumerate(self.encoder[:stop]):
-            x = layer(x)
+            x = self._run_layers([layer], x)
             if index in taps:
                 kept[index] = x
         return x, [kept[tap] for tap in taps]
+
+    def _run_layers(self, layers: Iterable[nn.Module], x: Tensor) -> Tensor:
+        return run_in_stages(layers, x, last=nn.Module) if self.checkpoint_activations else run_layers(layers, x)
 
 
 class StyleGAN2Discriminator(nn.Module):

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cut.data.transforms import to_tensor
-from cut.engine.half_precision import conv_transpose2d
+from cut.models.winograd import convolution, pays
 
 Span = tuple[int, int]  # first row or column, and the one behind the last
 Region = tuple[Span, Span]  # rows, columns
@@ -162,8 +162,10 @@ class Convolution(Node):
     def compute(self, tiles: Sequence[Tensor], region: Region) -> Tensor:
         x = self._with_zeros_around(tiles[0], region)
         if not self.is_transposed:
+            if self.stride == self.dilation == (1, 1) and self.groups == 1 and pays(x, self.weight):
+                return convolution(x, self.weight, self.bias)
             return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
-        x = conv_transpose2d(x, self.weight, self.bias, self.stride, 0, 0, self.groups, self.dilation)
+        x = F.conv_transpose2d(x, self.weight, self.bias, self.stride, 0, 0, self.groups, self.dilation)
         for axis, (first, last) in enumerate(region):
             begin = self.span(axis, first, last)[0] * self.stride[axis] - self.padding[axis]
             x = x.narrow(2 + axis, first - begin, last - first)

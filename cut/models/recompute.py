@@ -53,7 +53,7 @@ def _run(layers: Sequence[Callable[[Tensor], Tensor]], x: Tensor) -> Tensor:
     return x
 
 
-def _will_go_back(x: Any, layer: nn.Module) -> bool:
+def _will_go_back(x: Any, layer: Conv2d) -> bool:
     # What is no tensor stands for one, and records what is done to it (engine/tiling).
     if not isinstance(x, Tensor) or not torch.is_grad_enabled() or torch.compiler.is_compiling():
         return False

@@ -12,12 +12,13 @@ from cut.models.blocks import (
     needs_bias,
     normalisation,
 )
+from cut.models.encoding_generator import EncodingGenerator
 from cut.models.recompute import run_in_stages, run_layers
 from cut.models.residual_block import ResidualBlock
 from cut.models.winograd import Conv2d
 
 
-class ResnetGenerator(nn.Module):
+class ResnetGenerator(EncodingGenerator):
     """7x7 convolution, two downsamplings, residual blocks, two upsamplings, 7x7 convolution, tanh.
 
     Layers are numbered as the authors number them (`nce_layers` 0, 4, 8, 12, 16): with anti-aliasing these are the
@@ -79,19 +80,12 @@ class ResnetGenerator(nn.Module):
         return self._run(image, (), stop=len(self.layers))[0]
 
     def forward_with_features(self, image: Tensor, taps: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
-        """The output and the feature maps `(N, C, H', W')` at the layers `taps`, from one pass."""
         return self._run(image, taps, stop=len(self.layers))
 
     def encode(self, image: Tensor, taps: Sequence[int]) -> list[Tensor]:
-        """The feature maps `(N, C, H', W')` at the layers `taps`; nothing behind the last of them is computed."""
         return self._run(image, taps, stop=max(self._read_point(tap) for tap in taps) + 1)[1]
 
     def feature_channels(self, taps: Sequence[int]) -> list[int]:
-        """The number of channels at each of `taps`.
-
-        Raises:
-            ValueError: a layer that does not exist.
-        """
         channels, current = [], self.in_channels
         for layer in self.layers:
             current = getattr(layer, "out_channels", current)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_input, conv2d_weight
 
 _WINDOW = 6
 _PLACES = _WINDOW * _WINDOW
@@ -62,6 +63,8 @@ _TRANSFORMS = {size: _transform(size) for size in (3, 4)}
 
 class Conv2d(nn.Conv2d):
     """nn.Conv2d that multiplies less where that is faster: wide layers with a 3x3 or 4x4 kernel and stride 1."""
+
+    padding: tuple[int, int]  # and never a name, such as "same"
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, H, W)` -> `(N, out_channels, H', W')` as nn.Conv2d gives it."""
@@ -119,8 +122,8 @@ class _Winograd(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         if torch.is_grad_enabled():  # it will be differentiated once more
-            grad_x = torch.nn.grad.conv2d_input(x.shape, weight, gradient)
-            return grad_x, torch.nn.grad.conv2d_weight(x, weight.shape, gradient), gradient.sum((0, 2, 3))
+            grad_x = conv2d_input(x.shape, weight, gradient)
+            return grad_x, conv2d_weight(x, weight.shape, gradient), gradient.sum((0, 2, 3))
         return _gradients(gradient, x, weight, ctx.needs_input_grad)
 
 
@@ -160,10 +163,10 @@ def _gradients(gradient: Tensor, x: Tensor, weight: Tensor, wanted: Sequence[boo
         if wants_weight:
             kept = 1 if part.start else 0  # of what grad_kernel holds: nothing yet, the first time
             grad_kernel.baddbmm_(_windows(image, part, way.tile).transpose(1, 2), products, beta=kept)
-        if wants_x:
+        if grad_x is not None:
             windows = torch.bmm(products, kernel.transpose(1, 2))
             _add_windows(grad_x, _INPUT.T @ windows.view(_PLACES, -1), part)
-    if wants_x:
+    if grad_x is not None:
         grad_x = grad_x.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)[:, :, : x.shape[2], : x.shape[3]]
     grad_weight = None
     if wants_weight:

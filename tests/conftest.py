@@ -4,9 +4,16 @@ import gzip
 import os
 import struct
 import sys
+import tempfile
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: tiny tensors gain nothing from threads, parallel tests lose much
+
+# Tests leave nothing in the user's cache; what others keep there stays in use.
+for variable, name in (("TORCH_HOME", "torch"), ("MPLCONFIGDIR", "matplotlib")):
+    os.environ.setdefault(variable, str(Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / name))
+_CACHE = tempfile.TemporaryDirectory()  # until the end of the tests
+os.environ["XDG_CACHE_HOME"] = _CACHE.name
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402

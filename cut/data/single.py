@@ -13,7 +13,7 @@ from cut.config import SingleDataConfig
 from cut.data.download import fetch_command
 from cut.data.images import read_image
 from cut.data.stream import SampleStream
-from cut.data.transforms import MULTIPLE_PX, to_tensor
+from cut.data.transforms import MULTIPLE_PX, to_float, to_tensor
 from cut.errors import UserError
 
 SHEET_PX = 1024  # longer side of what sample sheets show, at most
@@ -53,7 +53,7 @@ class SingleStream(SampleStream):
 
     def fixed_samples(self, count: int) -> list[dict[str, Any]]:
         """The whole picture a, with picture b beside it as `real_b`."""
-        shown = {f"real_{domain}": _to_float(_fit(picture, SHEET_PX)) for domain, picture in self.pictures.items()}
+        shown = {f"real_{domain}": to_float(_fit(picture, SHEET_PX)) for domain, picture in self.pictures.items()}
         return [shown | {"name": Path(self.config.a).name}]
 
     def _crops(self, picture: Tensor, rng: np.random.Generator) -> Tensor:
@@ -68,7 +68,7 @@ class SingleStream(SampleStream):
         ]
         if self.config.flip:
             crops = [crop.flip(2) if rng.random() < 0.5 else crop for crop in crops]
-        return _to_float(torch.stack(crops))
+        return to_float(torch.stack(crops))
 
 
 def random_places(height: int, width: int, crop_px: int, count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
@@ -110,8 +110,3 @@ def _fit(picture: Tensor, longest_px: int, multiple: int = MULTIPLE_PX) -> Tenso
 
 def _resize(picture: Tensor, height: int, width: int) -> Tensor:
     return tv.resize(picture, [height, width], InterpolationMode.BILINEAR, antialias=True)
-
-
-def _to_float(picture: Tensor) -> Tensor:
-    """uint8 -> float in [-1, 1]; floats are there already."""
-    return picture.float() * (2.0 / 255.0) - 1.0 if picture.dtype == torch.uint8 else picture

@@ -1,25 +1,17 @@
-"""One side of scripts/benchmark_loader.py: a process that loads an epoch when asked, in the language of benchmark_side.
+"""One side of scripts/benchmark_loader.py: a process that loads an epoch when asked, as benchmark_side does steps.
 
-It reads one JSON object per line: first what to load, then one for each turn, which is answered by the processor time
-and the wall time of a picture.
+The first request says what to load; each further one is a turn, answered by processor and wall time of a picture.
 """
 
-import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from itertools import count, repeat
 from types import SimpleNamespace
 from typing import Any
 
-
-def main() -> None:
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what others print must not mix with the answers
-    requests = map(json.loads, sys.stdin)
-    for answer in _answers(next(requests), requests):
-        print(json.dumps(answer), file=answers, flush=True)
+from benchmark_side import serve
 
 
 def _answers(job: dict[str, Any], requests: Iterable[dict[str, Any]]) -> Any:
@@ -41,9 +33,9 @@ def _answers(job: dict[str, Any], requests: Iterable[dict[str, Any]]) -> Any:
             if job["is_first_epoch"]:
                 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(dir=folder)
             start, wall = time.process_time(), time.perf_counter()
-            count = _count_pictures(epoch())
+            pictures = _count_pictures(epoch())
             seconds, wall_seconds = time.process_time() - start, time.perf_counter() - wall
-            yield {"seconds_per_picture": seconds / count, "wall_seconds_per_picture": wall_seconds / count}
+            yield {"seconds_per_picture": seconds / pictures, "wall_seconds_per_picture": wall_seconds / pictures}
 
 
 def _count_pictures(batches: Iterable[list[Any]]) -> int:
@@ -60,16 +52,20 @@ def _own_epoch(job: dict[str, Any]) -> Callable[[], Iterable[list[Any]]]:
     keep_freed_memory()
     fields = ("root", "load_px", "crop_px", "batch_size", "cache_mib")
     config = UnpairedDataConfig(**{key: job[key] for key in fields}, num_workers=0)
-    numbers = iter(range(10**6))
+    streams = repeat(UnpairedStream(config, seed=0))
+    if job["is_first_epoch"]:
+        streams = (UnpairedStream(config, seed=0) for _ in count())
+    else:  # partners are drawn: see to it that each is in the cache
+        stream = next(streams)
+        for domain, paths in (("a", stream.paths_a), ("b", stream.paths_b)):
+            for path in paths:
+                stream.cache.scaled(path, config.channels[domain], whole=False)
+    numbers = count()
 
     def epoch() -> Iterable[list[Any]]:
-        stream, number = UnpairedStream(config, seed=0), next(numbers)
-        if not job["is_first_epoch"] and number == 0:  # the partners are drawn: see to it that each is in the cache
-            for domain, paths in (("a", stream.paths_a), ("b", stream.paths_b)):
-                for path in paths:
-                    stream.cache.scaled(path, config.channels[domain], whole=False)
-        steps = stream.steps_per_epoch
-        loaded = batches(stream, job["batch_size"], number * steps, (number + 1) * steps, num_workers=0)
+        stream, number = next(streams), next(numbers)
+        first_step, last_step = number * stream.steps_per_epoch, (number + 1) * stream.steps_per_epoch
+        loaded = batches(stream, job["batch_size"], first_step, last_step, num_workers=0)
         return ([batch["real_a"], batch["real_b"]] for batch in loaded)
 
     return epoch
@@ -99,4 +95,4 @@ def _authors_epoch(job: dict[str, Any]) -> Callable[[], Iterable[list[Any]]]:
 
 
 if __name__ == "__main__":
-    main()
+    serve(_answers)

@@ -44,11 +44,14 @@ class PictureCache:
 
     Args:
         config: the data set, how its pictures are scaled, and the bound.
+
+    Attributes:
+        is_written: whether new pictures are kept.
     """
 
     def __init__(self, config: TransformConfig):
         self.config, self._most_bytes = config, config.cache_mib * 2**20
-        self._is_read = self._is_written = config.cache_mib > 0
+        self._is_read = self.is_written = config.cache_mib > 0
         recipe = [os.path.abspath(config.root), config.preprocess, config.load_px, config.crop_px]
         self._folder = user_cache("pictures") / _digest(recipe).hex()
         self._room_bytes = 0  # that this process may write before it looks again
@@ -82,7 +85,7 @@ class PictureCache:
         pixels = self._load(name, made_from)
         if pixels is None:
             pixels = make()
-            if self._is_written:
+            if self.is_written:
                 self._save(name, made_from, pixels)
         return pixels
 
@@ -113,12 +116,12 @@ class PictureCache:
         try:
             if len(numbers) > self._room_bytes:
                 self._room_bytes = self._find_room()
-                self._is_written = len(numbers) <= self._room_bytes
-            if self._is_written:
+                self.is_written = len(numbers) <= self._room_bytes
+            if self.is_written:
                 write_whole(self._folder / name, lambda file: (file.write(header), file.write(numbers)))
                 self._room_bytes -= len(numbers)
         except OSError as error:
-            self._is_written = False
+            self.is_written = False
             worker = get_worker_info()
             if worker is None or worker.id == 0:
                 reason = error.strerror or error

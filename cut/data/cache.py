@@ -52,7 +52,7 @@ class PictureCache:
     def __init__(self, config: TransformConfig):
         self.config, self._most_bytes = config, config.cache_mib * 2**20
         self._is_read = self.is_written = config.cache_mib > 0
-        recipe = [os.path.abspath(config.root), config.preprocess, config.load_px, config.crop_px]
+        recipe = [_VERSION, os.path.abspath(config.root), config.preprocess, config.load_px, config.crop_px]
         self._folder = user_cache("pictures") / _digest(recipe).hex()
         self._room_bytes = 0  # that this process may write before it looks again
         self._checked: set[str] = set()  # entries whose checksum this process has seen to be right
@@ -80,7 +80,7 @@ class PictureCache:
             stats = [os.stat(path) for path in paths]
         except OSError:
             return make()  # says what is wrong
-        made_from = _digest([_VERSION, *((s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in stats)])
+        made_from = _digest([(s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in stats])
         name = _digest([*map(os.path.abspath, paths), *recipe]).hex()
         pixels = self._load(name, made_from)
         if pixels is None:
@@ -125,7 +125,11 @@ class PictureCache:
             worker = get_worker_info()
             if worker is None or worker.id == 0:
                 reason = error.strerror or error
-                print(f"data.cache_mib: {self._folder}: pictures cannot be kept there ({reason})", file=sys.stderr)
+                print(
+                    f"data.cache_mib: {self._folder}: pictures cannot be kept there ({reason}), which costs speed "
+                    "alone; set XDG_CACHE_HOME to another folder, or data.cache_mib=0",
+                    file=sys.stderr,
+                )
 
     def _find_room(self) -> int:
         """Bytes for this process: a quarter of what is left, for others write too. Sets that nobody uses make room."""
@@ -147,7 +151,8 @@ class PictureCache:
         """Says that the set is in use."""
         if time.monotonic() > self._next_touch:
             self._next_touch = time.monotonic() + _TOUCH_SECONDS
-            os.utime(self._folder)
+            with contextlib.suppress(OSError):  # a cache that may only be read
+                os.utime(self._folder)
 
 
 def _digest(values: Sequence[Any]) -> bytes:

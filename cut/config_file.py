@@ -79,6 +79,7 @@ def _with_default(given: Any, default: dict[str, Any] | None, where: str) -> Any
 # What may change between two starts of one run: none of it touches the weights.
 _HARMLESS = (
     "data.num_workers",
+    "data.cache_mib",
     "train.log_every_steps",
     "train.sample_every_steps",
     "train.num_samples",

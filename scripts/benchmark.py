@@ -52,13 +52,14 @@ class Side:
         name: in the table.
         job: what it trains, see `benchmark_side`.
         path: where Python looks for `cut`, and the authors' packages, first.
+        script: beside this one, that the process runs.
     """
 
-    def __init__(self, name: str, job: dict[str, Any], path: list[Path]):
+    def __init__(self, name: str, job: dict[str, Any], path: list[Path], script: str = "benchmark_side.py"):
         self.name, self.turns = name, []
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed in `close`
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(str(p.resolve()) for p in path)}
-        command = [sys.executable, str(Path(__file__).with_name("benchmark_side.py"))]
+        command = [sys.executable, str(Path(__file__).with_name(script))]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, stderr=self._errors, text=True, env=environment

@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 _CONVOLUTION = (4, 256, 64)  # images, channels, pixels per side: the residual blocks' at 256 px
@@ -19,10 +19,15 @@ _CONVOLUTION = (4, 256, 64)  # images, channels, pixels per side: the residual b
 def main() -> None:
     import cut.build  # noqa: F401  before memory is first looked at
 
+    serve(_answers)
+
+
+def serve(answer_all: Callable[[Any, Iterator[Any]], Iterable[Any]]) -> None:
+    """Reads requests and writes what `answer_all(the first, the others)` gives for each, one JSON value a line."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what others print must not mix with the answers
     requests = map(json.loads, sys.stdin)
-    for answer in _answers(next(requests), requests):
+    for answer in answer_all(next(requests), requests):
         print(json.dumps(answer), file=answers, flush=True)
 
 

@@ -1,17 +1,26 @@
 """What many tests share: golden files, tiny pictures, tiny configs."""
 
+import atexit
 import gzip
 import os
 import struct
 import sys
+import tempfile
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: tiny tensors gain nothing from threads, parallel tests lose much
 
-import numpy as np
-import pytest
-import torch
-from PIL import Image
+# Tests leave nothing in the user's cache; what others keep there stays in use.
+for variable, name in (("TORCH_HOME", "torch"), ("MPLCONFIGDIR", "matplotlib")):
+    os.environ.setdefault(variable, str(Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / name))
+_CACHE = tempfile.TemporaryDirectory()
+atexit.register(_CACHE.cleanup)
+os.environ["XDG_CACHE_HOME"] = _CACHE.name
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from PIL import Image  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))  # `from fixed import ...` in any test folder
 

@@ -4,7 +4,7 @@ import pytest
 from conftest import REPOSITORY
 
 from cut.build import read_config
-from cut.config_file import changed_keys
+from cut.config_file import changed_keys, changes_of_run
 from cut.errors import UserError
 
 
@@ -144,6 +144,12 @@ def test_a_missing_or_binary_file_is_told(tmp_path):
 def test_changed_keys_are_named_with_both_values():
     before, after = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1, "c": 5}, "e": 4}
     assert changed_keys(before, after) == ["a.c: 2 -> 5", "d: 3 -> None", "e: None -> 4"]
+
+
+def test_a_run_goes_on_with_another_cache_and_other_workers(tiny_yaml):
+    before = read_config(tiny_yaml)
+    assert changes_of_run(before, read_config(tiny_yaml, ["data.cache_mib=0", "data.num_workers=1"])) == []
+    assert changes_of_run(before, read_config(tiny_yaml, ["data.flip=false"])) == ["data.flip: True -> False"]
 
 
 def test_fastcut_is_cut_with_three_other_settings():

@@ -32,6 +32,7 @@ class TransformConfig(LoaderConfig):
     load_px: int = Field(286, ge=8)  # what the picture is scaled to before cropping
     crop_px: int = Field(256, ge=8, multiple_of=4)  # side of the square crop; the generators halve twice
     flip: bool = True  # mirror left and right with probability 1/2
+    cache_mib: int = Field(2048, ge=0)  # of scaled pictures, kept in the user's cache folder; 0 keeps none
 
     @model_validator(mode="after")
     def _crop_fits(self) -> "TransformConfig":

@@ -15,7 +15,7 @@ import numpy as np
 from cut.config import IDXDataConfig
 from cut.data.download import fetch_command
 from cut.data.stream import SampleStream, noise_rows
-from cut.data.transforms import resized
+from cut.data.transforms import resized, to_float
 from cut.errors import UserError
 
 MAX_BYTES = 4_000_000_000  # of numbers in a file; MNIST has 47 million
@@ -45,7 +45,7 @@ class IDXStream(SampleStream):
     def __getitem__(self, n: int) -> dict[str, Any]:
         """`real` `(C, H, W)` in [-1, 1]."""
         picture = np.repeat(self.pictures[self.picture_of(n)][:, :, None], self.config.num_channels, axis=2)
-        return {"real": resized(picture, (self.config.crop_px, self.config.crop_px))}
+        return {"real": to_float(resized(picture, (self.config.crop_px, self.config.crop_px)))}
 
     def fixed_samples(self, count: int) -> list[dict[str, Any]]:
         return noise_rows(count)

@@ -15,6 +15,9 @@ def batches(
 ) -> Iterator[dict[str, torch.Tensor]]:
     """The batches of steps `first_step` up to, not including, `last_step`; step s holds samples s * batch_size onwards.
 
+    One set of workers serves the whole run, epochs included, and each loads two batches ahead. With `pin_memory`
+    batches lie where CUDA copies them from without waiting, as Fabric's `to_device` does.
+
     Raises:
         PictureError: a picture cannot be used.
     """

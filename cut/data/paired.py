@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from cut.config import PairedDataConfig
+from cut.data.cache import PictureCache
 from cut.data.download import fetch_command
 from cut.data.images import evenly_chosen, list_images, read_image
 from cut.data.pairs import match_folders, split_picture
 from cut.data.stream import SampleStream
-from cut.data.transforms import fixed_pair_transform, random_pair_transform
+from cut.data.transforms import fixed_pair_transform, random_view, scaled_pair
 from cut.errors import UserError
 
 
@@ -38,10 +40,12 @@ class PairedStream(SampleStream):
     """
 
     config: PairedDataConfig
+    cache: PictureCache
 
     def __init__(self, config: PairedDataConfig, seed: int, batches_per_step: int = 1):
         super().__init__(config, seed, batches_per_step)
         self.pairs = find_pairs(config, "train")
+        self.cache = PictureCache(config)
         self.num_pictures = len(self.pairs)
 
     def __getitem__(self, n: int) -> dict[str, Any] | UserError:
@@ -50,10 +54,16 @@ class PairedStream(SampleStream):
         whole = self.whole_from is not None and n >= self.whole_from
         pair = self.pairs[self.picture_of(n)]
         try:
-            real_a, real_b = random_pair_transform(read_pair(pair, self.config), self.config, rng, whole, str(pair))
+            both = random_view(self._scaled(pair, whole), self.config, rng, str(pair))
         except UserError as error:
             return error
+        real_a, real_b = both.split(list(self.config.channels.values()))
         return {"real_a": real_a, "real_b": real_b}
+
+    def _scaled(self, pair: Pair, whole: bool) -> Tensor:
+        config, paths = self.config, [path for path in (pair.path_a, pair.path_b) if path]
+        recipe = ["pair", config.channels, config.direction, whole]
+        return self.cache.get(paths, recipe, lambda: scaled_pair(read_pair(pair, config), config, whole, str(pair)))
 
     def fixed_samples(self, count: int) -> list[dict[str, Any]]:
         """Evenly spread pairs of the val split (else test, else train): `real_a`, `real_b`, `target` and `name`."""

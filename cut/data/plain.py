@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from cut.config import ImagesDataConfig
+from cut.data.cache import PictureCache
 from cut.data.download import fetch_command
-from cut.data.images import list_images, read_image
+from cut.data.images import list_images
 from cut.data.stream import SampleStream, noise_rows
-from cut.data.transforms import random_transform
+from cut.data.transforms import random_view
 from cut.errors import UserError
 
 
@@ -26,6 +27,7 @@ class ImagesStream(SampleStream):
     """
 
     config: ImagesDataConfig
+    cache: PictureCache
 
     def __init__(self, config: ImagesDataConfig, seed: int, batches_per_step: int = 1):
         super().__init__(config, seed, batches_per_step)
@@ -35,14 +37,15 @@ class ImagesStream(SampleStream):
             command = fetch_command(config.root)
             how = f"fetch it with: {command}" if command else "set data.root to a folder of pictures"
             raise UserError(f"data.root: {error}; {how}") from None
+        self.cache = PictureCache(config)
         self.num_pictures = len(self.paths)
 
     def __getitem__(self, n: int) -> dict[str, Any] | UserError:
         """`real` `(C, H, W)` in [-1, 1]; a user's mistake is returned, so that it crosses processes."""
         path, rng = self.paths[self.picture_of(n)], np.random.default_rng((self.seed, 1, n))
         try:
-            picture = read_image(path, self.config.num_channels)
-            return {"real": random_transform(picture, self.config, rng, False, str(path))}
+            pixels = self.cache.scaled(path, self.config.num_channels, whole=False)
+            return {"real": random_view(pixels, self.config, rng, str(path))}
         except UserError as error:
             return error
 

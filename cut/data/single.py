@@ -12,7 +12,7 @@ from cut.data.download import fetch_command
 from cut.data.images import read_image
 from cut.data.resize import resize
 from cut.data.stream import SampleStream
-from cut.data.transforms import MULTIPLE_PX, to_tensor
+from cut.data.transforms import MULTIPLE_PX, to_float, to_tensor
 from cut.errors import UserError
 
 SHEET_PX = 1024  # longer side of what sample sheets show, at most
@@ -54,7 +54,7 @@ class SingleStream(SampleStream):
 
     def fixed_samples(self, count: int) -> list[dict[str, Any]]:
         """The whole picture a, with picture b beside it as `real_b`."""
-        shown = {f"real_{domain}": _to_float(_fit(picture, SHEET_PX)) for domain, picture in self.pictures.items()}
+        shown = {f"real_{domain}": to_float(_fit(picture, SHEET_PX)) for domain, picture in self.pictures.items()}
         return [shown | {"name": Path(self.config.a).name}]
 
     def _crops(self, picture: Tensor, rng: np.random.Generator) -> Tensor:
@@ -69,7 +69,7 @@ class SingleStream(SampleStream):
         ]
         if self.config.flip:
             crops = [crop.flip(2) if rng.random() < 0.5 else crop for crop in crops]
-        return _to_float(torch.stack(crops))
+        return to_float(torch.stack(crops))
 
 
 def random_places(height: int, width: int, crop_px: int, count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
@@ -107,8 +107,3 @@ def _fit(picture: Tensor, longest_px: int, multiple: int = MULTIPLE_PX) -> Tenso
     scale = min(1.0, longest_px / max(picture.shape[1:]))
     height, width = (max(multiple, round(side * scale / multiple) * multiple) for side in picture.shape[1:])
     return resize(picture, height, width, "bilinear")
-
-
-def _to_float(picture: Tensor) -> Tensor:
-    """uint8 -> float in [-1, 1]; floats are there already."""
-    return picture.float() * (2.0 / 255.0) - 1.0 if picture.dtype == torch.uint8 else picture

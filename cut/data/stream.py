@@ -7,6 +7,7 @@ import torch
 from torch.utils.data import Dataset
 
 from cut.config.data import LoaderConfig
+from cut.data.cache import PictureCache
 from cut.errors import UserError
 
 
@@ -22,6 +23,7 @@ class SampleStream(Dataset):
     """
 
     num_pictures: int  # that an epoch visits once each, but for the rest that fills no batch
+    cache: PictureCache | None = None  # of its pictures, where they are read from files again and again
     whole_from: int | None = None  # the sample from which on pictures are not cropped any more (`no_crop_in_decay`)
 
     def __init__(self, config: LoaderConfig, seed: int, batches_per_step: int = 1):

@@ -1,6 +1,6 @@
 """From a decoded picture to the tensor that the networks see, and back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -19,6 +19,11 @@ def to_tensor(picture: np.ndarray) -> Tensor:
     return torch.from_numpy(picture.astype(np.float32)).permute(2, 0, 1).contiguous() * (2.0 / full) - 1.0
 
 
+def to_float(pixels: Tensor) -> Tensor:
+    """uint8 -> float in [-1, 1]; floats are there already."""
+    return pixels.float().mul_(2.0 / 255.0).sub_(1.0) if pixels.dtype == torch.uint8 else pixels
+
+
 def to_picture(image: Tensor, dtype: type = np.uint8) -> np.ndarray:
     """`(C, H, W)` float in [-1, 1], clamped and rounded -> `(H, W, C)` uint8 or uint16."""
     full = 65535.0 if dtype == np.uint16 else 255.0
@@ -26,16 +31,36 @@ def to_picture(image: Tensor, dtype: type = np.uint8) -> np.ndarray:
     return unit.permute(1, 2, 0).numpy().astype(dtype)
 
 
-def random_transform(
-    picture: np.ndarray, config: TransformConfig, rng: np.random.Generator, whole: bool, path: str
-) -> Tensor:
-    """The training transform: scales, crops and mirrors as `config.preprocess` and `config.flip` say.
+def scaled(picture: np.ndarray, config: TransformConfig, whole: bool) -> Tensor:
+    """The part of the training transform in which nothing is random, and so worth keeping (`data/cache.py`).
 
     Args:
         picture: `(H, W, C)`, uint8 or uint16.
-        config: which transform, and its sizes.
+        config: how to scale, and to what size.
+        whole: scale to the crop's size instead of cropping later (the authors' code, while the rate decays).
+
+    Returns:
+        `(C, H, W)` uint8, or float in [-1, 1] of 16 bits.
+    """
+    return _scale(picture, config.preprocess, config.crop_px if whole else config.load_px, config.crop_px)
+
+
+def scaled_pair(pictures: Sequence[np.ndarray], config: TransformConfig, whole: bool, path: str) -> Tensor:
+    """`scaled` of pictures of one thing, laid upon each other as channels.
+
+    Raises:
+        UserError: scaling leaves them of different sizes.
+    """
+    return _stacked([scaled(picture, config, whole) for picture in pictures], path)
+
+
+def random_view(pixels: Tensor, config: TransformConfig, rng: np.random.Generator, path: str) -> Tensor:
+    """The rest of the training transform: crops and mirrors as `config.preprocess` and `config.flip` say.
+
+    Args:
+        pixels: what `scaled` or `scaled_pair` returns.
+        config: whether and how large to crop, and whether to mirror.
         rng: decides the crop's place and the mirroring.
-        whole: scale to the crop's size instead of cropping (the authors' code, while the rate decays).
         path: of the picture, for errors.
 
     Returns:
@@ -44,51 +69,32 @@ def random_transform(
     Raises:
         UserError: the picture is smaller than the crop.
     """
-    return _random_view(_scale_for_training(picture, config, whole), config, rng, path)
-
-
-def random_pair_transform(
-    pictures: Sequence[np.ndarray], config: TransformConfig, rng: np.random.Generator, whole: bool, path: str
-) -> tuple[Tensor, ...]:
-    """`random_transform` of pictures of one thing: the crop and the mirroring are drawn once and the same for all.
-
-    Raises:
-        UserError: a picture is smaller than the crop, or scaling leaves them of different sizes.
-    """
-    images = [_scale_for_training(picture, config, whole) for picture in pictures]
-    return _together(images, path, lambda stacked: _random_view(stacked, config, rng, path))
+    if "crop" in config.preprocess:
+        pixels = _random_crop(pixels, config.crop_px, rng, path)
+    if config.flip and rng.random() < 0.5:
+        pixels = pixels.flip(2)  # before the conversion, for bytes are four times as quick to turn round
+    return to_float(pixels)
 
 
 def fixed_transform(picture: np.ndarray, config: TransformConfig, path: str) -> Tensor:
     """What sample sheets show: scaled as in training, the middle of it, never mirrored. `(C, H, W)` in [-1, 1]."""
-    return _middle(_scale_for_show(picture, config), config, path)
+    return to_float(_middle(_scale_for_show(picture, config), config, path))
 
 
 def fixed_pair_transform(pictures: Sequence[np.ndarray], config: TransformConfig, path: str) -> tuple[Tensor, ...]:
     """`fixed_transform` of pictures of one thing.
 
     Raises:
-        UserError: as `random_pair_transform`.
+        UserError: scaling leaves them of different sizes, or smaller than the crop.
     """
     images = [_scale_for_show(picture, config) for picture in pictures]
-    return _together(images, path, lambda stacked: _middle(stacked, config, path))
-
-
-def _scale_for_training(picture: np.ndarray, config: TransformConfig, whole: bool) -> Tensor:
-    return _scale(picture, config.preprocess, config.crop_px if whole else config.load_px, config.crop_px)
+    shown = to_float(_middle(_stacked(images, path), config, path))
+    return shown.split([len(image) for image in images])
 
 
 def _scale_for_show(picture: np.ndarray, config: TransformConfig) -> Tensor:
     load_px = config.load_px if config.preprocess == "scale_width" else config.crop_px
     return _scale(picture, config.preprocess, load_px, config.crop_px)
-
-
-def _random_view(image: Tensor, config: TransformConfig, rng: np.random.Generator, path: str) -> Tensor:
-    if "crop" in config.preprocess:
-        image = _random_crop(image, config.crop_px, rng, path)
-    if config.flip and rng.random() < 0.5:
-        image = image.flip(2)
-    return image
 
 
 def _middle(image: Tensor, config: TransformConfig, path: str) -> Tensor:
@@ -98,15 +104,16 @@ def _middle(image: Tensor, config: TransformConfig, path: str) -> Tensor:
     return image
 
 
-def _together(images: Sequence[Tensor], path: str, view: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
-    """One view of all images, laid upon each other as channels."""
+def _stacked(images: Sequence[Tensor], path: str) -> Tensor:
+    """Images laid upon each other as channels, in 8 bits if all are."""
     sizes = [f"{image.shape[2]}x{image.shape[1]}" for image in images]
     if len(set(sizes)) > 1:
         raise UserError(
             f"{path}: a pair of different sizes ({' and '.join(sizes)} px after data.preprocess); scale one picture, "
             "or set data.preprocess to resize_and_crop"
         )
-    return view(torch.cat(list(images))).split([len(image) for image in images])
+    same_kind = len({image.dtype for image in images}) == 1
+    return torch.cat(list(images) if same_kind else [to_float(image) for image in images])
 
 
 def _scale(picture: np.ndarray, preprocess: str, load_px: int, crop_px: int) -> Tensor:
@@ -131,14 +138,22 @@ def _scale(picture: np.ndarray, preprocess: str, load_px: int, crop_px: int) -> 
 
 
 def resized(picture: np.ndarray, size: tuple[int, int]) -> Tensor:
-    """`(H, W, C)` uint8 or uint16 -> `(C, *size)` in [-1, 1], by an anti-aliased bicubic filter where sizes differ."""
-    if size == picture.shape[:2]:
-        return to_tensor(picture)
-    if picture.dtype == np.uint8:  # scaled in 8 bits, the fast path
-        pixels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)
-        pixels = resize(pixels, *size, "bicubic")
-        return pixels.float() * (2.0 / 255.0) - 1.0
-    return resize(to_tensor(picture), *size, "bicubic").clamp(-1.0, 1.0)
+    """Scaled by an anti-aliased bicubic filter where sizes differ: 8 bits in 8 bits, the fast path, others in floats.
+
+    Args:
+        picture: `(H, W, C)` uint8 or uint16.
+        size: height and width to scale to.
+
+    Returns:
+        `(C, *size)`, contiguous, uint8, or float in [-1, 1] of 16 bits.
+    """
+    if picture.dtype == np.uint8:
+        image = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)
+    else:
+        image = to_tensor(picture)
+    if size != picture.shape[:2]:
+        image = resize(image, *size, "bicubic")
+    return image.contiguous() if image.dtype == torch.uint8 else image.clamp(-1.0, 1.0)
 
 
 def _random_crop(image: Tensor, crop_px: int, rng: np.random.Generator, path: str) -> Tensor:

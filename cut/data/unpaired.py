@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from cut.config import UnpairedDataConfig
+from cut.data.cache import PictureCache
 from cut.data.download import fetch_command
 from cut.data.images import evenly_chosen, list_images, pair_name, read_image
 from cut.data.stream import SampleStream
-from cut.data.transforms import fixed_transform, random_transform
+from cut.data.transforms import fixed_transform, random_view
 from cut.errors import UserError
 
 
@@ -27,10 +28,12 @@ class UnpairedStream(SampleStream):
     """
 
     config: UnpairedDataConfig
+    cache: PictureCache
 
     def __init__(self, config: UnpairedDataConfig, seed: int, batches_per_step: int = 1):
         super().__init__(config, seed, batches_per_step)
         self.paths_a, self.paths_b = domain_paths(config, "train")
+        self.cache = PictureCache(config)
         self.num_pictures = max(len(self.paths_a), len(self.paths_b))
 
     def __getitem__(self, n: int) -> dict[str, Any] | UserError:
@@ -45,8 +48,10 @@ class UnpairedStream(SampleStream):
         channels = self.config.channels
         try:
             return {
-                "real_a": random_transform(read_image(path_a, channels["a"]), self.config, rng, whole, str(path_a)),
-                "real_b": random_transform(read_image(path_b, channels["b"]), self.config, rng, whole, str(path_b)),
+                f"real_{domain}": random_view(
+                    self.cache.scaled(path, channels[domain], whole), self.config, rng, str(path)
+                )
+                for domain, path in (("a", path_a), ("b", path_b))
             }
         except UserError as error:
             return error

@@ -157,7 +157,9 @@ class Trainer:
             self._health = self.monitor.judge(translated)
 
     def dry_run(self) -> str:
-        """One step without a run directory; says what it took."""
+        """One step that writes nothing; says what it took."""
+        if self.stream.cache:
+            self.stream.cache.is_written = False
         start = time.perf_counter()
         for batch in self._batches(self.step + 1):
             self.train_step(batch)

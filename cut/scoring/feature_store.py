@@ -9,11 +9,13 @@ import hashlib
 import json
 import os
 import time
-import uuid
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from cut.data.cache_folder import user_cache, write_whole
 
 # Raise it when pictures are read or prepared for the network in another way.
 _VERSION = 1
@@ -23,8 +25,8 @@ _MOST_BYTES = 2 * 2**30  # in all; what was not used for longest goes first
 
 
 def default_store() -> Path:
-    """`cut/statistics` in the user's cache folder: `$XDG_CACHE_HOME`, or `.cache` in the home folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cut" / "statistics"
+    """Where features are kept unless the user says otherwise."""
+    return user_cache("statistics")
 
 
 def entry_name(network: str, device: str, pictures: list[str]) -> str:
@@ -57,21 +59,13 @@ def save_entry(folder: Path, name: str, features: np.ndarray, mean: np.ndarray, 
     arrays = {"features": features}
     if features.nbytes > _MOST_FEATURES_BYTES:
         arrays = {"mean": mean, "covariance": covariance, "count": np.array(len(features))}
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{name}.{uuid.uuid4().hex}.part"
-    try:
-        with open(temporary, "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.replace(temporary, folder / f"{name}.npz")
-        except PermissionError:  # Windows, while another process reads the same entry: theirs is as good
-            if not (folder / f"{name}.npz").exists():
-                raise
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+
+    def write(file: Any) -> None:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
+        file.flush()
+        os.fsync(file.fileno())
+
+    write_whole(folder / f"{name}.npz", write)
     _prune(folder, keep=f"{name}.npz")
 
 

@@ -83,12 +83,13 @@ def test_a_signal_saves_and_exits_as_the_shell_expects(tiny_yaml, tmp_path, numb
     assert "stopped and saved at step" in errors.splitlines()[-1] and "Traceback" not in errors
 
 
-def test_print_config_and_dry_run_write_nothing(tiny_yaml, tmp_path):
+def test_print_config_and_dry_run_write_nothing(tiny_yaml, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
     text = call("train", "--config", tiny_yaml, "--set", "seed=5", "--print-config").stdout
     assert "seed: 5" in text and "temperature: 0.07" in text
     run = tmp_path / "run"
     assert "one step works" in call("train", "--config", tiny_yaml, "--run-dir", run, "--dry-run").stdout
-    assert not run.exists()
+    assert not run.exists() and not (tmp_path / "user" / "cut").exists()
 
 
 def test_mistakes_of_training_are_one_line(tiny_yaml, unpaired, tmp_path):

@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from cut.config import UnpairedDataConfig
-from cut.data.transforms import fixed_transform, random_transform, to_picture, to_tensor
+from cut.data.transforms import fixed_transform, random_view, scaled, to_picture, to_tensor
 from cut.errors import UserError
 
 LEVEL = 2 / 255  # one gray level of 8 bits on the scale of [-1, 1]
@@ -28,7 +28,7 @@ def _numbered(height, width):
 
 
 def _random(picture, config, seed=0, whole=False):
-    return random_transform(picture, config, np.random.default_rng(seed), whole, "x.png")
+    return random_view(scaled(picture, config, whole), config, np.random.default_rng(seed), "x.png")
 
 
 def _by_pillow(picture, width, height):

@@ -1,0 +1,159 @@
+"""Scaled pictures kept on disk: decoding and scaling is most of what a sample costs, and the same in every epoch.
+
+Files, for loader workers and later runs share them, and the memory in which the system keeps those that are in use is
+free again when others need it. What is read equals what would be made anew, bit for bit, or is not used.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import struct
+import sys
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+import torch
+import torchvision
+from torch import Tensor
+from torch.utils.data import get_worker_info
+
+from cut.config import TransformConfig
+from cut.data.cache_folder import user_cache, write_whole
+from cut.data.images import read_image
+from cut.data.transforms import scaled
+
+# What decides how pictures are read and scaled besides the config; raise the number when our own code changes.
+_VERSION = 1, PIL.__version__, torchvision.__version__, torch.backends.cpu.get_cpu_capability()
+_HEADER = struct.Struct("<16sI")  # a digest of what the entry was made from; the checksum of all that follows
+_SHAPE = struct.Struct("<4I")  # bytes per number, channels, height, width; then the numbers
+_IDLE_SECONDS = 600.0  # a set that was not used for so long makes room for others
+_TOUCH_SECONDS = 60.0
+
+
+class PictureCache:
+    """The scaled pictures of one data set, in a folder of its own, and all sets together at most `cache_mib` large.
+
+    A picture that changes replaces its entry. Where the folder cannot be written, pictures are made anew each time, and
+    one line says so.
+
+    Args:
+        config: the data set, how its pictures are scaled, and the bound.
+
+    Attributes:
+        is_written: whether new pictures are kept.
+    """
+
+    def __init__(self, config: TransformConfig):
+        self.config, self._most_bytes = config, config.cache_mib * 2**20
+        self._is_read = self.is_written = config.cache_mib > 0
+        recipe = [_VERSION, os.path.abspath(config.root), config.preprocess, config.load_px, config.crop_px]
+        self._folder = user_cache("pictures") / _digest(recipe).hex()
+        self._room_bytes = 0  # that this process may write before it looks again
+        self._checked: set[str] = set()  # entries whose checksum this process has seen to be right
+        self._next_touch = 0.0
+
+    def scaled(self, path: Path, channels: int, whole: bool) -> Tensor:
+        """`cut.data.transforms.scaled` of a picture file.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        return self.get([path], [channels, whole], lambda: scaled(read_image(path, channels), self.config, whole))
+
+    def get(self, paths: Sequence[Path], recipe: Sequence[Any], make: Callable[[], Tensor]) -> Tensor:
+        """What `make` returns, `(C, H, W)` uint8 or float32, from the cache if it is there.
+
+        Args:
+            paths: of the files that it is made from.
+            recipe: what else decides it, besides the config's scaling.
+            make: makes it anew.
+        """
+        if not self._is_read:
+            return make()
+        try:
+            stats = [os.stat(path) for path in paths]
+        except OSError:
+            return make()  # says what is wrong
+        made_from = _digest([(s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in stats])
+        name = _digest([*map(os.path.abspath, paths), *recipe]).hex()
+        pixels = self._load(name, made_from)
+        if pixels is None:
+            pixels = make()
+            if self.is_written:
+                self._save(name, made_from, pixels)
+        return pixels
+
+    def _load(self, name: str, made_from: bytes) -> Tensor | None:
+        """An entry, if it is there, whole, and of this very file."""
+        try:
+            data = np.fromfile(self._folder / name, dtype=np.uint8)
+            self._touch()
+        except OSError:
+            return None
+        if len(data) < _HEADER.size + _SHAPE.size:
+            return None
+        origin, checksum = _HEADER.unpack_from(data.data)
+        if origin != made_from:
+            return None
+        if name not in self._checked:  # once is enough: it finds what a crash of the machine left
+            if zlib.crc32(data[_HEADER.size :].data) != checksum:
+                return None
+            self._checked.add(name)
+        size, *shape = _SHAPE.unpack_from(data.data, _HEADER.size)
+        numbers = data[_HEADER.size + _SHAPE.size :]
+        return torch.from_numpy(numbers if size == 1 else numbers.view(np.float32)).view(shape)
+
+    def _save(self, name: str, made_from: bytes, pixels: Tensor) -> None:
+        numbers = pixels.numpy().reshape(-1).view(np.uint8)
+        shape = _SHAPE.pack(pixels.element_size(), *pixels.shape)
+        header = _HEADER.pack(made_from, zlib.crc32(numbers.data, zlib.crc32(shape))) + shape
+        try:
+            if len(numbers) > self._room_bytes:
+                self._room_bytes = self._find_room()
+                self.is_written = len(numbers) <= self._room_bytes
+            if self.is_written:
+                write_whole(self._folder / name, lambda file: (file.write(header), file.write(numbers)))
+                self._room_bytes -= len(numbers)
+        except OSError as error:
+            self.is_written = False
+            worker = get_worker_info()
+            if worker is None or worker.id == 0:
+                reason = error.strerror or error
+                print(
+                    f"data.cache_mib: {self._folder}: pictures cannot be kept there ({reason}), which costs speed "
+                    "alone; set XDG_CACHE_HOME to another folder, or data.cache_mib=0",
+                    file=sys.stderr,
+                )
+
+    def _find_room(self) -> int:
+        """Bytes for this process: a quarter of what is left, for others write too. Sets that nobody uses make room."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        sizes = {}
+        for folder in self._folder.parent.iterdir():
+            with contextlib.suppress(OSError):  # another process deletes it
+                used = folder.stat().st_mtime
+                sizes[used, folder] = sum(entry.stat().st_size for entry in os.scandir(folder))
+        total = sum(sizes.values())
+        for (used, folder), size in sorted(sizes.items()):
+            is_idle = folder != self._folder and time.time() - used > _IDLE_SECONDS
+            if is_idle and total > self._most_bytes * 7 // 8:
+                shutil.rmtree(folder, ignore_errors=True)
+                total -= size
+        return min(self._most_bytes - total, shutil.disk_usage(self._folder).free // 2) // 4
+
+    def _touch(self) -> None:
+        """Says that the set is in use."""
+        if time.monotonic() > self._next_touch:
+            self._next_touch = time.monotonic() + _TOUCH_SECONDS
+            with contextlib.suppress(OSError):  # a cache that may only be read
+                os.utime(self._folder)
+
+
+def _digest(values: Sequence[Any]) -> bytes:
+    return hashlib.blake2b(repr(values).encode(), digest_size=16).digest()

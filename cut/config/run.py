@@ -32,6 +32,7 @@ class TrainConfig(Section):
     ema_decay: Unit | None = (
         None  # translate with a moving average of the generator, e.g. 0.999; null: the last weights
     )
+    num_micro_batches: int = Field(1, ge=1)  # parts of a batch worked on in turn, to save memory (accumulation)
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     deterministic: bool = False  # refuse algorithms that do not repeat bit for bit; CPU runs repeat without it

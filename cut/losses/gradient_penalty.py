@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from cut.sharding import draw_rows
+
 
 def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
     """Mean of (|gradient of the critic|_2 - 1)^2 at random points between real and generated images.
@@ -19,7 +21,7 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
         real: `(N, C, H, W)`.
         fake: `(N, C, H, W)`, of the same shape; no gradient flows into it.
     """
-    share = torch.rand(real.shape[0], 1, 1, 1).to(real)  # one epsilon per image
+    share = draw_rows(lambda rows: torch.rand(rows, 1, 1, 1), len(real)).to(real)  # one epsilon per image
     mixed = (share * real + (1.0 - share) * fake).detach().requires_grad_()
     with torch.autocast(real.device.type, enabled=False):  # second derivatives in bfloat16 are too coarse
         scores = critic(mixed.float())

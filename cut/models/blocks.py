@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cut.models.instance_norm import InstanceNorm
+from cut.models.synchronised import BatchNorm2d, Dropout
 
 
 def normalisation(name: str, channels: int) -> nn.Module:
@@ -18,7 +19,7 @@ def normalisation(name: str, channels: int) -> nn.Module:
     if name == "instance":
         return InstanceNorm(channels)
     if name == "batch":
-        return nn.BatchNorm2d(channels)
+        return BatchNorm2d(channels)
     if name == "none":
         return nn.Identity()
     raise ValueError(f"no normalisation {name!r}; known: instance, batch, none")
@@ -116,7 +117,7 @@ class ResidualBlock(nn.Module):
         layers: list[nn.Module] = [pad(1), nn.Conv2d(channels, channels, 3, bias=bias)]
         layers += [normalisation(norm, channels), nn.ReLU(inplace=True)]
         if dropout:
-            layers.append(nn.Dropout(dropout))
+            layers.append(Dropout(dropout))
         layers += [pad(1), nn.Conv2d(channels, channels, 3, bias=bias), normalisation(norm, channels)]
         self.layers = nn.Sequential(*layers)
 

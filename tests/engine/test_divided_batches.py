@@ -1,0 +1,30 @@
+"""A batch that is shared among processes, or worked on in micro-batches, trains as the whole one does."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import REPOSITORY
+from divided import CASES, largest_difference, make_data, train
+
+
+def test_two_processes_equal_one_with_the_whole_batch(tmp_path):
+    make_data(tmp_path)
+    command = [sys.executable, "-W", "error", "tests/divided.py", tmp_path, "float64"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=300)
+    assert done.returncode == 0, done.stderr
+    two = torch.load(tmp_path / "found.pt", weights_only=True)
+    # float64, for Adam makes whole steps of what float32 rounds off where a gradient is zero but for that.
+    apart = {name: largest_difference(train(tmp_path, CASES[name]), two[name]) for name in CASES}
+    assert max(apart.values()) < 1e-6, apart
+
+
+@pytest.mark.parametrize("name", ["cut", "cut: penalties, pool, flips, identity", "cyclegan", "pix2pix"])
+def test_micro_batches_equal_the_whole_batch(tmp_path, name):
+    make_data(tmp_path)
+    settings = CASES[name] | {"data.batch_size": 4}
+    if name == "pix2pix":  # with its dropout
+        settings |= {"generator.norm": "instance", "discriminator.norm": "instance"}
+    whole, parts = (train(tmp_path, settings | {"train.num_micro_batches": count}) for count in (1, 4))
+    assert largest_difference(whole, parts) < 1e-6

@@ -123,7 +123,8 @@ def connected() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # gloo and nccl know no type of their own for it
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        # gloo: "[its file] what happened. What it might mean."
+        reason = str(error).strip().partition("] ")[2].partition(". ")[0] or type(error).__name__
         raise LostProcessError(
             f"process {torch.distributed.get_rank()} of {torch.distributed.get_world_size()}: lost the others "
             f"({reason}); the same command goes on from the last checkpoint"

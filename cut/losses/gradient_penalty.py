@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from cut.losses import full_precision
 from cut.sharding import draw_rows
 
 
@@ -24,7 +25,7 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
     share = draw_rows(lambda rows: torch.rand(rows, 1, 1, 1), len(real)).to(real)  # one epsilon per image
     mixed = (share * real + (1.0 - share) * fake).detach().requires_grad_()
     with torch.autocast(real.device.type, enabled=False):  # second derivatives in bfloat16 are too coarse
-        scores = critic(mixed.float())
+        scores = critic(full_precision(mixed))
         (gradient,) = torch.autograd.grad(scores.flatten(1).mean(1).sum(), mixed, create_graph=True)
     return ((gradient.flatten(1).norm(dim=1) - 1.0) ** 2).mean()
 
@@ -39,9 +40,9 @@ def r1_penalty(critic: Callable[[Tensor], Tensor], real: Tensor) -> tuple[Tensor
         real: `(N, C, H, W)`; no gradient flows into it.
 
     Returns:
-        The scores as the critic gives them, in float32 and differentiable as any others, and the penalty, a scalar.
+        The scores as the critic gives them, in float32 (of float64 in that) and differentiable as any others, and the penalty, a scalar.
     """
-    real = real.detach().float().requires_grad_()
+    real = full_precision(real.detach()).requires_grad_()
     with torch.autocast(real.device.type, enabled=False):  # second derivatives in bfloat16 are too coarse
         scores = critic(real)
         (gradient,) = torch.autograd.grad(scores.sum(), real, create_graph=True)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from cut.config import MethodConfig
 from cut.errors import UserError
+from cut.losses import full_precision
 from cut.losses.adversarial import discriminator_loss, generator_loss
 from cut.losses.gradient_penalty import r1_penalty
 from cut.losses.patchnce import patchnce_loss
@@ -145,7 +146,7 @@ class SinCUT(Method):
             "nce_idt": 0.5 * config.lambda_nce * self._patchnce(queries_b, keys_b),
         }
         if config.lambda_identity:
-            terms["identity"] = config.lambda_identity * F.l1_loss(t.idt_b.float(), t.real_b.float())
+            terms["identity"] = config.lambda_identity * F.l1_loss(full_precision(t.idt_b), full_precision(t.real_b))
         return terms
 
     def judgements(self, t: Translated) -> dict[str, Judgement]:

@@ -6,16 +6,16 @@ import sys
 import pytest
 import torch
 from conftest import REPOSITORY
-from divided import CASES, largest_difference, make_data, train
+from divided import ADAM_EPS, CASES, largest_difference, make_data, train
 
 
 def test_two_processes_equal_one_with_the_whole_batch(tmp_path):
     make_data(tmp_path)
-    command = [sys.executable, "-W", "error", "tests/divided.py", tmp_path, "float64"]
+    command = [sys.executable, "-W", "error", "tests/divided.py", tmp_path, "float64", str(ADAM_EPS)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=300)
     assert done.returncode == 0, done.stderr
     two = torch.load(tmp_path / "found.pt", weights_only=True)
-    # float64, for Adam makes whole steps of what float32 rounds off where a gradient is zero but for that.
+    # In float32 Adam makes whole steps of what is rounded off where a gradient is nothing else.
     apart = {name: largest_difference(train(tmp_path, CASES[name]), two[name]) for name in CASES}
     assert max(apart.values()) < 1e-6, apart
 

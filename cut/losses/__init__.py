@@ -1,4 +1,4 @@
-"""Losses: tensors in, scalar out, no state. All compute in float32, also under autocast, and in float64 what comes in it."""
+"""Losses: tensors in, scalar out, no state. All compute in float32, also under autocast, or in float64."""
 
 import torch
 from torch import Tensor

@@ -174,7 +174,7 @@ def open_run(trainer: Trainer, run_dir: Path, resume: bool) -> str:
     at = f"{run_dir}: going on from step {trainer.step} of {trainer.last_step}"
     before = state.get("num_processes", 1)
     if before != processes.count:
-        at += f" with {processes.count} processes instead of {before}, the same to rounding, not bit for bit"
+        at += f" (number of processes {before} -> {processes.count}: equal to rounding, not bit for bit)"
     *damaged, changes = lines
     return "; ".join([*damaged, at, *([f"with {changes}"] if changes else [])])
 

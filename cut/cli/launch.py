@@ -142,7 +142,8 @@ def _status(processes: Sequence[subprocess.Popen], first_rank: int, asked: Seque
             return 128 - code
         if code < 0:
             print(
-                f"cut-train: error: process {rank} was ended by {signal.Signals(-code).name}, and the others with it; "
+                f"cut-train: error: process {rank} was ended by {signal.Signals(-code).name}"
+                f"{' (for want of memory?)' if -code == signal.SIGKILL else ''}, and the others with it; "
                 "the same command goes on from the last checkpoint",
                 file=sys.stderr,
             )

@@ -40,7 +40,7 @@ def r1_penalty(critic: Callable[[Tensor], Tensor], real: Tensor) -> tuple[Tensor
         real: `(N, C, H, W)`; no gradient flows into it.
 
     Returns:
-        The scores as the critic gives them, in full precision and differentiable as any others, and the penalty, a scalar.
+        The scores as the critic gives them, in full precision and differentiable as any others; the penalty, a scalar.
     """
     real = full_precision(real.detach()).requires_grad_()
     with torch.autocast(real.device.type, enabled=False):  # second derivatives in bfloat16 are too coarse

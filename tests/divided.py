@@ -1,6 +1,7 @@
 """Trains tiny runs of every method, as one process or as several: run as a program, it is two processes."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -8,7 +9,10 @@ from conftest import make_idx, make_paired, make_single, make_unpaired
 
 from cut.build import build_trainer, read_config
 from cut.cli.launch import is_worker, launch
+from cut.engine.distributed import training_fabric
+from cut.engine.processes import Processes
 from cut.engine.updates import tensors_in
+from cut.errors import PictureError, UserError
 
 STEPS = 5
 # Before an instance norm the gradient of a bias is rounding alone, 1e-13 in float64, of which Adam's usual 1e-8 would
@@ -129,10 +133,38 @@ def largest_difference(one: dict, other: dict) -> float:
     )
 
 
+def agreements() -> dict[str, str | float]:
+    """What two processes make of something that one of them alone meets with."""
+    processes = Processes(training_fabric("cpu", "32-true"))
+
+    def refuse(error: UserError) -> None:
+        raise error
+
+    def only(rank: int, error: UserError) -> str:
+        return outcome(lambda: processes.together(lambda: refuse(error) if processes.rank == rank else None))
+
+    return {
+        "largest": processes.largest(processes.rank + 3),
+        "picture": only(1, PictureError("1.png is broken")),
+        "mistake": only(0, UserError("no such folder")),
+        "first": processes.on_first(lambda: f"from {processes.rank}"),
+        "first fails": outcome(lambda: processes.on_first(lambda: refuse(UserError("the disk is full")))),
+        "equal": outcome(lambda: processes.require_equal("weights", [torch.ones(3)])),
+        "unequal": outcome(lambda: processes.require_equal("weights", [torch.ones(3), torch.tensor(processes.rank)])),
+    }
+
+
+def outcome(work: Callable[[], object]) -> str:
+    try:
+        return f"{work()}"
+    except UserError as error:
+        return f"{type(error).__name__}: {error}"
+
+
 if __name__ == "__main__":
     if not is_worker():
         sys.exit(launch(2, 1, 0, "127.0.0.1", None))
     folder, dtype, eps = Path(sys.argv[1]), getattr(torch, sys.argv[2]), float(sys.argv[3])
     found = {name: train(folder, settings, dtype, eps) for name, settings in CASES.items()}
-    if torch.distributed.get_rank() == 0:
-        torch.save(found, folder / "found.pt")
+    found["agreements"] = agreements()
+    torch.save(found, folder / f"found_{torch.distributed.get_rank()}.pt")

@@ -14,10 +14,22 @@ def test_two_processes_equal_one_with_the_whole_batch(tmp_path):
     command = [sys.executable, "-W", "error", "tests/divided.py", tmp_path, "float64", str(ADAM_EPS)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=300)
     assert done.returncode == 0, done.stderr
-    two = torch.load(tmp_path / "found.pt", weights_only=True)
+    two, second = (torch.load(tmp_path / f"found_{rank}.pt", weights_only=True) for rank in (0, 1))
     # In float32 Adam makes whole steps of what is rounded off where a gradient is nothing else.
     apart = {name: largest_difference(train(tmp_path, CASES[name]), two[name]) for name in CASES}
     assert max(apart.values()) < 1e-6, apart
+    assert all(largest_difference(two[name], second[name]) == 0 for name in CASES)
+    agreed = {
+        "largest": 4.0,
+        "picture": "PictureError: 1.png is broken",
+        "mistake": "UserError: no such folder",
+        "first": "from 0",
+        "first fails": "UserError: the disk is full",
+        "equal": "None",
+    }
+    for found in (two["agreements"], second["agreements"]):
+        assert "weights differ between process 0 and 1" in found.pop("unequal")
+        assert found == agreed
 
 
 @pytest.mark.parametrize("name", ["cut", "cut: penalties, pool, flips, identity", "cyclegan", "pix2pix"])

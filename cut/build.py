@@ -145,7 +145,9 @@ def _build_trainer(config: RunConfig, fabric: Fabric) -> Trainer:
     validation = None
     if config.eval:
         every_steps = config.eval.every_steps or config.eval.every_epochs * stream.steps_per_epoch
-        validation = Validation(config, stream, build_fabric(fabric.device.type, "32-true"), every_steps)
+        # Only the first process scores, and elsewhere its device would be another's.
+        scoring = build_fabric(fabric.device.type, "32-true") if fabric.global_rank == 0 else fabric
+        validation = Validation(config, stream, scoring, every_steps)
     return Trainer(config, method, optimizers, schedule, stream, samples, fabric, validation)
 
 

@@ -8,6 +8,12 @@ import torch
 from conftest import REPOSITORY
 from divided import ADAM_EPS, CASES, largest_difference, make_data, train
 
+from cut.methods import known_methods
+
+
+def test_every_method_has_a_case():
+    assert {settings["method.name"] for settings in CASES.values()} == set(known_methods()), "add one to divided.py"
+
 
 def test_two_processes_equal_one_with_the_whole_batch(tmp_path):
     make_data(tmp_path)

@@ -110,7 +110,7 @@ class Processes:
             raise self.tell_once(
                 UserError(
                     f"{what} differ between process 0 and {', '.join(map(str, differing))}; start all processes with "
-                    "the same code, torch and config, then go on from the last checkpoint"
+                    "the same code, torch and config, on processors of one kind, from the last checkpoint"
                 )
             )
 

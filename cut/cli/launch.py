@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cut.errors import LostProcessError, UserError
 
@@ -102,6 +102,7 @@ def end_with_launcher() -> None:
 
 
 def _wait(processes: Sequence[subprocess.Popen], first_rank: int) -> int:
+    """Until all have ended; see `launch`."""
     asked: list[int] = []
 
     def hand_on(signum: int, frame: object) -> None:
@@ -120,22 +121,24 @@ def _wait(processes: Sequence[subprocess.Popen], first_rank: int) -> int:
                 break
             time.sleep(_POLL_SECONDS)
     finally:
+        by_themselves = [process.poll() for process in processes]
         for process in processes:
+            process.kill()  # without effect on one that has ended
+            process.wait()
             process.stdin.close()
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-                process.was_ended = True
         for number, handler in previous.items():
             signal.signal(number, handler)
-    return _status(processes, first_rank, asked)
+    return _status(dict(enumerate(by_themselves, first_rank)), asked)
 
 
-def _status(processes: Sequence[subprocess.Popen], first_rank: int, asked: Sequence[int]) -> int:
-    """The exit status for all; says which process ended without a word of its own."""
-    failed = {
-        first_rank + i: p.returncode for i, p in enumerate(processes) if p.returncode and not hasattr(p, "was_ended")
-    }
+def _status(statuses: Mapping[int, int | None], asked: Sequence[int]) -> int:
+    """The exit status for all; says which process was ended by a signal, without a word of its own.
+
+    Args:
+        statuses: process -> its exit status, negative for a signal; None: it was ended here.
+        asked: signals that were handed on.
+    """
+    failed = {rank: code for rank, code in statuses.items() if code}
     causes = {rank: code for rank, code in failed.items() if code != LostProcessError.status}
     for rank, code in causes.items():
         if -code in asked:  # before it was ready to save

@@ -8,7 +8,9 @@ import time
 from conftest import REPOSITORY
 from programs import command, inside, told
 
+from cut.cli.launch import _status as status_of
 from cut.engine.checkpoint import load_checkpoint
+from cut.errors import LostProcessError
 
 
 def start(*arguments):
@@ -64,3 +66,15 @@ def test_mistakes_about_processes_are_one_line(tiny_yaml, tmp_path, monkeypatch)
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert "--devices: asks for 2 processes, torchrun started 4" in told("train", *config, "--devices", 2)
+
+
+def test_the_exit_status_is_that_of_the_process_that_failed_first_of_itself(capsys):
+    lost, ended_here = LostProcessError.status, None
+    assert status_of({0: 0, 1: 0}, []) == 0
+    assert status_of({0: lost, 1: 2, 2: lost}, []) == 2
+    assert status_of({0: 143, 1: 143}, [signal.SIGTERM]) == 143
+    assert status_of({4: -signal.SIGTERM, 5: ended_here}, [signal.SIGTERM]) == 143  # before it could save
+    assert status_of({0: lost, 1: lost}, []) == lost  # another machine's process
+    assert capsys.readouterr().err == ""
+    assert status_of({2: ended_here, 3: -signal.SIGSEGV}, []) == 128 + signal.SIGSEGV
+    assert "process 3 was ended by SIGSEGV" in capsys.readouterr().err

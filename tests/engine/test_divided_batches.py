@@ -7,8 +7,12 @@ import pytest
 import torch
 from conftest import REPOSITORY
 from divided import ADAM_EPS, CASES, largest_difference, make_data, train
+from steps import trainer_of
+from torch import nn
 
+from cut.errors import UserError
 from cut.methods import known_methods
+from cut.methods.base import Method, Player
 
 
 def test_every_method_has_a_case():
@@ -46,3 +50,30 @@ def test_micro_batches_equal_the_whole_batch(tmp_path, name):
         settings |= {"generator.norm": "instance", "discriminator.norm": "instance"}
     whole, parts = (train(tmp_path, settings | {"train.num_micro_batches": count}) for count in (1, 4))
     assert largest_difference(whole, parts) < 1e-6
+
+
+class TwoGenerators(Method):
+    """Two players whose gradients both flow through one translation."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, 1)
+
+    def inference_networks(self):
+        return {"first": self.first}
+
+    def translate(self, batch):
+        return self.second(self.first(batch["real"]))
+
+    def players(self):
+        return tuple(
+            Player(name, (getattr(self, name),), lambda image: {"loss": image.square().mean()})
+            for name in ("first", "second")
+        )
+
+
+def test_micro_batches_are_refused_where_two_players_learn_through_one_translation():
+    trainer = trainer_of(TwoGenerators(), 1)
+    trainer.updates.num_micro_batches = 2
+    with pytest.raises(UserError, match="several players of this method learn through"):
+        trainer.train_step({"real": torch.ones(2, 1, 4, 4)})

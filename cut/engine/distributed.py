@@ -11,8 +11,8 @@ from lightning_fabric.strategies import DDPStrategy
 
 from cut.errors import UserError
 
-# While one process scores or saves, the others wait; one that has ended is noticed at once, whatever this is.
-_TIMEOUT = timedelta(hours=6)
+# For all processes to come, and for one exchange of a step; one that has ended is noticed at once, whatever this is.
+_TIMEOUT = timedelta(minutes=10)
 
 
 def training_fabric(accelerator: str, precision: str) -> Fabric:
@@ -25,14 +25,20 @@ def training_fabric(accelerator: str, precision: str) -> Fabric:
     joined = {}
     if count > 1:
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it says where it sets out, in three lines
-        # Small exchanges between CPUs notice a process that has ended; those between GPUs may wait for it.
         strategy = DDPStrategy(process_group_backend=_backend(accelerator), timeout=_TIMEOUT)
         joined = {"strategy": strategy, "num_nodes": count // per_machine, "plugins": [LightningEnvironment()]}
     try:
         fabric = Fabric(accelerator=accelerator, devices=per_machine, precision=precision, **joined)
-        fabric.launch()
     except (RuntimeError, ValueError) as error:
         raise UserError(f"accelerator {accelerator}, precision {precision}: {str(error).splitlines()[0]}") from None
+    try:
+        fabric.launch()
+    except RuntimeError as error:  # of which torch's own are kinds
+        where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        raise UserError(
+            f"the {count} processes did not find each other at {where} ({str(error).splitlines()[0]}); start all "
+            f"machines within {_TIMEOUT.seconds // 60} minutes, with their own --node-rank, and let that port through"
+        ) from None
     return fabric
 
 

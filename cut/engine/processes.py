@@ -7,6 +7,7 @@ penalties on slopes do not fit torch's wrapper.
 
 import os
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -18,6 +19,7 @@ from cut.errors import PictureError, UserError
 from cut.sharding import connected
 
 Result = TypeVar("Result")
+_TIMEOUT = timedelta(hours=6)  # for what the first process does alone: scores, sample sheets, checkpoints
 
 
 class Processes:
@@ -29,6 +31,9 @@ class Processes:
 
     def __init__(self, fabric: Fabric):
         self.rank, self.count, self._device = fabric.global_rank, fabric.world_size, fabric.device
+        # Between CPUs a process that ended is noticed at once, and waiting is no fault.
+        is_shared = self.count > 1
+        self._control = torch.distributed.new_group(backend="gloo", timeout=_TIMEOUT) if is_shared else None
 
     @property
     def is_first(self) -> bool:
@@ -58,9 +63,9 @@ class Processes:
         """The largest of all processes' values."""
         if self.count == 1:
             return value
-        found = torch.tensor(value, dtype=torch.float64)  # on the CPU: a process that ended is noticed at once
+        found = torch.tensor(value, dtype=torch.float64)
         with connected():
-            torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX)
+            torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX, self._control)
         return found.item()
 
     def together(self, work: Callable[[], Result]) -> Result:
@@ -89,7 +94,7 @@ class Processes:
         result = [self.together(work if self.is_first else lambda: None)]
         if self.count > 1:
             with connected():
-                torch.distributed.broadcast_object_list(result)
+                torch.distributed.broadcast_object_list(result, group=self._control)
         return result[0]
 
     def require_equal(self, what: str, tensors: Sequence[Tensor]) -> None:
@@ -104,7 +109,7 @@ class Processes:
         own = sum(int(_bits(tensor).to(torch.int64).sum()) * (place + 1) for place, tensor in enumerate(tensors))
         found: list[Any] = [None] * self.count
         with connected():
-            torch.distributed.all_gather_object(found, own)
+            torch.distributed.all_gather_object(found, own, self._control)
         differing = [rank for rank, other in enumerate(found) if other != found[0]]
         if differing:
             raise self.tell_once(
@@ -122,7 +127,9 @@ class Processes:
     def _shared(self, error: UserError | None) -> UserError:
         found: list[Any] = [None] * self.count
         with connected():
-            torch.distributed.all_gather_object(found, error and (isinstance(error, PictureError), str(error)))
+            torch.distributed.all_gather_object(
+                found, error and (isinstance(error, PictureError), str(error)), self._control
+            )
         told = [entry for entry in found if entry]
         kind = PictureError if any(is_picture for is_picture, _ in told) else UserError
         return self.tell_once(kind("; ".join(dict.fromkeys(text for _, text in told))))

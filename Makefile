@@ -5,12 +5,12 @@ DATA := datasets/earth2map
 RUN := runs/quickstart
 RESULTS := results/quickstart
 
-.PHONY: help install demo test lint clean
+.PHONY: help install demo test lint style audit clean
 
 help:
 	@echo "make demo    build a small satellite -> map set, train CUT on it, translate, score (about 5 minutes on 2 cores)"
 	@echo "make test    run the tests (about 3 minutes)"
-	@echo "make lint    check style"
+	@echo "make lint    check style, types, and the installed packages for known vulnerabilities"
 	@echo "make clean   delete .venv; data, runs and results stay"
 
 install: $(BIN)/installed
@@ -32,9 +32,15 @@ demo: install
 test: install
 	$(BIN)/python -m pytest -n auto
 
-lint: install
+lint: style audit
+
+style: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+audit: install
+	$(BIN)/python scripts/audit.py
 
 clean:
 	rm -rf .venv

@@ -1,15 +1,15 @@
 """The one composition root: config -> data, networks, method, optimizers, trainer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
 from torch import nn
 from torch.optim import Optimizer
 
-from cut.config import AdamConfig, RunConfig, Section
+from cut.config import AdamConfig, Precision, RunConfig, Section
 from cut.config_file import changes_of_run, load_config, parse_config
 from cut.data.idx import IDXStream
 from cut.data.paired import PairedStream
@@ -18,8 +18,10 @@ from cut.data.single import SingleStream
 from cut.data.stream import SampleStream
 from cut.data.unpaired import UnpairedStream
 from cut.engine.checkpoint import list_checkpoints, load_checkpoint, load_inference_file
+from cut.engine.compiling import compile_networks
 from cut.engine.distributed import training_fabric
 from cut.engine.environment import describe_environment, write_environment
+from cut.engine.numerics import set_numerics
 from cut.engine.processes import Processes
 from cut.engine.schedules import Schedule
 from cut.engine.seeding import seed_all
@@ -52,15 +54,21 @@ class ConfiguredNetworks:
 
     def __init__(self, config: RunConfig):
         self.config = config
-        self.channels, self.image_px = config.data.channels, config.data.crop_px
+        self.channels: Mapping[str, int] = config.data.channels
+        self.image_px = config.data.crop_px
 
     def generator(self, domains: str = "ab") -> nn.Module:
         section = self.config.generator
+        assert section is not None, "a method that asks for a generator has a default one"
         source, target = (self.channels[domain] for domain in domains)
-        return self.initialise(_GENERATORS[section.name](source, target, **section.model_dump(exclude=_INIT_FIELDS)))
+        network = _GENERATORS[section.name](source, target, **section.model_dump(exclude=_INIT_FIELDS))
+        if self.config.train.checkpoint_activations:
+            network.checkpoint_activations = True
+        return self.initialise(network)
 
     def discriminator(self, domains: str = "b", image_px: int | None = None) -> nn.Module:
         section = self.config.discriminator
+        assert section is not None, "a method that asks for a discriminator has a default one"
         channels = sum(self.channels[domain] for domain in domains)
         if section.name == "patch" and section.num_layers == 0:  # a patch of one pixel
             network = PixelDiscriminator(channels, section.base_channels, section.norm)
@@ -75,10 +83,11 @@ class ConfiguredNetworks:
         return initialise(network, **_init_settings(self.config.generator))
 
 
-def _init_settings(section: Section) -> dict[str, Any]:
+def _init_settings(section: Section | None) -> dict[str, Any]:
     """A network section's initialisation; those without one have layers that draw their own weights, and what a method
     adds to them is initialised as the authors do by default."""
-    return {"name": section.init, "gain": section.init_gain} if hasattr(section, "init") else {}
+    settings = {"name": getattr(section, "init", None), "gain": getattr(section, "init_gain", None)}
+    return {key: value for key, value in settings.items() if value is not None}
 
 
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -115,7 +124,7 @@ def build_optimizers(method: Method, adam: AdamConfig, fabric: Fabric) -> dict[s
     for name, trained in networks.items():
         parameters = [p for network in trained for p in network.parameters()]
         optimizer = torch.optim.Adam(parameters, adam.lr, adam.betas, adam.eps, adam.weight_decay, fused=fused)
-        optimizers[name] = fabric.setup_optimizers(optimizer)
+        optimizers[name] = cast(Optimizer, fabric.setup_optimizers(optimizer))  # one in, one out
     return optimizers
 
 
@@ -132,10 +141,11 @@ def build_trainer(config: RunConfig) -> Trainer:
 
 def _build_trainer(config: RunConfig, fabric: Fabric) -> Trainer:
     seed_all(config.seed)
-    torch.use_deterministic_algorithms(config.train.deterministic)
-    method = fabric.to_device(build_method(config))
+    set_numerics(config.train)
+    method = build_method(config)
     if config.train.num_micro_batches > 1 and (reason := method.needs_whole_batch):
         raise UserError(f"train.num_micro_batches: must be 1 for this {config.method.name}: {reason}")
+    fabric.to_device(method)
     optimizers = build_optimizers(method, config.optim, fabric)
     stream = build_stream(config, method.batches_per_step)
     schedule = Schedule(config.schedule, stream.steps_per_epoch)
@@ -144,11 +154,14 @@ def _build_trainer(config: RunConfig, fabric: Fabric) -> Trainer:
     samples = stream.fixed_samples(config.train.num_samples)
     validation = None
     if config.eval:
-        every_steps = config.eval.every_steps or config.eval.every_epochs * stream.steps_per_epoch
+        every_steps = config.eval.every_steps or (config.eval.every_epochs or 1) * stream.steps_per_epoch
         # Only the first process scores, and elsewhere its device would be another's.
         scoring = build_fabric(fabric.device.type, "32-true") if fabric.global_rank == 0 else fabric
         validation = Validation(config, stream, scoring, every_steps)
-    return Trainer(config, method, optimizers, schedule, stream, samples, fabric, validation)
+    trainer = Trainer(config, method, optimizers, schedule, stream, samples, fabric, validation)
+    if config.train.compile:
+        compile_networks(method)  # last, for what is compiled cannot be copied
+    return trainer
 
 
 def open_run(trainer: Trainer, run_dir: Path, resume: bool) -> str:
@@ -234,7 +247,7 @@ def load_translator(path: Path, allow_import: bool = False, deterministic: bool 
     return method.prepare_inference(deterministic), config
 
 
-def build_fabric(accelerator: str, precision: str) -> Fabric:
+def build_fabric(accelerator: str, precision: Precision) -> Fabric:
     """Device and precision, launched.
 
     Raises:

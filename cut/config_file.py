@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from cut.config import MethodConfig, RunConfig, Section
 from cut.errors import UserError
@@ -49,7 +50,7 @@ def parse_config(values: dict[str, Any], method_configs: MethodConfigs, where: s
     if not unnamed:
         _validate(RunConfig, {**known, "method": {"name": method["name"]}}, where)
     config_class = method_configs(method["name"])
-    if unnamed:
+    if isinstance(data, dict) and unnamed:
         values = values | {"data": {"name": config_class.data_names[0], **data}}
     checked = _validate(config_class, method, where, prefix=("method",))
     networks = {
@@ -117,7 +118,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 class _StrictLoader(yaml.SafeLoader):
     """The safe loader, which also refuses a key that stands twice instead of keeping the last."""
 
-    def construct_mapping(self, node, deep=False):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         self.flatten_mapping(node)  # merge keys, <<: *anchor
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
@@ -167,7 +168,7 @@ def _validate(model: type[Section], values: dict[str, Any], where: str, prefix: 
         raise UserError("\n".join(dict.fromkeys(lines))) from None
 
 
-def _describe(model: type[BaseModel], problem: dict[str, Any], prefix: tuple[str, ...]) -> str:
+def _describe(model: type[BaseModel], problem: ErrorDetails, prefix: tuple[str, ...]) -> str:
     """One pydantic error in our words: the dotted key, what was given, what is allowed."""
     models: list[type[BaseModel]] = [model]
     keys: list[str] = []
@@ -180,7 +181,7 @@ def _describe(model: type[BaseModel], problem: dict[str, Any], prefix: tuple[str
             continue
         keys.append(str(part))
     dotted = ".".join((*prefix, *keys))
-    got = problem.get("input")
+    got: Any = problem.get("input")
     if problem["type"] == "extra_forbidden":
         known = sorted({name for m in models for name in m.model_fields})
         return f"{dotted}: unknown key{nearest(keys[-1], known)} (known here: {', '.join(known)})"

@@ -125,7 +125,8 @@ def _wait(processes: Sequence[subprocess.Popen], first_rank: int) -> int:
         for process in processes:
             process.kill()  # without effect on one that has ended
             process.wait()
-            process.stdin.close()
+            if process.stdin:
+                process.stdin.close()
         for number, handler in previous.items():
             signal.signal(number, handler)
     return _status(dict(enumerate(by_themselves, first_rank)), asked)

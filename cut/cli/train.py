@@ -4,11 +4,14 @@ import argparse
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from cut.cli import run
 from cut.cli.launch import check_machines, end_with_launcher, is_first_of_machine, is_worker, launch
 from cut.errors import UserError
+
+if TYPE_CHECKING:
+    from cut.engine.trainer import Trainer
 
 _EXAMPLE = """example:
   cut-train --config configs/quickstart.yaml --set train.max_steps=200 --run-dir runs/try
@@ -57,18 +60,21 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _main(args: argparse.Namespace) -> int:
     check_machines(args.devices, args.num_nodes, args.node_rank, args.main_address)
-    num_processes, num_nodes = args.devices or 1, args.num_nodes or 1
-    if num_processes * num_nodes > 1 and not (is_worker() or args.print_config):
-        return launch(num_processes, num_nodes, args.node_rank, args.main_address, args.main_port)
     end_with_launcher()
-    from cut.build import build_trainer, read_config  # only now, for they import torch
-    from cut.engine.allocator import keep_freed_memory
+    from cut.config_file import load_config
+    from cut.methods import method_config
 
     try:
-        config = read_config(args.config, args.set)
+        config = load_config(args.config, args.set, method_config)
         if args.print_config:
             print(config.to_yaml(), end="")
             return 0
+        num_processes, num_nodes = args.devices or 1, args.num_nodes or 1
+        if num_processes * num_nodes > 1 and not is_worker():
+            return launch(num_processes, num_nodes, args.node_rank, args.main_address, args.main_port)
+        from cut.build import build_trainer  # only now, for it imports torch
+        from cut.engine.allocator import keep_freed_memory
+
         keep_freed_memory()
         trainer = build_trainer(config)
     except UserError as error:
@@ -77,7 +83,7 @@ def _main(args: argparse.Namespace) -> int:
     return _run(trainer, args)
 
 
-def _run(trainer, args: argparse.Namespace) -> int:
+def _run(trainer: "Trainer", args: argparse.Namespace) -> int:
     from cut.engine.run_lock import run_lock
 
     processes = trainer.processes
@@ -94,7 +100,7 @@ def _run(trainer, args: argparse.Namespace) -> int:
     return status
 
 
-def _train(trainer, run_dir: Path, resume: bool) -> int:
+def _train(trainer: "Trainer", run_dir: Path, resume: bool) -> int:
     """Goes on to the end of the run, and says what came of it."""
     from cut.build import open_run
     from cut.engine.signals import Stopped
@@ -118,7 +124,7 @@ def _train(trainer, run_dir: Path, resume: bool) -> int:
     return 0
 
 
-def _say_end(trainer, run_dir: Path) -> None:
+def _say_end(trainer: "Trainer", run_dir: Path) -> None:
     if trainer.validation and trainer.validation.best:
         print(f"{run_dir}: {trainer.validation.summary()}")
     _report(run_dir)

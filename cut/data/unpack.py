@@ -29,7 +29,7 @@ def unpack(archive: Path, target: Path, address: str, max_bytes: int) -> None:
         os.replace(tops[0] if len(tops) == 1 and tops[0].is_dir() else temporary, target)
     except UserError as error:  # kept: with a higher bound it need not be fetched again
         raise UserError(f"{archive} from {address}: {error}") from None
-    except Exception as error:  # noqa: BLE001  zipfile and tarfile raise many kinds on broken archives
+    except Exception as error:  # zipfile and tarfile raise many kinds on broken archives
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk, not the archive
         archive.unlink()
@@ -83,6 +83,7 @@ def _tar_entries(archive: Path) -> Iterator[_Entry]:
         for member in source:
             if not (member.isfile() or member.isdir()):
                 raise ValueError(f"its entry {member.name!r} is a link or a device")
-            yield member.name, partial(source.extractfile, member) if member.isfile() else None
+            # extractfile gives None for no file only
+            yield member.name, partial(source.extractfile, member) if member.isfile() else None  # type: ignore[misc]
         while source.fileobj.read(_BLOCK_BYTES):  # gzip compares its checksum at the very end
             pass

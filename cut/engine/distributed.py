@@ -3,26 +3,28 @@
 import logging
 import os
 from datetime import timedelta
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import DDPStrategy
 
+from cut.config import Precision
 from cut.errors import UserError
 
 # For all processes to come, and for one exchange of a step; one that has ended is noticed at once, whatever this is.
 _TIMEOUT = timedelta(minutes=10)
 
 
-def training_fabric(accelerator: str, precision: str) -> Fabric:
+def training_fabric(accelerator: str, precision: Precision) -> Fabric:
     """Device and precision of this process, joined with all other processes of the run, where there are any.
 
     Raises:
         UserError: no such device here, or the processes do not find each other.
     """
     count, per_machine = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
-    joined = {}
+    joined: dict[str, Any] = {}
     if count > 1:
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it says where it sets out, in three lines
         strategy = DDPStrategy(process_group_backend=_backend(accelerator), timeout=_TIMEOUT)

@@ -33,7 +33,7 @@ class Processes:
         self.rank, self.count, self._device = fabric.global_rank, fabric.world_size, fabric.device
         # Between CPUs a process that ended is noticed at once, and waiting is no fault.
         is_shared = self.count > 1
-        self._control = torch.distributed.new_group(backend="gloo", timeout=_TIMEOUT) if is_shared else None
+        self._control: Any = torch.distributed.new_group(backend="gloo", timeout=_TIMEOUT) if is_shared else None
 
     @property
     def is_first(self) -> bool:
@@ -74,16 +74,17 @@ class Processes:
         Raises:
             UserError: with what went wrong, wherever it did; a `PictureError` if it is one somewhere.
         """
-        result, error = None, None
+        if self.count == 1:
+            return work()
+        found: list[Result] = []  # or nothing
+        error = None
         try:
-            result = work()
+            found.append(work())
         except UserError as caught:
             error = caught
-        if self.count == 1 and error:
-            raise error
         if self.largest(error is not None):
             raise self._shared(error)
-        return result
+        return found[0]
 
     def on_first(self, work: Callable[[], Result]) -> Result:
         """What `work` returns in the first process, which alone does it, while all others wait.
@@ -91,10 +92,11 @@ class Processes:
         Raises:
             UserError: it failed there.
         """
-        result = [self.together(work if self.is_first else lambda: None)]
-        if self.count > 1:
-            with connected():
-                torch.distributed.broadcast_object_list(result, group=self._control)
+        if self.count == 1:
+            return work()
+        result: list[Any] = [self.together(work) if self.is_first else self.together(lambda: None)]
+        with connected():
+            torch.distributed.broadcast_object_list(result, group=self._control)
         return result[0]
 
     def require_equal(self, what: str, tensors: Sequence[Tensor]) -> None:

@@ -248,14 +248,16 @@ class Trainer:
 
     def _evaluate(self, run_dir: Path) -> None:
         """Scores the generators in the first process; all need the scores, for the rate and the end may follow them."""
+        assert self.validation is not None
+        validation = self.validation
 
         def score() -> list[dict[str, Any]]:
             if self.monitor.evaluate(self.step):
                 write_checkpoint(run_dir / BEST_FILE, self.step, self._state())
-            return self.validation.history
+            return validation.history
 
-        self.validation.history = self.processes.on_first(score)
-        if self.validation.is_out_of_patience:
+        validation.history = self.processes.on_first(score)
+        if validation.is_out_of_patience:
             self.last_step = self.step
 
     def _draw(self, run_dir: Path) -> None:

@@ -95,7 +95,8 @@ class Updates:
 
     def _accumulate(self, player: Player, pieces: Sequence[Piece], begin: list[Tensor]) -> Terms:
         """Sums a player's gradients over all pieces; returns its terms, detached means over the pieces."""
-        now, totals = self._streams(), {}
+        now = self._streams()
+        totals: Terms = {}
         for piece in pieces:
             translated = piece.translated
             if len(pieces) > 1:

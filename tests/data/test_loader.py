@@ -9,7 +9,7 @@ def test_one_process_takes_all_samples_in_their_order():
 
 def test_processes_take_every_sample_once_and_the_same_batch_at_the_same_time():
     taken = [list(SampleNumbers(range(5), 12, 2, process, 3)) for process in range(3)]
-    assert sorted(sum(taken, [])) == list(range(60))
+    assert sorted(number for own in taken for number in own) == list(range(60))
     for batch in range(5):
         together = [number for own in taken for number in own[4 * batch : 4 * batch + 4]]
         assert sorted(together) == list(range(12 * batch, 12 * batch + 12))

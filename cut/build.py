@@ -19,8 +19,10 @@ from cut.data.stream import SampleStream
 from cut.data.unpaired import UnpairedStream
 from cut.engine.checkpoint import list_checkpoints, load_checkpoint, load_inference_file
 from cut.engine.compiling import compile_networks
+from cut.engine.distributed import training_fabric
 from cut.engine.environment import describe_environment, write_environment
 from cut.engine.numerics import set_numerics
+from cut.engine.processes import Processes
 from cut.engine.schedules import Schedule
 from cut.engine.seeding import seed_all
 from cut.engine.trainer import Trainer
@@ -132,10 +134,17 @@ def build_trainer(config: RunConfig) -> Trainer:
     Raises:
         UserError: data are missing, or a setting does not fit.
     """
-    fabric = build_fabric(config.train.accelerator, config.train.precision)
+    fabric = training_fabric(config.train.accelerator, config.train.precision)
+    _check_division(config, fabric.world_size)
+    return Processes(fabric).together(lambda: _build_trainer(config, fabric))
+
+
+def _build_trainer(config: RunConfig, fabric: Fabric) -> Trainer:
     seed_all(config.seed)
     set_numerics(config.train)
     method = build_method(config)
+    if config.train.num_micro_batches > 1 and (reason := method.needs_whole_batch):
+        raise UserError(f"train.num_micro_batches: must be 1 for this {config.method.name}: {reason}")
     fabric.to_device(method)
     optimizers = build_optimizers(method, config.optim, fabric)
     stream = build_stream(config, method.batches_per_step)
@@ -146,7 +155,9 @@ def build_trainer(config: RunConfig) -> Trainer:
     validation = None
     if config.eval:
         every_steps = config.eval.every_steps or (config.eval.every_epochs or 1) * stream.steps_per_epoch
-        validation = Validation(config, stream, build_fabric(fabric.device.type, "32-true"), every_steps)
+        # Only the first process scores, and elsewhere its device would be another's.
+        scoring = build_fabric(fabric.device.type, "32-true") if fabric.global_rank == 0 else fabric
+        validation = Validation(config, stream, scoring, every_steps)
     trainer = Trainer(config, method, optimizers, schedule, stream, samples, fabric, validation)
     if config.train.compile:
         compile_networks(method)  # last, for what is compiled cannot be copied
@@ -167,7 +178,24 @@ def open_run(trainer: Trainer, run_dir: Path, resume: bool) -> str:
     Raises:
         UserError: the config has changed (the line says how), or no checkpoint can be read.
     """
-    config = trainer.config
+    processes = trainer.processes
+    state, lines = processes.on_first(lambda: _newest_state(trainer.config, run_dir, resume))
+    if state is None:
+        processes.on_first(lambda: _describe_run(run_dir, trainer))
+        return f"{run_dir}: a new run of {trainer.last_step} steps"
+    processes.together(lambda: trainer.load(state))
+    if trainer.step < trainer.last_step:  # of a finished run, what it ran on stays
+        processes.on_first(lambda: _describe_run(run_dir, trainer))
+    at = f"{run_dir}: going on from step {trainer.step} of {trainer.last_step}"
+    before = state.get("num_processes", 1)
+    if before != processes.count:
+        at += f" (number of processes {before} -> {processes.count}: equal to rounding, not bit for bit)"
+    *damaged, changes = lines
+    return "; ".join([*damaged, at, *([f"with {changes}"] if changes else [])])
+
+
+def _newest_state(config: RunConfig, run_dir: Path, resume: bool) -> tuple[dict[str, Any] | None, list[str]]:
+    """The newest readable checkpoint, or None in a new run; and what is to be said of damaged ones, then of changes."""
     lines = []
     for path in reversed(list_checkpoints(run_dir / "checkpoints")):
         try:
@@ -181,15 +209,10 @@ def open_run(trainer: Trainer, run_dir: Path, resume: bool) -> str:
                 f"{run_dir}: holds a run with another config ({'; '.join(changes)}); "
                 "choose another --run-dir, or give --resume to go on with the new settings"
             )
-        trainer.load(state)
-        if trainer.step < trainer.last_step:  # of a finished run, what it ran on stays
-            _describe_run(run_dir, trainer)
-        at = f"{run_dir}: going on from step {trainer.step} of {trainer.last_step}"
-        return "; ".join([*lines, at, *([f"with {', '.join(changes)}"] if changes else [])])
+        return state, [*lines, ", ".join(changes)]
     if lines:
         raise UserError("; ".join(lines))
-    _describe_run(run_dir, trainer)
-    return f"{run_dir}: a new run of {trainer.last_step} steps"
+    return None, []
 
 
 def load_translator(path: Path, allow_import: bool = False, deterministic: bool = False) -> tuple[Method, RunConfig]:
@@ -238,12 +261,23 @@ def build_fabric(accelerator: str, precision: Precision) -> Fabric:
     return fabric
 
 
+def _check_division(config: RunConfig, num_processes: int) -> None:
+    parts = num_processes * config.train.num_micro_batches
+    if config.data.batch_size % parts:
+        raise UserError(
+            f"data.batch_size: {config.data.batch_size} cannot be shared out among {num_processes} processes"
+            f"{f' and {config.train.num_micro_batches} micro-batches' if parts > num_processes else ''}; it counts the "
+            f"images of all of them together, so take a multiple of {parts}"
+        )
+
+
 def _describe_run(run_dir: Path, trainer: Trainer) -> None:
     """Writes what decides the run, and what it runs on."""
     networks = {name: sum(p.numel() for p in part.parameters()) for name, part in trainer.method.named_children()}
     parameters = {name: count for name, count in networks.items() if count}
     environment = describe_environment(trainer.fabric.device)
     environment |= {"seed": trainer.config.seed, "first_step": trainer.step, "parameters": parameters}
+    environment["num_processes"] = trainer.processes.count
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         (run_dir / "config.yaml").write_text(trainer.config.to_yaml(), encoding="utf-8")

@@ -11,7 +11,8 @@ from cut.errors import UserError
 def run(program: str, main: Callable[[], int | None]) -> NoReturn:
     """Runs `main` as a console program and exits with its status (None counts as 0).
 
-    A `UserError` becomes one line on stderr and status 2, Ctrl-C one line and status 130; neither shows a traceback.
+    A `UserError` becomes one line on stderr and status 2 (or its own), Ctrl-C one line and status 130; neither shows a
+    traceback.
     A reader that closes our output early (`| head`) is no error worth a word: status 141, as other programs have it.
 
     Args:
@@ -22,8 +23,9 @@ def run(program: str, main: Callable[[], int | None]) -> NoReturn:
         status = main() or 0
         sys.stdout.flush()
     except UserError as error:
-        print(f"{program}: error: {'; '.join(str(error).splitlines())}", file=sys.stderr)
-        status = 2
+        if not error.is_told:
+            print(f"{program}: error: {'; '.join(str(error).splitlines())}", file=sys.stderr)
+        status = error.status
     except OSError as error:
         if isinstance(error, BrokenPipeError) and _stdout_is_closed():
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit is silent too

@@ -2,10 +2,12 @@
 
 import argparse
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from cut.cli import run
+from cut.cli.launch import check_machines, end_with_launcher, is_first_of_machine, is_worker, launch
 from cut.errors import UserError
 
 if TYPE_CHECKING:
@@ -13,6 +15,12 @@ if TYPE_CHECKING:
 
 _EXAMPLE = """example:
   cut-train --config configs/quickstart.yaml --set train.max_steps=200 --run-dir runs/try
+  cut-train --config configs/quickstart.yaml --devices 2 --set data.batch_size=2 --run-dir runs/two
+  torchrun --nproc-per-node 2 -m cut.cli.train --config configs/quickstart.yaml --set data.batch_size=2
+
+Processes share each batch: data.batch_size counts the images of all of them, so that their number changes nothing but
+the speed, and must be a multiple of it. On several machines give the same command on each, with its --node-rank.
+Where a batch does not fit into memory, --set train.num_micro_batches=4 works on its quarters in turn.
 
 A run that was stopped or killed goes on when the same command is given again. Ctrl-C and SIGTERM save first; the exit
 status is then 130 or 143."""
@@ -40,31 +48,56 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--resume", action="store_true", help="go on in the run directory even though the config has changed since"
     )
+    parser.add_argument("--devices", type=int, metavar="N", help="GPUs, or processes on a CPU, that share each batch")
+    parser.add_argument("--num-nodes", type=int, metavar="M", help="machines, each with --devices of them (default: 1)")
+    parser.add_argument("--node-rank", type=int, default=0, metavar="R", help="which machine this is, from 0")
+    parser.add_argument("--main-address", default="127.0.0.1", metavar="HOST", help="machine 0, as the others reach it")
+    parser.add_argument("--main-port", type=int, metavar="PORT", help="a free port there (default: 29500, alone any)")
     parser.add_argument("--print-config", action="store_true", help="print the complete config and exit")
     parser.add_argument("--dry-run", action="store_true", help="build everything, do one step, write nothing and exit")
     return parser.parse_args(argv)
 
 
 def _main(args: argparse.Namespace) -> int:
+    check_machines(args.devices, args.num_nodes, args.node_rank, args.main_address)
+    end_with_launcher()
     from cut.config_file import load_config
     from cut.methods import method_config
 
-    config = load_config(args.config, args.set, method_config)
-    if args.print_config:
-        print(config.to_yaml(), end="")
-        return 0
-    from cut.build import build_trainer  # only now, for it imports torch
-    from cut.engine.allocator import keep_freed_memory
+    try:
+        config = load_config(args.config, args.set, method_config)
+        if args.print_config:
+            print(config.to_yaml(), end="")
+            return 0
+        num_processes, num_nodes = args.devices or 1, args.num_nodes or 1
+        if num_processes * num_nodes > 1 and not is_worker():
+            return launch(num_processes, num_nodes, args.node_rank, args.main_address, args.main_port)
+        from cut.build import build_trainer  # only now, for it imports torch
+        from cut.engine.allocator import keep_freed_memory
+
+        keep_freed_memory()
+        trainer = build_trainer(config)
+    except UserError as error:
+        error.is_told = not is_first_of_machine()  # all processes of a machine make the same mistake
+        raise
+    return _run(trainer, args)
+
+
+def _run(trainer: "Trainer", args: argparse.Namespace) -> int:
     from cut.engine.run_lock import run_lock
 
-    keep_freed_memory()
-    trainer = build_trainer(config)
+    processes = trainer.processes
     if args.dry_run:
-        print(trainer.dry_run())
+        line = trainer.dry_run()
+        if processes.is_first:
+            print(line)
         return 0
     run_dir = args.run_dir or Path("runs") / Path(args.config).stem
-    with run_lock(run_dir):
-        return _train(trainer, run_dir, args.resume)
+    with ExitStack() as stack:
+        processes.on_first(lambda: stack.enter_context(run_lock(run_dir)))
+        status = _train(trainer, run_dir, args.resume)
+    processes.close()
+    return status
 
 
 def _train(trainer: "Trainer", run_dir: Path, resume: bool) -> int:
@@ -72,22 +105,32 @@ def _train(trainer: "Trainer", run_dir: Path, resume: bool) -> int:
     from cut.build import open_run
     from cut.engine.signals import Stopped
 
-    print(open_run(trainer, run_dir, resume), file=sys.stderr)
+    is_first = trainer.processes.is_first
+    start = open_run(trainer, run_dir, resume)
+    if is_first:
+        print(start, file=sys.stderr)
     if trainer.step >= trainer.last_step:
-        print(f"{run_dir}: finished already")
+        if is_first:
+            print(f"{run_dir}: finished already")
         return 0
     try:
         trainer.fit(run_dir)
     except Stopped as stopped:
-        print(f"{run_dir}: {stopped}", file=sys.stderr)
+        if is_first:
+            print(f"{run_dir}: {stopped}", file=sys.stderr)
         return 128 + stopped.signum
+    if is_first:
+        _say_end(trainer, run_dir)
+    return 0
+
+
+def _say_end(trainer: "Trainer", run_dir: Path) -> None:
     if trainer.validation and trainer.validation.best:
         print(f"{run_dir}: {trainer.validation.summary()}")
     _report(run_dir)
     use = "draw images with" if trainer.method.samples_from_noise else "translate pictures with"
     what = "--num-images 64" if trainer.method.samples_from_noise else "--input FOLDER"
     print(f"{run_dir}: finished; {use}: cut-test --run {run_dir} {what} --output FOLDER")
-    return 0
 
 
 def _report(run_dir: Path) -> None:

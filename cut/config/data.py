@@ -15,7 +15,7 @@ class LoaderConfig(Section):
     """What every kind of data has."""
 
     name: str
-    batch_size: int = Field(1, ge=1)
+    batch_size: int = Field(1, ge=1)  # of all processes and micro-batches together
     num_workers: int = Field(2, ge=0, le=256)  # processes that load; 0 loads in the training process
 
     @property

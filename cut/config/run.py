@@ -34,6 +34,7 @@ class TrainConfig(Section):
     ema_decay: Unit | None = (
         None  # translate with a moving average of the generator, e.g. 0.999; null: the last weights
     )
+    num_micro_batches: int = Field(1, ge=1)  # parts of a batch worked on in turn, to save memory (accumulation)
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Precision = "32-true"
     compile: bool = False  # torch.compile; takes minutes at the start, and on a CPU steps became slower by it

@@ -18,14 +18,14 @@ class RunLog:
     """Writes one line of JSON per logged step and keeps a progress bar; a viewer is never needed.
 
     Args:
-        run_dir: `metrics.jsonl` and `tensorboard/` go here; None logs to the terminal only.
+        run_dir: `metrics.jsonl` and `tensorboard/` go here; None is silent, for all processes but the first.
         first_step: steps already done; lines of later steps, left by a killed run, are dropped.
         last_step: where the bar ends.
         tensorboard: also write TensorBoard events.
     """
 
     def __init__(self, run_dir: Path | None, first_step: int, last_step: int, tensorboard: bool):
-        self._file = None
+        self._file, self._is_silent = None, run_dir is None
         self._writer = None
         if run_dir is not None:
             _drop_later_lines(run_dir / "metrics.jsonl", first_step or -1)  # a run from its beginning logs all anew
@@ -34,7 +34,9 @@ class RunLog:
                 from torch.utils.tensorboard import SummaryWriter  # only here, for it is slow to import
 
                 self._writer = SummaryWriter(run_dir / "tensorboard", purge_step=first_step + 1)
-        self._bar = tqdm(total=last_step, initial=first_step, unit="step", dynamic_ncols=True, disable=None)
+        self._bar = tqdm(
+            total=last_step, initial=first_step, unit="step", dynamic_ncols=True, disable=self._is_silent or None
+        )
 
     def tick(self) -> None:
         """One step is done."""
@@ -78,7 +80,8 @@ class RunLog:
 
     def say(self, line: str) -> None:
         """One line to the terminal, above the bar."""
-        self._bar.write(line, file=sys.stderr)
+        if not self._is_silent:
+            self._bar.write(line, file=sys.stderr)
 
     def _write(self, step: int, values: Mapping[str, Any]) -> None:
         if self._file:

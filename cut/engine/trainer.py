@@ -3,17 +3,16 @@
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from cut.config import RunConfig
-from cut.data.loader import batches
+from cut.data.loader import SampleNumbers, batches
 from cut.data.stream import SampleStream
 from cut.engine.checkpoint import BEST_FILE, INFERENCE_FILE, save_checkpoint, save_inference_file, write_checkpoint
 from cut.engine.ema import AveragedNetworks
@@ -21,12 +20,15 @@ from cut.engine.health import to_numbers
 from cut.engine.logs import RunLog, peak_memory_mib
 from cut.engine.monitor import Monitor
 from cut.engine.plots import plot_losses
+from cut.engine.processes import Processes
 from cut.engine.schedules import Schedule
 from cut.engine.seeding import random_state, restore_random_state
-from cut.engine.signals import Stopped, StopRequest, stop_on_signals
+from cut.engine.signals import Stopped, stop_on_signals
+from cut.engine.updates import Piece, Updates, tensors_in
 from cut.engine.validation import Validation
 from cut.errors import PictureError, UserError
-from cut.methods.base import Batch, Method, Player
+from cut.methods.base import Batch, Method
+from cut.sharding import working_on
 
 
 class Trainer:
@@ -39,7 +41,7 @@ class Trainer:
         schedule: of the learning rate, and the run's length.
         stream: of the training samples.
         samples: what sample sheets show.
-        fabric: device and precision.
+        fabric: device and precision, and the processes that share the run.
         validation: what is scored while training, or None.
     """
 
@@ -56,7 +58,9 @@ class Trainer:
     ):
         self.config, self.method, self.optimizers, self.schedule = config, method, optimizers, schedule
         self.stream, self.fabric, self.validation = stream, fabric, validation
+        self.processes = Processes(fabric)
         self.players = method.players()
+        self.updates = Updates(method, optimizers, fabric, self.processes, config.train.num_micro_batches)
         self._turns = Counter(player.name for player in self.players)
         decay = config.train.ema_decay
         self.ema = AveragedNetworks(method, decay) if decay else None
@@ -78,29 +82,31 @@ class Trainer:
             UserError: a loss is not finite, a picture cannot be used, or a file cannot be written.
             Stopped: by SIGINT or SIGTERM, after saving.
         """
-        train = self.config.train
-        log = RunLog(run_dir, self.step, self.last_step, train.tensorboard)
+        train, processes = self.config.train, self.processes
+        self._require_equal()
+        log = RunLog(run_dir if processes.is_first else None, self.step, self.last_step, train.tensorboard)
         try:
-            self.monitor.open(run_dir, log, self.step)
+            processes.on_first(lambda: self.monitor.open(run_dir, log, self.step))
             with stop_on_signals() as stop:
                 clock = time.perf_counter()
                 for batch in self._batches(self.last_step):
                     self.train_step(batch)
                     log.tick()
                     if self._is_due(train.log_every_steps):
-                        seconds = time.perf_counter() - clock
-                        log.metrics(self.step, self._read_metrics(seconds))
+                        log.metrics(self.step, self._read_metrics(time.perf_counter() - clock))
                     pause = time.perf_counter()
                     if self._is_due(train.sample_every_steps) or self.step in self._landmarks:
-                        self.monitor.draw_samples(self.step)
-                        plot_losses(run_dir)
+                        processes.on_first(lambda: self._draw(run_dir))
                     if self.validation and self._is_due(self.validation.every_steps):
                         self._evaluate(run_dir)
                         if self.step == self.last_step and self._timed_steps:  # the end has come nearer
                             log.metrics(self.step, self._read_metrics(pause - clock))
-                    if self._is_due(train.checkpoint_every_steps) or stop.signum:
+                    signum = int(processes.largest(stop.signum or 0))  # whichever process was asked to stop
+                    if self._is_due(train.checkpoint_every_steps) or signum:
                         self.save(run_dir)
-                    self._stop_if_asked(stop)
+                    if signum and self.step < self.last_step:
+                        at = f"stopped and saved at step {self.step}; the same command goes on from there"
+                        raise Stopped(signum, at)
                     if self.step >= self.last_step:  # also where it came nearer on the way
                         break
                     # Drawing and saving do not count as training time.
@@ -113,6 +119,9 @@ class Trainer:
 
     def train_step(self, batch: Batch) -> None:
         """One update of every player.
+
+        Args:
+            batch: this process's share of it.
 
         Raises:
             UserError: a loss is not finite; nothing of that player was updated.
@@ -135,26 +144,24 @@ class Trainer:
             self.ema.update(self.method, self.step)
 
     def _update_players(self, batch: Batch) -> None:
-        factor = self._factor(self.step)
-        with self.fabric.autocast():
-            translated = self.method.translate(batch)
-        for player in self.players:
-            optimizer = self.optimizers[player.name]
-            for group in optimizer.param_groups:
-                group["lr"] = self.config.optim.lr * factor
-            with _only_trainable(self.method, player.networks):
-                with self.fabric.autocast():
-                    terms = player.terms(translated)
-                loss = torch.stack(list(terms.values())).sum()
-                self._check_finite(player, terms, loss)
-                optimizer.zero_grad()
-                self.fabric.backward(loss)
-                optimizer.step()
+        lr = self.config.optim.lr * self._factor(self.step)
+        logged, pieces = self.updates.step(batch, self.players, lr, self.step + 1)
+        for player, terms in zip(self.players, logged, strict=True):
             for name, term in terms.items():
                 key = f"loss/{player.name}/{name}"
-                self._sums[key] = self._sums.get(key, 0.0) + term.detach() / self._turns[player.name]
+                self._sums[key] = self._sums.get(key, 0.0) + term / self._turns[player.name]
         if (self.step + 1) % self.config.train.log_every_steps == 0 or self.step + 1 == self.last_step:
-            self._health = self.monitor.judge(translated)
+            self._health = self._judge(pieces)
+
+    def _judge(self, pieces: Sequence[Piece]) -> dict[str, Tensor]:
+        """Health figures of the whole batch."""
+        means: dict[str, Tensor] = {}
+        for piece in pieces:
+            with working_on(piece.shard):
+                for name, figure in self.monitor.judge(piece.translated).items():
+                    means[name] = means.get(name, 0.0) + figure / len(pieces)
+        self.processes.average(list(means.values()))
+        return means
 
     def dry_run(self) -> str:
         """One step that writes nothing; says what it took."""
@@ -173,7 +180,15 @@ class Trainer:
         )
 
     def save(self, run_dir: Path) -> Path:
-        """Writes a checkpoint from which the run continues bit for bit, and the inference file."""
+        """Writes a checkpoint from which the run continues bit for bit, and the inference file.
+
+        Raises:
+            UserError: a weight is not finite, the processes do not hold the same weights, or a file cannot be written.
+        """
+        self._require_equal()
+        return self.processes.on_first(lambda: self._write(run_dir))
+
+    def _write(self, run_dir: Path) -> Path:
         state = self._state()
         inference = self.ema.networks if self.ema else self.method.inference_networks()
         save_inference_file(run_dir / INFERENCE_FILE, inference, state["config"], self.step)
@@ -195,6 +210,7 @@ class Trainer:
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "precision": self.fabric.strategy.precision.state_dict(),
             "random": random_state(),
+            "num_processes": self.processes.count,
             "log": {"sums": dict(self._sums), "steps": self._summed_steps},
             "evaluations": self.validation.history if self.validation else [],
         }
@@ -224,7 +240,8 @@ class Trainer:
         self.step = state["step"]
         self._sums = {key: self.fabric.to_device(value) for key, value in state["log"]["sums"].items()}
         self._summed_steps = state["log"]["steps"]
-        restore_random_state(state["random"])
+        cuda = state["random"]["cuda"][:1] * len(state["random"]["cuda"])  # all devices draw what the first one does
+        restore_random_state(state["random"] | {"cuda": cuda})
         if self.validation:
             settings = {"settings": self.validation.settings}  # of checkpoints from before they were kept
             self.validation.history = [settings | entry for entry in state.get("evaluations", [])]
@@ -232,25 +249,48 @@ class Trainer:
                 self.last_step = self.step
 
     def _evaluate(self, run_dir: Path) -> None:
-        if self.monitor.evaluate(self.step):
-            write_checkpoint(run_dir / BEST_FILE, self.step, self._state())
-        if self.validation and self.validation.is_out_of_patience:
+        """Scores the generators in the first process; all need the scores, for the rate and the end may follow them."""
+        assert self.validation is not None
+        validation = self.validation
+
+        def score() -> list[dict[str, Any]]:
+            if self.monitor.evaluate(self.step):
+                write_checkpoint(run_dir / BEST_FILE, self.step, self._state())
+            return validation.history
+
+        validation.history = self.processes.on_first(score)
+        if validation.is_out_of_patience:
             self.last_step = self.step
+
+    def _draw(self, run_dir: Path) -> None:
+        self.monitor.draw_samples(self.step)
+        plot_losses(run_dir)
+
+    def _require_equal(self) -> None:
+        state = [torch.get_rng_state(), *tensors_in(self.method.state_dict())]
+        self.processes.require_equal("weights or random streams", state)
 
     def _factor(self, step: int) -> float:
         return self.schedule.factor(step, self.validation.values if self.validation else ())
 
     def _batches(self, last_step: int) -> Iterator[dict[str, Tensor]]:
-        pin = self.fabric.device.type == "cuda"
-        size, workers = self.stream.samples_per_step, self.config.data.num_workers
-        return batches(self.stream, size, self.step, last_step, workers, pin)
+        """This process's shares of the batches, up to the step before `last_step`."""
+        data, train, processes = self.config.data, self.config.train, self.processes
+        turns = self.method.batches_per_step
+        numbers = SampleNumbers(
+            range(self.step * turns, last_step * turns),
+            data.batch_size,
+            train.num_micro_batches,
+            processes.rank,
+            processes.count,
+        )
+        size = self.stream.samples_per_step // processes.count
+        loaded = batches(self.stream, size, numbers, data.num_workers, self.fabric.device.type == "cuda")
+        while (batch := processes.together(lambda: next(loaded, None))) is not None:
+            yield batch
 
     def _is_due(self, every_steps: int) -> bool:
         return self.step % every_steps == 0 or self.step == self.last_step
-
-    def _stop_if_asked(self, stop: StopRequest) -> None:
-        if stop.signum and self.step < self.last_step:
-            raise Stopped(stop.signum, f"stopped and saved at step {self.step}; the same command goes on from there")
 
     def _read_metrics(self, seconds: float) -> dict[str, float]:
         """Means since the last call, as plain numbers."""
@@ -260,31 +300,7 @@ class Trainer:
         metrics["lr"] = self.config.optim.lr * self._factor(self.step - 1)
         metrics["time/seconds_per_step"] = seconds / steps
         metrics["time/images_per_second"] = steps * self.stream.samples_per_step / seconds
-        metrics["memory/peak_mib"] = peak_memory_mib(self.fabric.device)
+        metrics["memory/peak_mib"] = self.processes.largest(peak_memory_mib(self.fabric.device))
         metrics |= to_numbers(self._health)
         self._sums, self._summed_steps, self._timed_steps, self._health = {}, 0, 0, {}
         return metrics
-
-    def _check_finite(self, player: Player, terms: dict[str, Tensor], loss: Tensor) -> None:
-        if not torch.isfinite(loss):
-            bad = [f"{name} {value.item()}" for name, value in terms.items() if not torch.isfinite(value)] or [
-                "the sum"
-            ]
-            raise UserError(
-                f"step {self.step + 1}: the loss of the {player.name} is not finite ({', '.join(bad)}); it was not "
-                "updated and nothing was saved since the last checkpoint; lower optim.lr or train at 32-true precision"
-            )
-
-
-@contextmanager
-def _only_trainable(method: nn.Module, networks: Sequence[nn.Module]) -> Iterator[None]:
-    """Inside, no gradient is computed for parameters outside `networks`."""
-    trained = {id(p) for network in networks for p in network.parameters()}
-    others = [p for p in method.parameters() if p.requires_grad and id(p) not in trained]
-    for parameter in others:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in others:
-            parameter.requires_grad_(True)

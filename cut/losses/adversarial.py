@@ -12,12 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cut.losses import full_precision
+
 GAN_LOSSES = ("lsgan", "vanilla", "nonsaturating", "saturating", "wgangp", "hinge")
 
 
 def discriminator_loss(prediction: Tensor, real: bool, kind: str) -> Tensor:
     """What the discriminator pays for its scores of real (`real`) or generated images."""
-    prediction = prediction.float()
+    prediction = full_precision(prediction)
     sign = 1.0 if real else -1.0
     if kind == "lsgan":
         return F.mse_loss(prediction, torch.full_like(prediction, float(real)))
@@ -35,9 +37,9 @@ def discriminator_loss(prediction: Tensor, real: bool, kind: str) -> Tensor:
 def generator_loss(prediction: Tensor, kind: str) -> Tensor:
     """What the generator pays for the discriminator's scores of its images."""
     if kind == "hinge":
-        return -prediction.float().mean()
+        return -full_precision(prediction).mean()
     if kind == "saturating":
-        return -F.softplus(prediction.float()).mean()
+        return -F.softplus(full_precision(prediction)).mean()
     return discriminator_loss(prediction, real=True, kind=kind)
 
 

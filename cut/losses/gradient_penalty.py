@@ -6,6 +6,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from cut.losses import full_precision
+from cut.sharding import draw_rows
+
 
 @contextmanager
 def _twice_differentiable(device_type: str) -> Iterator[None]:
@@ -27,10 +30,10 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
         real: `(N, C, H, W)`.
         fake: `(N, C, H, W)`, of the same shape; no gradient flows into it.
     """
-    share = torch.rand(real.shape[0], 1, 1, 1).to(real)  # one epsilon per image
+    share = draw_rows(lambda rows: torch.rand(rows, 1, 1, 1), len(real)).to(real)  # one epsilon per image
     mixed = (share * real + (1.0 - share) * fake).detach().requires_grad_()
     with _twice_differentiable(real.device.type):
-        scores = critic(mixed.float())
+        scores = critic(full_precision(mixed))
         (gradient,) = torch.autograd.grad(scores.flatten(1).mean(1).sum(), mixed, create_graph=True)
     return ((gradient.flatten(1).norm(dim=1) - 1.0) ** 2).mean()
 
@@ -45,9 +48,9 @@ def r1_penalty(critic: Callable[[Tensor], Tensor], real: Tensor) -> tuple[Tensor
         real: `(N, C, H, W)`; no gradient flows into it.
 
     Returns:
-        The scores as the critic gives them, in float32 and differentiable as any others, and the penalty, a scalar.
+        The scores as the critic gives them, in full precision and differentiable as any others; the penalty, a scalar.
     """
-    real = real.detach().float().requires_grad_()
+    real = full_precision(real.detach()).requires_grad_()
     with _twice_differentiable(real.device.type):
         scores = critic(real)
         (gradient,) = torch.autograd.grad(scores.sum(), real, create_graph=True)

@@ -7,6 +7,8 @@ van den Oord et al. 2018); the focal form after Lin et al., "Focal Loss for Dens
 import torch
 from torch import Tensor
 
+from cut.losses import full_precision
+
 
 def patchnce_loss(
     query: Tensor,
@@ -39,13 +41,13 @@ def patchnce_loss(
     if negatives == "minibatch":
         query, key = query.flatten(0, 1).unsqueeze(0), key.flatten(0, 1).unsqueeze(0)  # (1, N * S, C)
     with torch.autocast(query.device.type, enabled=False):
-        query, key = query.float(), key.detach().float()
+        query, key = full_precision(query), full_precision(key.detach())
         if negatives == "none":
             logits = (query * key).sum(2, keepdim=True)  # (N, S, 1), the positive alone
         else:
             logits = query @ key.transpose(1, 2)  # (N, S, S), positives on the diagonal
         if external is not None:
-            logits = torch.cat([logits, query @ external.float().T], dim=2)  # (N, S, ... + K)
+            logits = torch.cat([logits, query @ full_precision(external).T], dim=2)  # (N, S, ... + K)
         log_p = (logits / temperature).log_softmax(dim=2)
         log_p = (log_p[..., 0] if negatives == "none" else log_p.diagonal(dim1=1, dim2=2)).flatten()  # (N * S,)
         loss = -log_p

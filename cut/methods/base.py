@@ -116,6 +116,17 @@ class Method(nn.Module):
         return False
 
     @property
+    def needs_whole_batch(self) -> str | None:
+        """Why a batch cannot be worked on in micro-batches, one after the other; None where it can.
+
+        Whatever `translate` and `terms` draw for each image must then come from `cut.sharding.draw_rows`, as it must
+        where processes share a batch, and `translate` must change nothing.
+        """
+        if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.modules()):
+            return "batch norm takes its statistics over all images of the batch; use norm: instance or none"
+        return None
+
+    @property
     def batches_per_step(self) -> int:
         """How many of the data's batches one step takes; `translate` gets them as one."""
         return 1

@@ -38,6 +38,7 @@ from cut.models.encoding_generator import EncodingGenerator, as_encoding
 from cut.models.image_pool import ImagePool
 from cut.models.negative_queue import NegativeQueue
 from cut.models.patch_head import PatchHead, random_patch_ids
+from cut.sharding import other_rows
 
 
 class CrossEntropyConfig(Section):
@@ -142,6 +143,14 @@ class CUT(Method):
             (fake_b, keys_a), (idt_b, keys_b) = (self._generate(x, flipped) for x in (real_a, source_b))
         return Translated(real_a, real_b, fake_b, idt_b, flipped, keys_a, keys_b)
 
+    @property
+    def needs_whole_batch(self) -> str | None:
+        if self.config.negatives != "image":
+            return f"negatives: {self.config.negatives} come from all images of the batch; use negatives: image"
+        if self.config.momentum_encoder:
+            return "momentum_encoder follows once per batch; use momentum_encoder: null"
+        return super().needs_whole_batch
+
     def players(self) -> tuple[Player, ...]:
         discriminator = Player("discriminator", (self.discriminator,), self.discriminator_terms)
         generator = Player("generator", (self.generator, self.patch_head), self.generator_terms)
@@ -229,6 +238,8 @@ class CUT(Method):
         losses = []
         for query, key, queue in zip(queries, keys, queues, strict=True):
             external = queue.content() if isinstance(queue, NegativeQueue) else None
+            if negatives == "minibatch" and (others := other_rows(key)) is not None:
+                external = others.flatten(0, 1)  # (N, S, C) -> (N * S, C): the minibatch is shared among processes
             losses.append(patchnce_loss(query, key, config.temperature, negatives, **focal, external=external).mean())
             if isinstance(queue, NegativeQueue):
                 queue.push(key)

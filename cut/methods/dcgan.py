@@ -33,6 +33,7 @@ from cut.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from cut.models.initialisation import initialise
 from cut.models.noise_map_generator import NoiseMapGenerator
 from cut.models.vgg_discriminator import VGG16Discriminator
+from cut.sharding import draw_rows
 
 _COLUMNS = 8  # of a sample sheet
 _INIT_STD = 0.02  # of all weights (Radford et al., section 4)
@@ -130,7 +131,10 @@ class DCGAN(Method):
         turns, real = self.config.discriminator_steps, batch["real"]
         reals = real.chunk(turns)
         count = len(reals[0])
-        latents = [self.latents(count, torch.default_generator).to(real.device) for _ in range(turns + 1)]
+        latents = [
+            draw_rows(lambda rows: self.latents(rows, torch.default_generator), count).to(real.device)
+            for _ in range(turns + 1)
+        ]
         return Drawn(reals, latents)
 
     def players(self) -> tuple[Player, ...]:

@@ -26,6 +26,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from cut.config import MethodConfig
+from cut.losses import full_precision
 from cut.losses.adversarial import discriminator_loss, generator_loss
 from cut.methods.base import Batch, Judgement, Method, Networks, Player, Terms
 
@@ -116,7 +117,7 @@ class Pix2Pix(Method):
         if config.lambda_gan:
             terms["gan"] = config.lambda_gan * generator_loss(self._judge(t.real_a, t.fake_b), config.gan_loss)
         if config.lambda_l1:
-            terms["l1"] = config.lambda_l1 * (t.fake_b.float() - t.real_b).abs().mean()
+            terms["l1"] = config.lambda_l1 * (full_precision(t.fake_b) - t.real_b).abs().mean()
         return terms
 
     def judgements(self, t: Translated) -> dict[str, Judgement]:

@@ -24,12 +24,14 @@ from torch import Tensor, nn
 
 from cut.config import MethodConfig
 from cut.errors import UserError
+from cut.losses import full_precision
 from cut.losses.adversarial import discriminator_loss, generator_loss
 from cut.losses.gradient_penalty import r1_penalty
 from cut.losses.patchnce import patchnce_loss
 from cut.methods.base import Batch, Judgement, Method, Networks, Player, Terms
 from cut.models.encoding_generator import EncodingGenerator, as_encoding
 from cut.models.patch_head import PatchHead, random_patch_ids
+from cut.sharding import num_processes, other_rows
 
 
 class SinCUTConfig(MethodConfig):
@@ -104,13 +106,17 @@ class SinCUT(Method):
 
     def translate(self, batch: Batch) -> Translated:
         real_a, real_b = batch["real_a"], batch["real_b"]
-        if len(real_a) * self.config.num_patches < 2:
+        if len(real_a) * num_processes() * self.config.num_patches < 2:
             raise UserError(
                 "data.batch_size 1 with method.num_patches 1: a patch has nothing to be told from; raise either"
             )
         reals = torch.cat([real_a, real_b])  # (2N, C, H, W)
         outputs, keys = self.generator.forward_with_features(reals, self.config.nce_layers)
         return Translated(reals, outputs, [key.detach() for key in keys])
+
+    @property
+    def needs_whole_batch(self) -> str | None:
+        return "negatives come from all crops of the batch"
 
     def players(self) -> tuple[Player, ...]:
         return (
@@ -142,7 +148,7 @@ class SinCUT(Method):
             "nce_idt": 0.5 * config.lambda_nce * self._patchnce(queries_b, keys_b),
         }
         if config.lambda_identity:
-            terms["identity"] = config.lambda_identity * F.l1_loss(t.idt_b.float(), t.real_b.float())
+            terms["identity"] = config.lambda_identity * F.l1_loss(full_precision(t.idt_b), full_precision(t.real_b))
         return terms
 
     def judgements(self, t: Translated) -> dict[str, Judgement]:
@@ -163,10 +169,11 @@ class SinCUT(Method):
         with torch.no_grad():
             keys = self.patch_head(keys, patch_ids)  # per layer (N, S, C)
         queries = self.patch_head(queries, patch_ids)
-        losses = [
-            patchnce_loss(q, k, self.config.temperature, negatives="minibatch").mean()
-            for q, k in zip(queries, keys, strict=True)
-        ]
+        losses = []
+        for query, key in zip(queries, keys, strict=True):
+            others = other_rows(key)  # of the batch, where processes share it
+            external = others.flatten(0, 1) if others is not None else None  # (N, S, C) -> (N * S, C)
+            losses.append(patchnce_loss(query, key, self.config.temperature, "minibatch", external=external).mean())
         return sum(losses, torch.zeros(())) / len(losses)
 
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cut.models.instance_norm import InstanceNorm
+from cut.models.synchronised import BatchNorm2d
 
 
 def normalisation(name: str, channels: int) -> nn.Module:
@@ -18,7 +19,7 @@ def normalisation(name: str, channels: int) -> nn.Module:
     if name == "instance":
         return InstanceNorm(channels)
     if name == "batch":
-        return nn.BatchNorm2d(channels)
+        return BatchNorm2d(channels)
     if name == "none":
         return nn.Identity()
     raise ValueError(f"no normalisation {name!r}; known: instance, batch, none")

@@ -7,6 +7,8 @@ not give their size.
 
 from torch import Tensor, nn
 
+from cut.models.synchronised import BatchNorm2d
+
 
 class DCGANGenerator(nn.Module):
     """Projects a latent to a small map, which transposed convolutions double up to the image; batch norm, ReLU, tanh.
@@ -27,11 +29,11 @@ class DCGANGenerator(nn.Module):
         start, doublings = start_and_doublings(image_px)
         width = base_channels * 2 ** (doublings - 1)
         layers: list[nn.Module] = [nn.ConvTranspose2d(latent_size, width, start, bias=False)]
-        layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+        layers += [BatchNorm2d(width), nn.ReLU(inplace=True)]
         for _ in range(doublings - 1):
             layers += [nn.ConvTranspose2d(width, width // 2, 4, stride=2, padding=1, bias=False)]
             width //= 2
-            layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+            layers += [BatchNorm2d(width), nn.ReLU(inplace=True)]
         layers += [nn.ConvTranspose2d(width, out_channels, 4, stride=2, padding=1), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
 
@@ -61,7 +63,7 @@ class DCGANDiscriminator(nn.Module):
         for _ in range(halvings - 1):
             layers += [nn.Conv2d(width, width * 2, 4, stride=2, padding=1, bias=False)]
             width *= 2
-            layers += [nn.BatchNorm2d(width), nn.LeakyReLU(0.2, inplace=True)]
+            layers += [BatchNorm2d(width), nn.LeakyReLU(0.2, inplace=True)]
         layers += [nn.Conv2d(width, 1, start), nn.Flatten()]
         self.layers = nn.Sequential(*layers)
 

@@ -5,12 +5,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cut.sharding import all_rows, draw_rows, own_rows
+
 
 class ImagePool(nn.Module):
     """Hands the discriminator a mix of new and earlier images, so that it does not forget what it has seen.
 
     While the pool fills, images pass through; then each is, with probability 1/2, kept and exchanged for a random
-    earlier one. The content is part of `state_dict`.
+    earlier one. The content is part of `state_dict`, and the same in all processes that share a batch.
 
     Args:
         size: number of images kept; 0 passes everything through.
@@ -24,16 +26,20 @@ class ImagePool(nn.Module):
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         """`(N, C, H, W)` new images -> as many for the discriminator, detached."""
+        if not self.size:
+            return images.detach()
+        # The second half of the unit interval names the place: one number per image, whether the pool is full or not.
+        draws = all_rows(draw_rows(torch.rand, len(images)))
         handed = []
-        for image in images.detach():
+        for image, draw in zip(all_rows(images), draws.tolist(), strict=True):
             if len(self.images) < self.size:
                 self.images.append(image.clone())
-            elif self.size and torch.rand(()) < 0.5:
-                place = int(torch.randint(self.size, ()))
+            elif draw >= 0.5:
+                place = int((draw - 0.5) * 2 * self.size)
                 image, self.images[place] = self.images[place].to(image), image.clone()
             handed.append(image)
         # An earlier image of another size (data.preprocess none) cannot stand in a batch; such batches hold one image.
-        return torch.stack(handed)
+        return own_rows(torch.stack(handed))
 
     def get_extra_state(self) -> dict[str, Any]:
         return {"images": list(self.images)}

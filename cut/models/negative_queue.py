@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from cut.sharding import all_rows
+
 
 class NegativeQueue(nn.Module):
     """The newest `size` keys, first in, first out; all of it is part of `state_dict`.
@@ -26,8 +28,8 @@ class NegativeQueue(nn.Module):
 
     @torch.no_grad()
     def push(self, keys: Tensor) -> None:
-        """`(N, S, C)`; of more than `size` keys the last ones stay."""
-        keys = keys.flatten(0, 1)[-len(self.keys) :]  # (N * S, C)
+        """`(N, S, C)` of the images here; other processes' come with them. Of more than `size` the last stay."""
+        keys = all_rows(keys).flatten(0, 1)[-len(self.keys) :]  # (N * S, C)
         places = (torch.arange(len(keys), device=keys.device) + self.seen) % len(self.keys)
         self.keys[places] = keys.to(self.keys)
         self.seen += len(keys)

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from cut.models.residual_block import ResidualBlock
+from cut.models.synchronised import BatchNorm2d
 
 
 class NoiseMapGenerator(nn.Module):
@@ -25,16 +26,16 @@ class NoiseMapGenerator(nn.Module):
         super().__init__()
         width = base_channels
         layers: list[nn.Module] = [nn.Unflatten(1, (1, image_px, image_px))]
-        layers += [nn.Conv2d(1, width, 7, padding=3, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+        layers += [nn.Conv2d(1, width, 7, padding=3, bias=False), BatchNorm2d(width), nn.ReLU(inplace=True)]
         for _ in range(2):
             layers += [nn.Conv2d(width, width * 2, 4, stride=2, padding=1, bias=False)]
             width *= 2
-            layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+            layers += [BatchNorm2d(width), nn.ReLU(inplace=True)]
         layers += [ResidualBlock(width, "batch", padding="zeros") for _ in range(num_blocks)]
         for _ in range(2):
             layers += [nn.Upsample(scale_factor=2), nn.Conv2d(width, width // 2, 3, padding=1, bias=False)]
             width //= 2
-            layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+            layers += [BatchNorm2d(width), nn.ReLU(inplace=True)]
         layers += [nn.Conv2d(width, out_channels, 7, padding=3), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
 

@@ -52,6 +52,6 @@ class PatchHead(nn.Module):
             patches = gather_patches(feature, ids)
             if self.use_mlp:
                 patches = self.mlps[index](patches)
-            patches = patches.float()
+            patches = patches.to(torch.promote_types(patches.dtype, torch.float32))
             embeddings.append(patches / (patches.norm(dim=2, keepdim=True) + 1e-7))  # the authors' epsilon
         return embeddings

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from cut.models.blocks import ReflectionPad, needs_bias, normalisation
 from cut.models.recompute import run_layers
+from cut.models.synchronised import Dropout
 from cut.models.winograd import Conv2d
 
 
@@ -19,7 +20,7 @@ class ResidualBlock(nn.Module):
         layers: list[nn.Module] = [pad(1), Conv2d(channels, channels, 3, bias=bias)]
         layers += [normalisation(norm, channels), nn.ReLU(inplace=True)]
         if dropout:
-            layers.append(nn.Dropout(dropout))
+            layers.append(Dropout(dropout))
         layers += [pad(1), Conv2d(channels, channels, 3, bias=bias), normalisation(norm, channels)]
         self.layers = nn.Sequential(*layers)
 

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cut.sharding import draw_rows
+
 _BLUR_TAPS = (1.0, 3.0, 3.0, 1.0)
 _SLOPE = 0.2
 ACTIVATION_GAIN = math.sqrt(2.0)
@@ -139,7 +141,8 @@ class NoiseInjection(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
-            noise = torch.randn(x.shape[0], 1, *x.shape[2:])  # on the CPU: a run is the same on every device
+            # On the CPU: a run is the same on every device.
+            noise = draw_rows(lambda rows: torch.randn(rows, 1, *x.shape[2:]), len(x))
         else:
             noise = torch.randn(1, 1, *x.shape[2:], generator=torch.Generator().manual_seed(0))
         return x + (self.weight * self.gain).to(x.dtype) * noise.to(x)

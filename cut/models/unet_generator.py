@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from cut.models.blocks import needs_bias, normalisation
+from cut.models.synchronised import Dropout
 
 
 class UnetGenerator(nn.Module):
@@ -55,7 +56,7 @@ class UnetGenerator(nn.Module):
             layers = [nn.ReLU(), nn.ConvTranspose2d(inside, widths[level - 1], 4, 2, 1, bias=bias)]
             layers.append(normalisation(norm, widths[level - 1]))
             if dropout and 4 <= level < num_downs - 1:
-                layers.append(nn.Dropout(dropout))
+                layers.append(Dropout(dropout))
             self.up.append(nn.Sequential(*layers))
         last = nn.ConvTranspose2d(widths[0] * 2, out_channels, 4, 2, 1)
         self.up.append(nn.Sequential(nn.ReLU(), last, nn.Tanh()))

@@ -5,6 +5,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from cut.models.blocks import needs_bias, normalisation
+from cut.models.synchronised import Dropout
 
 _CONVOLUTIONS = (2, 2, 3, 3, 3)  # per block, each block followed by max pooling; 13 in all
 _WIDTHS = (1, 2, 4, 8, 8)  # of the blocks, in units of base_channels
@@ -41,7 +42,7 @@ class VGG16Discriminator(nn.Module):
         layers.append(nn.Flatten())
         hidden = _HIDDEN_WIDTH * base_channels
         for inputs, outputs in pairwise((width * size**2, hidden, hidden)):
-            layers += [nn.Linear(inputs, outputs), nn.ReLU(inplace=True), nn.Dropout(dropout)]
+            layers += [nn.Linear(inputs, outputs), nn.ReLU(inplace=True), Dropout(dropout)]
         self.layers = nn.Sequential(*layers, nn.Linear(hidden, 1))
 
     def forward(self, image: Tensor) -> Tensor:

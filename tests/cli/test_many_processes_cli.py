@@ -1,0 +1,80 @@
+"""cut-train in several processes, as a user starts, stops and loses them."""
+
+import json
+import signal
+import subprocess
+import time
+
+from conftest import REPOSITORY
+from programs import command, inside, told
+
+from cut.cli.launch import _status as status_of
+from cut.engine.checkpoint import load_checkpoint
+from cut.errors import LostProcessError
+
+
+def start(*arguments):
+    return subprocess.Popen(command("train", *arguments), stderr=subprocess.PIPE, text=True, cwd=REPOSITORY)
+
+
+def wait_for_another_checkpoint(run, process):
+    before, deadline = set(run.glob("checkpoints/step_*.pt")), time.monotonic() + 120
+    while not set(run.glob("checkpoints/step_*.pt")) - before:
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.02)
+
+
+def test_two_processes_stop_are_lost_and_go_on_as_one(tiny_yaml, tmp_path, capsys):
+    run = tmp_path / "two processes"
+    settings = ["--config", tiny_yaml, "--set", "data.batch_size=2", "--set", "schedule.total_steps=100000"]
+    settings += ["--set", "train.log_every_steps=5", "--set", "train.checkpoint_every_steps=5"]
+    settings += ["--set", "train.tensorboard=false"]
+    process = start(*settings, "--run-dir", run, "--devices", 2)
+    wait_for_another_checkpoint(run, process)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "stopped and saved at step" in errors.splitlines()[-1] and "Traceback" not in errors
+
+    process = start(*settings, "--run-dir", run, "--devices", 2)
+    wait_for_another_checkpoint(run, process)
+    number = int((run / ".lock").read_text().removeprefix("pid "))
+    subprocess.run(["kill", "-9", str(number)], check=True)
+    killed_at = time.monotonic()
+    _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - killed_at < 15 and process.returncode == 128 + signal.SIGKILL
+    lost, cause = errors.splitlines()[-2:]
+    assert "process 1 of 2: lost the others" in lost and "process 0 was ended by SIGKILL" in cause
+    assert "Traceback" not in errors and "the same command goes on" in cause
+
+    step = load_checkpoint(max(run.glob("checkpoints/step_*.pt")))["step"]
+    inside("train", *settings, "--run-dir", run, "--resume", "--set", f"train.max_steps={step + 5}")
+    assert "number of processes 2 -> 1: equal to rounding, not bit for bit" in capsys.readouterr().err
+    entries = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    steps = [entry["step"] for entry in entries if "loss/generator/gan" in entry]
+    assert steps == list(range(5, step + 6, 5))  # each once, over three starts
+
+
+def test_mistakes_about_processes_are_one_line(tiny_yaml, tmp_path, monkeypatch):
+    config = ["--config", tiny_yaml, "--run-dir", tmp_path / "run"]
+    assert "--devices: must be 1 or more, got 0" in told("train", *config, "--devices", 0)
+    assert "needs --main-address" in told("train", *config, "--num-nodes", 2)
+    assert "--node-rank: must be 0 to 0" in told("train", *config, "--node-rank", 1)
+    assert "micro-batches" in told("train", *config, "--set", "train.num_micro_batches=2")
+    norms = ["--set", "data.batch_size=2", "--set", "train.num_micro_batches=2", "--set", "generator.norm=batch"]
+    assert "batch norm takes its statistics over all images" in told("train", *config, *norms)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert "--devices: asks for 2 processes, torchrun started 4" in told("train", *config, "--devices", 2)
+
+
+def test_the_exit_status_is_that_of_the_process_that_failed_first_of_itself(capsys):
+    lost, ended_here = LostProcessError.status, None
+    assert status_of({0: 0, 1: 0}, []) == 0
+    assert status_of({0: lost, 1: 2, 2: lost}, []) == 2
+    assert status_of({0: 143, 1: 143}, [signal.SIGTERM]) == 143
+    assert status_of({4: -signal.SIGTERM, 5: ended_here}, [signal.SIGTERM]) == 143  # before it could save
+    assert status_of({0: lost, 1: lost}, []) == lost  # another machine's process
+    assert capsys.readouterr().err == ""
+    assert status_of({2: ended_here, 3: -signal.SIGSEGV}, []) == 128 + signal.SIGSEGV
+    assert "process 3 was ended by SIGSEGV" in capsys.readouterr().err

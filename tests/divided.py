@@ -1,0 +1,170 @@
+"""Trains tiny runs of every method, as one process or as several: run as a program, it is two processes."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from conftest import make_idx, make_paired, make_single, make_unpaired
+
+from cut.build import build_trainer, read_config
+from cut.cli.launch import is_worker, launch
+from cut.engine.distributed import training_fabric
+from cut.engine.processes import Processes
+from cut.engine.updates import tensors_in
+from cut.errors import PictureError, UserError
+
+STEPS = 5
+# Before an instance norm the gradient of a bias is rounding alone, 1e-13 in float64, of which Adam's usual 1e-8 would
+# still make steps that can be seen.
+ADAM_EPS = 1e-6
+_RESNET = {"generator.name": "resnet", "generator.base_channels": 2, "generator.num_blocks": 2}
+_PATCH = {"discriminator.name": "patch", "discriminator.base_channels": 2, "discriminator.num_layers": 1}
+_SMALL = {"data.load_px": 20, "data.crop_px": 16, "data.batch_size": 2}
+_CUT = {
+    **_RESNET,
+    **_PATCH,
+    **_SMALL,
+    "data.root": "unpaired",
+    "method.name": "cut",
+    "method.num_patches": 8,
+    "method.head_channels": 4,
+    "method.nce_layers": [0, 4, 8],
+}
+_CYCLEGAN = {**_RESNET, **_PATCH, **_SMALL, "data.root": "unpaired", "method.name": "cyclegan", "method.pool_size": 3}
+_SINCUT = {
+    "method.name": "sincut",
+    "method.head_channels": 4,
+    "generator.base_channels": 2,
+    "generator.num_blocks": 2,
+    "discriminator.base_channels": 2,
+    "data.a": "single/photo.png",
+    "data.b": "single/painting.png",
+    "data.crop_px": 16,
+    "data.batch_size": 2,
+    "method.nce_layers": [0, 2],
+}
+_PIX2PIX = {
+    **_PATCH,
+    "method.name": "pix2pix",
+    "generator.base_channels": 2,
+    "generator.image_px": 64,
+    "data.root": "paired",
+    "data.load_px": 72,
+    "data.crop_px": 64,
+    "data.batch_size": 2,
+}
+_DCGAN = {
+    "method.name": "dcgan",
+    "method.discriminator_steps": 2,
+    "method.generator": {"name": "dcgan", "latent_size": 4, "base_channels": 2},
+    "method.discriminator": {"name": "dcgan", "base_channels": 2},
+    "data.name": "idx",
+    "data.root": "idx",
+    "data.batch_size": 2,
+}
+_FLIP = {"method.flip_equivariance": True, "method.pool_size": 3}
+# Whatever draws random numbers, remembers images or mixes a batch.
+CASES = {
+    "cut": _CUT,
+    "cut: penalties, pool, flips, identity": _CUT
+    | _FLIP
+    | {
+        "method.gan_loss": "wgangp",
+        "method.lambda_r1": 1.0,
+        "method.lambda_identity": 1.0,
+        "discriminator.norm": "none",
+    },
+    "cut: negatives of the minibatch": _CUT | {"method.negatives": "minibatch"},
+    "cut: external negatives, momentum": _CUT
+    | {"method.negatives": "image_and_external", "method.queue_size": 40, "method.momentum_encoder": 0.9},
+    "cut: batch norm under R1, dropout": _CUT
+    | {"generator.norm": "batch", "generator.dropout": 0.5, "discriminator.norm": "batch", "method.lambda_r1": 1.0},
+    "cyclegan": _CYCLEGAN,
+    "sincut": _SINCUT,
+    "pix2pix": _PIX2PIX,
+    "dcgan": _DCGAN,
+    "dcgan: VGG-16 with dropout": _DCGAN
+    | {"method.latent": "normal", "method.discriminator": {"name": "vgg16", "base_channels": 2}},
+    "cyclegan: micro-batches too": _CYCLEGAN | {"data.batch_size": 4, "train.num_micro_batches": 2},
+}
+
+
+def make_data(folder: Path) -> None:
+    (folder / "empty.yaml").write_text("{}")
+    make_unpaired(folder / "unpaired", size=24)
+    make_paired(folder / "paired")
+    make_idx(folder / "idx")
+    make_single(folder / "single")
+
+
+def train(folder: Path, settings: dict, dtype: torch.dtype = torch.float64, eps: float = ADAM_EPS) -> dict:
+    """Losses of each step, and everything that a run then holds."""
+    paths = {"data.root", "data.a", "data.b"}
+    settings = {key: str(folder / value) if key in paths else value for key, value in settings.items()}
+    settings |= {
+        "schedule": {"name": "constant", "total_steps": STEPS},
+        "data.num_workers": 0,
+        "train.accelerator": "cpu",
+        "optim.eps": eps,
+    }
+    overrides = [f"{key}={value}".replace("'", '"') for key, value in settings.items()]
+    torch.set_default_dtype(dtype)
+    try:
+        trainer, losses = build_trainer(read_config(folder / "empty.yaml", overrides)), []
+        for batch in trainer._batches(STEPS):
+            trainer._sums = {}
+            trainer.train_step({key: images.to(dtype) for key, images in batch.items()})
+            losses += [value.item() for value in trainer._sums.values()]
+        trainer._require_equal()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    return {"losses": losses, "tensors": [tensor.clone() for tensor in tensors_in(trainer.method.state_dict())]}
+
+
+def largest_difference(one: dict, other: dict) -> float:
+    """Between two trainings: of a loss or of a tensor's values, relative to the largest of its kind."""
+    pairs = [(torch.tensor(one["losses"]), torch.tensor(other["losses"]))]
+    pairs += zip(one["tensors"], other["tensors"], strict=True)
+    return max(
+        ((a.double() - b.double()).abs().max() / a.double().abs().max().clamp_min(1e-3)).item()
+        for a, b in pairs
+        if a.numel()
+    )
+
+
+def agreements() -> dict[str, str | float]:
+    """What two processes make of something that one of them alone meets with."""
+    processes = Processes(training_fabric("cpu", "32-true"))
+
+    def refuse(error: UserError) -> None:
+        raise error
+
+    def only(rank: int, error: UserError) -> str:
+        return outcome(lambda: processes.together(lambda: refuse(error) if processes.rank == rank else None))
+
+    return {
+        "largest": processes.largest(processes.rank + 3),
+        "picture": only(1, PictureError("1.png is broken")),
+        "mistake": only(0, UserError("no such folder")),
+        "first": processes.on_first(lambda: f"from {processes.rank}"),
+        "first fails": outcome(lambda: processes.on_first(lambda: refuse(UserError("the disk is full")))),
+        "equal": outcome(lambda: processes.require_equal("weights", [torch.ones(3)])),
+        "unequal": outcome(lambda: processes.require_equal("weights", [torch.ones(3), torch.tensor(processes.rank)])),
+    }
+
+
+def outcome(work: Callable[[], object]) -> str:
+    try:
+        return f"{work()}"
+    except UserError as error:
+        return f"{type(error).__name__}: {error}"
+
+
+if __name__ == "__main__":
+    if not is_worker():
+        sys.exit(launch(2, 1, 0, "127.0.0.1", None))
+    folder, dtype, eps = Path(sys.argv[1]), getattr(torch, sys.argv[2]), float(sys.argv[3])
+    found = {name: train(folder, settings, dtype, eps) for name, settings in CASES.items()}
+    found["agreements"] = agreements()
+    torch.save(found, folder / f"found_{torch.distributed.get_rank()}.pt")

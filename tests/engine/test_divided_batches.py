@@ -1,0 +1,79 @@
+"""A batch that is shared among processes, or worked on in micro-batches, trains as the whole one does."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import REPOSITORY
+from divided import ADAM_EPS, CASES, largest_difference, make_data, train
+from steps import trainer_of
+from torch import nn
+
+from cut.errors import UserError
+from cut.methods import known_methods
+from cut.methods.base import Method, Player
+
+
+def test_every_method_has_a_case():
+    assert {settings["method.name"] for settings in CASES.values()} == set(known_methods()), "add one to divided.py"
+
+
+def test_two_processes_equal_one_with_the_whole_batch(tmp_path):
+    make_data(tmp_path)
+    command = [sys.executable, "-W", "error", "tests/divided.py", tmp_path, "float64", str(ADAM_EPS)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=300)
+    assert done.returncode == 0, done.stderr
+    two, second = (torch.load(tmp_path / f"found_{rank}.pt", weights_only=True) for rank in (0, 1))
+    # In float32 Adam makes whole steps of what is rounded off where a gradient is nothing else.
+    apart = {name: largest_difference(train(tmp_path, CASES[name]), two[name]) for name in CASES}
+    assert max(apart.values()) < 1e-6, apart
+    assert all(largest_difference(two[name], second[name]) == 0 for name in CASES)
+    agreed = {
+        "largest": 4.0,
+        "picture": "PictureError: 1.png is broken",
+        "mistake": "UserError: no such folder",
+        "first": "from 0",
+        "first fails": "UserError: the disk is full",
+        "equal": "None",
+    }
+    for found in (two["agreements"], second["agreements"]):
+        assert "weights differ between process 0 and 1" in found.pop("unequal")
+        assert found == agreed
+
+
+@pytest.mark.parametrize("name", ["cut", "cut: penalties, pool, flips, identity", "cyclegan", "pix2pix"])
+def test_micro_batches_equal_the_whole_batch(tmp_path, name):
+    make_data(tmp_path)
+    settings = CASES[name] | {"data.batch_size": 4}
+    if name == "pix2pix":  # with its dropout
+        settings |= {"generator.norm": "instance", "discriminator.norm": "instance"}
+    whole, parts = (train(tmp_path, settings | {"train.num_micro_batches": count}) for count in (1, 4))
+    assert largest_difference(whole, parts) < 1e-6
+
+
+class TwoGenerators(Method):
+    """Two players whose gradients both flow through one translation."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, 1)
+
+    def inference_networks(self):
+        return {"first": self.first}
+
+    def translate(self, batch):
+        return self.second(self.first(batch["real"]))
+
+    def players(self):
+        return tuple(
+            Player(name, (getattr(self, name),), lambda image: {"loss": image.square().mean()})
+            for name in ("first", "second")
+        )
+
+
+def test_micro_batches_are_refused_where_two_players_learn_through_one_translation():
+    trainer = trainer_of(TwoGenerators(), 1)
+    trainer.updates.num_micro_batches = 2
+    with pytest.raises(UserError, match="several players of this method learn through"):
+        trainer.train_step({"real": torch.ones(2, 1, 4, 4)})

@@ -21,10 +21,11 @@ from cut.engine.checkpoint import list_checkpoints, load_checkpoint, load_infere
 from cut.engine.compiling import compile_networks
 from cut.engine.distributed import training_fabric
 from cut.engine.environment import describe_environment, write_environment
+from cut.engine.memory_estimate import estimate_bytes
 from cut.engine.numerics import set_numerics
 from cut.engine.processes import Processes
 from cut.engine.schedules import Schedule
-from cut.engine.seeding import seed_all
+from cut.engine.seeding import seed_all, undisturbed
 from cut.engine.trainer import Trainer
 from cut.engine.validation import Validation
 from cut.errors import UserError
@@ -162,6 +163,14 @@ def _build_trainer(config: RunConfig, fabric: Fabric) -> Trainer:
     if config.train.compile:
         compile_networks(method)  # last, for what is compiled cannot be copied
     return trainer
+
+
+def estimate_memory(config: RunConfig, num_processes: int = 1) -> int | None:
+    """Bytes that each process will take at most, about, beyond Python and its libraries; None where nobody can say."""
+    with undisturbed():
+        method = build_method(config)
+    num_images = config.data.batch_size * method.batches_per_step // num_processes // config.train.num_micro_batches
+    return estimate_bytes(method, config.data.channels, config.data.crop_px, num_images, config.train.precision)
 
 
 def open_run(trainer: Trainer, run_dir: Path, resume: bool) -> str:

@@ -88,6 +88,8 @@ def _run(trainer: "Trainer", args: argparse.Namespace) -> int:
 
     processes = trainer.processes
     if args.dry_run:
+        if processes.is_first:
+            _say_memory(trainer)
         line = trainer.dry_run()
         if processes.is_first:
             print(line)
@@ -113,6 +115,8 @@ def _train(trainer: "Trainer", run_dir: Path, resume: bool) -> int:
         if is_first:
             print(f"{run_dir}: finished already")
         return 0
+    if is_first:
+        _say_memory(trainer)
     try:
         trainer.fit(run_dir)
     except Stopped as stopped:
@@ -122,6 +126,27 @@ def _train(trainer: "Trainer", run_dir: Path, resume: bool) -> int:
     if is_first:
         _say_end(trainer, run_dir)
     return 0
+
+
+def _say_memory(trainer: "Trainer") -> None:
+    """What the training will need; a warning if there is less."""
+    from cut.build import estimate_memory
+    from cut.engine.tiling.memory import available_bytes
+
+    needed = estimate_memory(trainer.config, trainer.processes.count)
+    free = available_bytes(trainer.fabric.device)
+    if needed is None or free is None:
+        return
+    sizes = f"about {needed / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are free"
+    each = " each" if trainer.processes.count > 1 else ""
+    if needed <= free:
+        print(f"will need {sizes}{each}", file=sys.stderr)
+        return
+    print(
+        f"cut-train: warning: may need {sizes}{each}; if it ends, lower data.batch_size or data.crop_px, or set "
+        "train.checkpoint_activations=true, train.precision=bf16-mixed or train.num_micro_batches",
+        file=sys.stderr,
+    )
 
 
 def _say_end(trainer: "Trainer", run_dir: Path) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 import yaml
 
-MAX_BYTES = 1_000_000  # of a file; the largest config here has 3,000
+MAX_BYTES = 200_000  # of a file; the largest config here has 3,000
 # With every alias written out, for nine lines of aliases of aliases can stand for a billion values; a long text counts
 # once per 100 characters.
-MAX_VALUES = 100_000
+MAX_VALUES = 20_000
 MAX_DEPTH = 50
 
 

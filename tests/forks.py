@@ -48,6 +48,8 @@ class Forks:
 
     def __init__(self, folder: Path):
         self._folder, self._count = folder, 0
+        self.current = folder / "current"  # the folder that programs run in, where nothing may be left
+        self.current.mkdir()
         environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         self._server = subprocess.Popen(
             [sys.executable, "-W", "error", __file__],
@@ -68,6 +70,7 @@ class Forks:
         self._count += 1
         log = {name: str(self._folder / f"{self._count}.{name}") for name in ("stdout", "stderr")} | limits
         request = {"program": program, "arguments": list(map(str, arguments)), "fault": fault} | log
+        request["current"] = str(self.current)
         return Child(self, self._ask(request), Path(log["stdout"]), Path(log["stderr"]))
 
     def run(self, program: str, *arguments, seconds: float = 120, **how) -> Ended:
@@ -139,6 +142,7 @@ def _become(request: dict) -> None:
             file = os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             os.dup2(file, target)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.chdir(request["current"])
         _limit(request)
         if request["fault"]:
             import inner_faults

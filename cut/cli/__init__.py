@@ -1,5 +1,6 @@
 """The console programs: each one parses its arguments, builds what it needs, and calls it."""
 
+import argparse
 import contextlib
 import os
 import sys
@@ -45,6 +46,31 @@ def run(program: str, main: Callable[[], int | None]) -> NoReturn:
         print(f"\n{program}: interrupted", file=sys.stderr)
         status = 130
     sys.exit(status)
+
+
+def add_max_megapixels(parser: argparse.ArgumentParser) -> None:
+    """Adds the bound on pictures that every command which reads them has."""
+    parser.add_argument(
+        "--max-megapixels",
+        type=float,
+        metavar="N",
+        help="refuse larger pictures, which a small file can claim to be (default: 179)",
+    )
+
+
+def set_max_megapixels(megapixels: float | None) -> None:
+    """Puts the bound into force, where one was given.
+
+    Raises:
+        UserError: it is no positive number.
+    """
+    if megapixels is None:
+        return
+    if not 0 < megapixels <= 1e6:
+        raise UserError(f"--max-megapixels {megapixels:g}: must be above 0, and at most a million")
+    from cut.data import images  # only now, for it imports Pillow
+
+    images.set_max_megapixels(megapixels)
 
 
 def _tell(program: str, text: str) -> int:

@@ -6,6 +6,7 @@ import subprocess
 from contextlib import contextmanager
 
 import pytest
+from damage import damage
 from same_runs import assert_same_end, differing
 
 from cut.data.images import read_image
@@ -73,24 +74,6 @@ def test_a_run_directory_that_cannot_be_written_is_told(tiny, straight, forks, t
         ended = forks.run("test", "--run", disk / "run", "--input", tiny.parent / "data", "--output", disk / "out")
         assert "Read-only file system" in ended.mistake
     tally["folders that cannot be written"] += 2
-
-
-def damage(data: bytes, rng: random.Random) -> tuple[str, bytes]:
-    """One kind of damage at a random place, by name."""
-    kind = rng.choice(["cut", "zeroed", "bit flipped", "block lost", "block repeated", "foreign bytes"])
-    first = rng.randrange(len(data))
-    last = min(len(data), first + rng.choice([1, 16, 512, 4096]))
-    if kind == "cut":
-        return kind, data[:first]
-    if kind == "bit flipped":
-        return kind, data[:first] + bytes([data[first] ^ 1 << rng.randrange(8)]) + data[first + 1 :]
-    middle = {
-        "zeroed": bytes(last - first),
-        "block lost": b"",
-        "block repeated": data[first:last] * 2,
-        "foreign bytes": rng.randbytes(last - first),
-    }[kind]
-    return kind, data[:first] + middle + data[last:]
 
 
 @pytest.mark.parametrize("count", [60, pytest.param(2000, marks=pytest.mark.soak)])

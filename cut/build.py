@@ -215,10 +215,20 @@ def _refuse_foreign_code(path: Path, values: dict[str, Any], config: RunConfig) 
 def _take_up(trainer: Trainer, state: dict[str, Any], path: Path) -> None:
     try:
         trainer.load(state)
+        for optimizer in trainer.optimizers.values():
+            _check_optimizer(optimizer)
     except UserError:
         raise
     except Exception as error:  # noqa: BLE001  states of the wrong kind or shape raise whatever they meet first
         raise UserError(f"{path}: holds a state that cannot be taken up ({type(error).__name__}: {error})") from None
+
+
+def _check_optimizer(optimizer: Optimizer) -> None:
+    """Raises a ValueError where a state has not the shape of its parameter, which torch would find in mid-step."""
+    for parameter, state in optimizer.state.items():
+        numbers = {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
+        if any(value.shape not in ((), parameter.shape) for value in numbers.values()) or len(numbers) < len(state):
+            raise ValueError("an optimizer's state has not the shape of its parameter")
 
 
 def load_translator(path: Path, allow_import: bool = False, deterministic: bool = False) -> tuple[Method, RunConfig]:

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from cut.errors import UserError
+from cut.errors import UserError, shown
 
 SCHEMA_VERSION = 1
 INFERENCE_FILE = "generator.safetensors"
@@ -65,11 +65,36 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: damaged or not a checkpoint ({type(error).__name__}); use an earlier one") from None
     if not isinstance(state, dict) or not {"schema_version", "method"} <= state.keys():
         raise UserError(f"{path}: not a checkpoint of this program (no schema version)")
-    if state["schema_version"] != SCHEMA_VERSION:
-        raise UserError(f"{path}: schema version {state['schema_version']}; this program reads {SCHEMA_VERSION}")
-    if not all(isinstance(state.get(key), kind) for key, kind in _PARTS.items()) or state["step"] < 0:
+    if type(state["schema_version"]) is not int or state["schema_version"] != SCHEMA_VERSION:
+        raise UserError(f"{path}: schema version {shown(state['schema_version'])}; this program reads {SCHEMA_VERSION}")
+    if not _is_complete(state):
         raise UserError(f"{path}: not a complete checkpoint of this program")
     return state
+
+
+def _is_complete(state: dict[str, Any]) -> bool:
+    """Whether every part is there and of its kind; what is in the parts shows when they are taken up."""
+    if not all(isinstance(state.get(key), kind) for key, kind in _PARTS.items()) or state["step"] < 0:
+        return False
+    sums, steps = state["log"].get("sums", {}), state["log"].get("steps", 0)
+    if type(steps) is not int or not isinstance(sums, dict):
+        return False
+    if not all(isinstance(key, str) and isinstance(v, Tensor) and v.shape == () for key, v in sums.items()):
+        return False
+    # A tensor that is stretched over a few numbers would take its claimed size once it is copied.
+    return all(t.numel() * t.element_size() <= t.untyped_storage().nbytes() for t in _tensors(state))
+
+
+def _tensors(nest: Any) -> Iterator[Tensor]:
+    waiting = [nest]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list | tuple):
+            waiting += value
 
 
 def check_archive(path: Path) -> None:

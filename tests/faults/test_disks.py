@@ -95,6 +95,7 @@ def test_no_damage_of_a_checkpoint_or_of_an_inference_file_goes_unnoticed(count,
                 tally[f"damaged {path.suffix}, without effect: {kind}"] += 1
 
 
+@pytest.mark.soak
 def test_the_checkpoint_before_a_damaged_one_is_used_and_told(tiny, straight, forks, tally, tmp_path):
     shutil.copytree(straight, tmp_path / "run")
     newest = list_checkpoints(tmp_path / "run" / "checkpoints")[-1]

@@ -26,7 +26,8 @@ def _workers(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-@pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("times", [20])
 def test_signals_save_and_the_run_ends_as_a_straight_one(times, tiny, straight, forks, tally, tmp_path):
     rng, run = random.Random(times), tmp_path / "run"
     for number in (signal.SIGINT, signal.SIGTERM) * (times // 2):
@@ -53,6 +54,7 @@ def test_a_killed_loader_worker_is_replaced_and_changes_nothing(number, tiny, st
     assert_same_end(straight, run)
 
 
+@pytest.mark.soak
 def test_workers_that_are_killed_again_and_again_end_the_run_on_one_line(tiny, forks, tally, tmp_path):
     fault = {"kind": "dying_workers"}
     ended = forks.run(
@@ -62,6 +64,7 @@ def test_workers_that_are_killed_again_and_again_end_the_run_on_one_line(tiny, f
     tally["loader workers killed again and again"] += 1
 
 
+@pytest.mark.soak
 def test_a_second_training_of_one_run_directory_is_refused(tiny, forks, tally, tmp_path):
     endless = ("--set", "schedule.constant_steps=1000000")
     first = forks.start("train", "--config", tiny, "--run-dir", tmp_path / "run", *endless)
@@ -73,6 +76,7 @@ def test_a_second_training_of_one_run_directory_is_refused(tiny, forks, tally, t
     tally["second trainings refused"] += 1
 
 
+@pytest.mark.soak
 def test_a_jumping_clock_changes_neither_the_run_nor_its_report(tiny, straight, forks, tally, tmp_path):
     run = tmp_path / "run"
     fault = {"kind": "jumping_clock", "seed": 0}
@@ -86,7 +90,10 @@ def test_a_jumping_clock_changes_neither_the_run_nor_its_report(tiny, straight, 
     tally["runs under a jumping clock"] += 2
 
 
-@pytest.mark.parametrize("what", ["deleted", "replaced by text", "replaced by a smaller one", "a pipe"])
+_BAD = ["deleted", "replaced by text", "replaced by a smaller one"]
+
+
+@pytest.mark.parametrize("what", ["a pipe", *(pytest.param(what, marks=pytest.mark.soak) for what in _BAD)])
 def test_a_picture_that_goes_bad_while_training_stops_the_run_with_its_work_saved(what, tiny, forks, tally, tmp_path):
     data = make_unpaired(tmp_path / "data", size=20)
     arguments = ["--config", tiny, "--run-dir", tmp_path / "run"]

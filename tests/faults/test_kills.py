@@ -47,6 +47,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(kills, tin
     tally["runs that were killed and equal the straight one bit for bit"] += runs + 1
 
 
+@pytest.mark.soak
 def test_the_stages_of_a_save_are_each_killed_once(tiny, straight, forks, tally, tmp_path):
     """Before the first byte is on the disk, before and after the checkpoint gets its name, before old ones go."""
     run = tmp_path / "run"

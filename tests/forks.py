@@ -83,7 +83,8 @@ class Forks:
         return json.loads(self._server.stdout.readline())
 
     def close(self) -> None:
-        self._server.communicate()
+        # Not by closing the pipe alone, of which a loader worker of a test may hold a copy.
+        self._server.communicate(json.dumps({"end": True}) + "\n")
 
 
 @dataclass
@@ -111,6 +112,8 @@ def _serve() -> None:
     started: dict[int, float] = {}
     for line in sys.stdin:
         request = json.loads(line)
+        if "end" in request:
+            return
         if "wait" in request:
             answer = _wait(request["wait"], request["seconds"], started.pop(request["wait"]))
         else:

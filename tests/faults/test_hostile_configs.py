@@ -153,7 +153,12 @@ def test_a_small_file_that_stands_for_a_large_one_is_refused_at_once(kind, forks
     data = tiny.parent / "data" / "testB"
     arguments = ("--generated", data, "--target", data, "--metrics", "pixel_accuracy", "--palette", path)
     assert str(path) in forks.run("eval", *arguments, seconds=60, memory_mib=500).mistake
-    tally["bombs refused: YAML"] += 2
+    run = tmp_path / "run"
+    run.mkdir()
+    path.rename(run / "config.yaml")
+    page = forks.run("report", run, "--output", tmp_path / "page.html", seconds=60, memory_mib=500).check()
+    assert "config.yaml: cannot be read" in page.stderr and (tmp_path / "page.html").stat().st_size < 1_000_000
+    tally["bombs refused: YAML"] += 3
 
 
 _TOO_LARGE = ("generator.base_channels=100000", "generator.num_blocks=100000000", "data.crop_px=100000000")

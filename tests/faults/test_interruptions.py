@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from conftest import make_unpaired
 from same_runs import assert_same_end
+from torch.utils.data import Dataset
+
+from cut.data.loader import batches
 
 
 def _wait_for(path: Path, child) -> None:
@@ -52,6 +55,15 @@ def test_a_killed_loader_worker_is_replaced_and_changes_nothing(number, tiny, st
     if "loader worker was killed" in ended.stderr:  # else all had been loaded
         tally["loader workers killed and replaced"] += 1
     assert_same_end(straight, run)
+
+
+def test_a_mistake_of_ours_inside_a_worker_is_no_dead_worker():
+    class Broken(Dataset):
+        def __getitem__(self, n):
+            raise RuntimeError("ours")
+
+    with pytest.raises(RuntimeError, match="Caught RuntimeError in DataLoader worker(.|\n)*ours"):
+        next(batches(Broken(), batch_size=1, first_step=0, last_step=2, num_workers=1))
 
 
 @pytest.mark.soak

@@ -1,15 +1,15 @@
 """The one composition root: config -> data, networks, method, optimizers, trainer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
 from torch import nn
 from torch.optim import Optimizer
 
-from cut.config import AdamConfig, RunConfig, Section
+from cut.config import AdamConfig, Precision, RunConfig, Section
 from cut.config_file import changes_of_run, load_config, parse_config
 from cut.data.idx import IDXStream
 from cut.data.images import set_max_megapixels
@@ -19,7 +19,9 @@ from cut.data.single import SingleStream
 from cut.data.stream import SampleStream
 from cut.data.unpaired import UnpairedStream
 from cut.engine.checkpoint import list_checkpoints, load_checkpoint, load_inference_file
+from cut.engine.compiling import compile_networks
 from cut.engine.environment import describe_environment, write_environment
+from cut.engine.numerics import set_numerics
 from cut.engine.schedules import Schedule
 from cut.engine.seeding import seed_all, undisturbed
 from cut.engine.tiling.memory import available_bytes
@@ -52,15 +54,21 @@ class ConfiguredNetworks:
 
     def __init__(self, config: RunConfig):
         self.config = config
-        self.channels, self.image_px = config.data.channels, config.data.crop_px
+        self.channels: Mapping[str, int] = config.data.channels
+        self.image_px = config.data.crop_px
 
     def generator(self, domains: str = "ab") -> nn.Module:
         section = self.config.generator
+        assert section is not None, "a method that asks for a generator has a default one"
         source, target = (self.channels[domain] for domain in domains)
-        return self.initialise(_GENERATORS[section.name](source, target, **section.model_dump(exclude=_INIT_FIELDS)))
+        network = _GENERATORS[section.name](source, target, **section.model_dump(exclude=_INIT_FIELDS))
+        if self.config.train.checkpoint_activations:
+            network.checkpoint_activations = True
+        return self.initialise(network)
 
     def discriminator(self, domains: str = "b", image_px: int | None = None) -> nn.Module:
         section = self.config.discriminator
+        assert section is not None, "a method that asks for a discriminator has a default one"
         channels = sum(self.channels[domain] for domain in domains)
         if section.name == "patch" and section.num_layers == 0:  # a patch of one pixel
             network = PixelDiscriminator(channels, section.base_channels, section.norm)
@@ -75,10 +83,11 @@ class ConfiguredNetworks:
         return initialise(network, **_init_settings(self.config.generator))
 
 
-def _init_settings(section: Section) -> dict[str, Any]:
+def _init_settings(section: Section | None) -> dict[str, Any]:
     """A network section's initialisation; those without one have layers that draw their own weights, and what a method
     adds to them is initialised as the authors do by default."""
-    return {"name": section.init, "gain": section.init_gain} if hasattr(section, "init") else {}
+    settings = {"name": getattr(section, "init", None), "gain": getattr(section, "init_gain", None)}
+    return {key: value for key, value in settings.items() if value is not None}
 
 
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -134,7 +143,7 @@ def build_optimizers(method: Method, adam: AdamConfig, fabric: Fabric) -> dict[s
     for name, trained in networks.items():
         parameters = [p for network in trained for p in network.parameters()]
         optimizer = torch.optim.Adam(parameters, adam.lr, adam.betas, adam.eps, adam.weight_decay, fused=fused)
-        optimizers[name] = fabric.setup_optimizers(optimizer)
+        optimizers[name] = cast(Optimizer, fabric.setup_optimizers(optimizer))  # one in, one out
     return optimizers
 
 
@@ -146,8 +155,9 @@ def build_trainer(config: RunConfig) -> Trainer:
     """
     fabric = build_fabric(config.train.accelerator, config.train.precision)
     seed_all(config.seed)
-    torch.use_deterministic_algorithms(config.train.deterministic)
-    method = fabric.to_device(build_method(config))
+    set_numerics(config.train)
+    method = build_method(config)
+    fabric.to_device(method)
     optimizers = build_optimizers(method, config.optim, fabric)
     stream = build_stream(config, method.batches_per_step)
     schedule = Schedule(config.schedule, stream.steps_per_epoch)
@@ -156,9 +166,12 @@ def build_trainer(config: RunConfig) -> Trainer:
     samples = stream.fixed_samples(config.train.num_samples)
     validation = None
     if config.eval:
-        every_steps = config.eval.every_steps or config.eval.every_epochs * stream.steps_per_epoch
+        every_steps = config.eval.every_steps or (config.eval.every_epochs or 1) * stream.steps_per_epoch
         validation = Validation(config, stream, build_fabric(fabric.device.type, "32-true"), every_steps)
-    return Trainer(config, method, optimizers, schedule, stream, samples, fabric, validation)
+    trainer = Trainer(config, method, optimizers, schedule, stream, samples, fabric, validation)
+    if config.train.compile:
+        compile_networks(method)  # last, for what is compiled cannot be copied
+    return trainer
 
 
 def open_run(trainer: Trainer, run_dir: Path, resume: bool) -> str:
@@ -263,7 +276,7 @@ def load_translator(path: Path, allow_import: bool = False, deterministic: bool 
     return method.prepare_inference(deterministic), config
 
 
-def build_fabric(accelerator: str, precision: str) -> Fabric:
+def build_fabric(accelerator: str, precision: Precision) -> Fabric:
     """Device and precision, launched.
 
     Raises:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from cut.config import MethodConfig, RunConfig, Section
 from cut.errors import UserError, shortened, shown
@@ -50,7 +51,7 @@ def parse_config(values: dict[str, Any], method_configs: MethodConfigs, where: s
     if not unnamed:
         _validate(RunConfig, {**known, "method": {"name": method["name"]}}, where)
     config_class = method_configs(method["name"])
-    if unnamed:
+    if isinstance(data, dict) and unnamed:
         values = values | {"data": {"name": config_class.data_names[0], **data}}
     checked = _validate(config_class, method, where, prefix=("method",))
     networks = {
@@ -157,7 +158,7 @@ def _validate(model: type[Section], values: dict[str, Any], where: str, prefix: 
         raise UserError("; ".join([*dict.fromkeys(lines), *more])) from None
 
 
-def _describe(model: type[BaseModel], problem: dict[str, Any], prefix: tuple[str, ...]) -> str:
+def _describe(model: type[BaseModel], problem: ErrorDetails, prefix: tuple[str, ...]) -> str:
     """One pydantic error in our words: the dotted key, what was given, what is allowed."""
     models: list[type[BaseModel]] = [model]
     keys: list[str] = []
@@ -170,7 +171,7 @@ def _describe(model: type[BaseModel], problem: dict[str, Any], prefix: tuple[str
             continue
         keys.append(shortened(str(part), 60))
     dotted = ".".join((*prefix, *keys))
-    got = problem.get("input")
+    got: Any = problem.get("input")
     if problem["type"] == "extra_forbidden":
         known = sorted({name for m in models for name in m.model_fields})
         return f"{dotted}: unknown key{nearest(keys[-1], known)} (known here: {', '.join(known)})"

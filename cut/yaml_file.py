@@ -57,13 +57,13 @@ def parse_yaml(text: str) -> Any:
 class _BoundedLoader(yaml.SafeLoader):
     """The safe loader, which also refuses a key that stands twice instead of keeping the last."""
 
-    def get_single_node(self):
+    def get_single_node(self) -> yaml.Node | None:
         node = super().get_single_node()
         if node is not None:
             _check_size(node)
         return node
 
-    def construct_mapping(self, node, deep=False):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         self.flatten_mapping(node)  # merge keys, <<: *anchor
         seen = set()
         for key_node, _ in node.value:

@@ -56,7 +56,7 @@ class Side:
 
     def __init__(self, name: str, job: dict[str, Any], path: list[Path]):
         self.name, self.turns = name, []
-        self._errors = tempfile.TemporaryFile("w+")
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed in `close`
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(str(p.resolve()) for p in path)}
         command = [sys.executable, str(Path(__file__).with_name("benchmark_side.py"))]
         pipe = subprocess.PIPE

@@ -8,14 +8,14 @@ from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: tiny tensors gain nothing from threads, parallel tests lose much
 
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
-import torch  # noqa: E402
-from PIL import Image  # noqa: E402
+import numpy as np
+import pytest
+import torch
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))  # `from fixed import ...` in any test folder
 
-from fault_fixtures import forks, pytest_terminal_summary, straight, tally, tiny  # noqa: E402, F401
+from fault_fixtures import forks, pytest_terminal_summary, straight, tally, tiny  # noqa: F401
 
 GOLDEN = Path(__file__).parent / "golden"
 REPOSITORY = Path(__file__).parent.parent
@@ -33,6 +33,17 @@ def double():
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def switches(monkeypatch):
+    """Sets torch's switches for the whole process back, which `train.deterministic` and its like turn."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # so that it is set back, too
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    yield
+    torch.use_deterministic_algorithms(False)
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = False, False, True, False
 
 
 def make_unpaired(root: Path, count: int = 4, size: int = 40) -> Path:

@@ -20,7 +20,7 @@ def _tensor(key: str, shape: torch.Size, index: int) -> Tensor:
     if key.endswith("noise.weight"):
         return torch.tensor([0.3])
     if key.startswith(("encoder.", "decoder.")):  # SinCUT's weights are scaled when they are used
-        return wave((1,) + shape, index).float()[0] * (shape.numel() / 2) ** 0.5
+        return wave((1, *shape), index).float()[0] * (shape.numel() / 2) ** 0.5
     if key.endswith("num_batches_tracked"):
         return torch.tensor(7)
     values = wave(shape, index).float()

@@ -2,11 +2,16 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from cut.cli import run
 from cut.errors import UserError
+
+if TYPE_CHECKING:
+    from cut.compare.plan import Contender
+    from cut.data.evaluation_set import EvaluationSet
 
 _EXAMPLE = """\
 examples:
@@ -63,16 +68,17 @@ def _main(args: argparse.Namespace) -> int:
         if value is not None and value < 1:
             raise UserError(f"{name} {value}: must be at least 1")
     check_metrics([name.strip() for name in args.metrics.split(",")])
-    from cut.compare.plan import plan_contenders  # only now, for they import torch
-    from cut.compare.runs import Runner
+    from cut.compare.plan import plan_contenders
+
+    contenders = plan_contenders(args.configs, args.set, args.steps)
+    from cut.compare.runs import Outcome, Runner  # only now, for they import torch
     from cut.compare.table import csv_table, markdown_table
     from cut.engine.signals import Stopped
 
-    contenders = plan_contenders(args.configs, args.set, args.steps)
     _warn_of_other_data(contenders)
     source = {"split": args.split, "data": contenders[0].config.data.model_dump(mode="json")}
     runner = Runner(args.output, _pictures(contenders[0], args), source, _scoring(args))
-    outcomes = []
+    outcomes: list[Outcome] = []
     places = {contender.name: place for place, contender in enumerate(contenders)}
     try:
         baseline = runner.baseline()
@@ -97,7 +103,7 @@ def _main(args: argparse.Namespace) -> int:
     return 1 if any(outcome.error for outcome in outcomes) else 0
 
 
-def _warn_of_other_data(contenders) -> None:
+def _warn_of_other_data(contenders: Sequence["Contender"]) -> None:
     """Tells which configs learn from other pictures than those that all are scored on."""
     first = contenders[0].config.data
     keys = ("name", "root", "direction", "channels_a", "channels_b")
@@ -112,7 +118,7 @@ def _warn_of_other_data(contenders) -> None:
             )
 
 
-def _pictures(contender, args: argparse.Namespace):
+def _pictures(contender: "Contender", args: argparse.Namespace) -> "EvaluationSet":
     """What is translated and compared: a split of the first config's data."""
     from cut.build import build_stream
     from cut.data.evaluation_set import evaluation_set, noise_evaluation_set

@@ -19,6 +19,7 @@ from cut.metrics.names import (
     check_metrics,
     is_higher_better,
 )
+from cut.scoring.scores import Score
 
 _DESCRIPTION = """Scores translated pictures against target pictures. The table goes to standard output: each score, its
 spread over pairs (±), and [low, high], the interval of 95 % for other pictures of the same generator."""
@@ -193,7 +194,7 @@ def _table(results: dict) -> str:
     return "\n".join(_joined(list(zip(*columns, strict=True))))
 
 
-def _cells(score) -> tuple[str, str, str]:
+def _cells(score: Score) -> tuple[str, str, str]:
     spread = "" if score.std is None else f"± {score.std:.3g}"
     interval = "" if score.low is None else f"[{score.low:.4g}, {score.high:.4g}]"
     return f"{score.value:.5g}", spread, interval

@@ -67,14 +67,14 @@ def everything(args: argparse.Namespace, folders: list[Path]) -> tuple[tuple[str
 def _unfit_sizes(folder: Path, target: Path) -> dict[str, str]:
     """Which metrics the pictures' sizes do not allow, and why; by the files' headers, before anything is decoded."""
     pairs = find_pictures(folder, target, ["l1"])[2]
-    smallest = None
+    smallest: int | None = None
     for path, partner in pairs:
-        sizes = [_size_px(path), _size_px(partner)]
-        if None in sizes:
+        size, partner_size = _size_px(path), _size_px(partner)
+        if size is None or partner_size is None:
             continue  # scoring will say what is wrong with it
-        if sorted(sizes[0]) != sorted(sizes[1]):  # either may be turned by its EXIF orientation
+        if sorted(size) != sorted(partner_size):  # either may be turned by its EXIF orientation
             return dict.fromkeys(NEEDS_PAIRS, f"{path} and its partner {partner} differ in size")
-        smallest = min(*sizes[0], smallest or sizes[0][0])
+        smallest = min(*size, smallest or size[0])
     return {
         name: f"it needs pictures of {least} px or more"
         for name, least in _LEAST_PX.items()

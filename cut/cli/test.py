@@ -3,10 +3,14 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from cut.cli import add_max_megapixels, run, set_max_megapixels
 from cut.errors import UserError
+
+if TYPE_CHECKING:
+    from cut.config import RunConfig
+    from cut.methods.base import Method
 
 _EXAMPLE = """\
 examples:
@@ -154,7 +158,7 @@ def _check_kind(args: argparse.Namespace, from_noise: bool) -> None:
         raise UserError(f"--num-images {args.num_images}: must be at least 1")
 
 
-def _is_inverse(direction: str | None, config, method) -> bool:
+def _is_inverse(direction: str | None, config: "RunConfig", method: "Method") -> bool:
     """Whether the asked direction, which is that of the folders on disk, is against the run's own."""
     own = getattr(config.data, "direction", "AtoB")  # two single pictures are called a and b
     inverse = direction not in (None, own)
@@ -169,7 +173,7 @@ def _is_inverse(direction: str | None, config, method) -> bool:
     return inverse
 
 
-def _warn_of_pairs(args: argparse.Namespace, config, picture: Path) -> None:
+def _warn_of_pairs(args: argparse.Namespace, config: "RunConfig", picture: Path) -> None:
     from cut.data.pairs import looks_combined
 
     if config.data.name == "paired" and looks_combined(picture):
@@ -180,7 +184,7 @@ def _warn_of_pairs(args: argparse.Namespace, config, picture: Path) -> None:
         )
 
 
-def _load(args: argparse.Namespace):
+def _load(args: argparse.Namespace) -> tuple["Method", "RunConfig"]:
     """The method, ready for inference, and its config."""
     from cut.build import load_translator
     from cut.engine.checkpoint import INFERENCE_FILE

@@ -3,10 +3,13 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from cut.cli import run
 from cut.errors import UserError
+
+if TYPE_CHECKING:
+    from cut.engine.trainer import Trainer
 
 _EXAMPLE = """example:
   cut-train --config configs/quickstart.yaml --set train.max_steps=200 --run-dir runs/try
@@ -43,14 +46,17 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _main(args: argparse.Namespace) -> int:
-    from cut.build import build_trainer, read_config  # only now, for they import torch
-    from cut.engine.allocator import keep_freed_memory
-    from cut.engine.run_lock import run_lock
+    from cut.config_file import load_config
+    from cut.methods import method_config
 
-    config = read_config(args.config, args.set)
+    config = load_config(args.config, args.set, method_config)
     if args.print_config:
         print(config.to_yaml(), end="")
         return 0
+    from cut.build import build_trainer  # only now, for it imports torch
+    from cut.engine.allocator import keep_freed_memory
+    from cut.engine.run_lock import run_lock
+
     keep_freed_memory()
     trainer = build_trainer(config)
     if args.dry_run:
@@ -61,7 +67,7 @@ def _main(args: argparse.Namespace) -> int:
         return _train(trainer, run_dir, args.resume)
 
 
-def _train(trainer, run_dir: Path, resume: bool) -> int:
+def _train(trainer: "Trainer", run_dir: Path, resume: bool) -> int:
     """Goes on to the end of the run, and says what came of it."""
     from cut.build import open_run
     from cut.engine.signals import Stopped

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cut.build import read_config
 from cut.config import RunConfig, ScheduleConfig
+from cut.config_file import load_config
 from cut.errors import UserError
+from cut.methods import method_config
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,9 @@ def plan_contenders(paths: Sequence[Path], overrides: Sequence[str], num_steps: 
     """
     contenders = []
     for name, path in zip(_names(paths), paths, strict=True):
-        config = read_config(path, overrides)
+        config = load_config(path, overrides, method_config)
         settings = (*overrides, *(_budget(config.schedule, num_steps) if num_steps else ()))
-        contenders.append(Contender(name, path, settings, read_config(path, settings)))
+        contenders.append(Contender(name, path, settings, load_config(path, settings, method_config)))
     return contenders
 
 

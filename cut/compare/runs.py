@@ -84,7 +84,7 @@ class Runner:
         result = self.output / "input.json"
         from_noise = self.pictures.inputs is None
         if not self._known.items() <= _read(result).items():
-            folder = self.pictures.targets if from_noise else self.pictures.inputs
+            folder = self.pictures.inputs or self.pictures.targets
             self._score(folder, result, self.output / "input", self._known)
         return {} if from_noise else _read(result)["generated"]["scores"]
 

@@ -82,7 +82,7 @@ def _mean(runs: Sequence[Outcome], score: str) -> float | None:
 
 
 def _is_best(means: Mapping[str, Sequence[float | None]], name: str, place: int, score: str) -> bool:
-    values = [row[place] for row in means.values() if row[place] is not None]
+    values = [value for row in means.values() if (value := row[place]) is not None]
     best = (max if is_higher_better(score) else min)(values) if len(values) > 1 else None
     return best is not None and means[name][place] == best
 

@@ -22,7 +22,7 @@ from cut.config.networks import (
     StyleGAN2GeneratorConfig,
     UnetGeneratorConfig,
 )
-from cut.config.run import AdamConfig, RunConfig, TrainConfig
+from cut.config.run import AdamConfig, Precision, RunConfig, TrainConfig
 from cut.config.schedules import (
     ConstantScheduleConfig,
     CosineScheduleConfig,
@@ -38,8 +38,8 @@ __all__ = [
     "CosineScheduleConfig",
     "DataConfig",
     "DiscriminatorConfig",
-    "FolderConfig",
     "EvalConfig",
+    "FolderConfig",
     "GeneratorConfig",
     "IDXDataConfig",
     "ImagesDataConfig",
@@ -49,6 +49,7 @@ __all__ = [
     "PatchDiscriminatorConfig",
     "PixelDiscriminatorConfig",
     "PlateauScheduleConfig",
+    "Precision",
     "ResnetGeneratorConfig",
     "RunConfig",
     "ScheduleConfig",

@@ -1,6 +1,6 @@
 """Generators and discriminators, each with its flat settings."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -41,7 +41,8 @@ class UnetGeneratorConfig(Section):
     init_gain: float = Field(0.02, gt=0)
 
 
-_RECEPTIVE_FIELDS_PX = (1, 16, 34, 70, 142, 286, 574, 1150)  # of 0, 1, ... downsampling layers; 0: 1x1 convolutions
+_ReceptiveFieldPx = Literal[1, 16, 34, 70, 142, 286, 574, 1150]  # of 0, 1, ... downsampling layers; 0: 1x1 convolutions
+_RECEPTIVE_FIELDS_PX: tuple[int, ...] = get_args(_ReceptiveFieldPx)
 
 
 class PatchDiscriminatorConfig(Section):
@@ -49,7 +50,7 @@ class PatchDiscriminatorConfig(Section):
 
     name: Literal["patch"] = "patch"
     base_channels: int = Field(64, ge=1)  # width of the first layer (ndf)
-    receptive_field_px: Literal[_RECEPTIVE_FIELDS_PX] = 70  # with strided convolutions; antialias widens it by a fifth
+    receptive_field_px: _ReceptiveFieldPx = 70  # with strided convolutions; antialias widens it by a fifth
     num_layers: int = Field(3, ge=0, le=7)  # 3: receptive field 70 px
     norm: Literal["instance", "batch", "none"] = "instance"
     antialias: bool = True

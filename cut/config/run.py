@@ -11,6 +11,8 @@ from cut.config.evaluation import EvalConfig
 from cut.config.networks import DiscriminatorConfig, GeneratorConfig, PatchDiscriminatorConfig, ResnetGeneratorConfig
 from cut.config.schedules import LinearScheduleConfig, ScheduleConfig
 
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+
 
 class AdamConfig(Section):
     name: Literal["adam"] = "adam"
@@ -33,8 +35,12 @@ class TrainConfig(Section):
         None  # translate with a moving average of the generator, e.g. 0.999; null: the last weights
     )
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    precision: Precision = "32-true"
+    compile: bool = False  # torch.compile; takes minutes at the start, and on a CPU steps became slower by it
+    checkpoint_activations: bool = False  # half the memory of a generator's activations for a third more of its time
     deterministic: bool = False  # refuse algorithms that do not repeat bit for bit; CPU runs repeat without it
+    autotune: bool = True  # let cuDNN try its convolutions on each new size and keep the fastest; not if deterministic
+    tf32: bool = True  # NVIDIA GPUs since Ampere multiply float32 with 10 bits of mantissa instead of 23, much faster
     tensorboard: bool = True
 
 
@@ -66,8 +72,17 @@ class RunConfig(Section):
                 f"generator.image_px: a U-Net for {self.generator.image_px} px cannot halve data.crop_px "
                 f"({self.data.crop_px}) down to whole pixels; crop_px must be a multiple of image_px"
             )
-        if "crop" not in getattr(self.data, "preprocess", "crop"):
-            raise ValueError(f"data.preprocess: a U-Net needs crops, which {self.data.preprocess} does not make")
+        preprocess = getattr(self.data, "preprocess", "crop")
+        if "crop" not in preprocess:
+            raise ValueError(f"data.preprocess: a U-Net needs crops, which {preprocess} does not make")
+        return self
+
+    @model_validator(mode="after")
+    def _generator_can_checkpoint(self) -> "RunConfig":
+        name, norm = getattr(self.generator, "name", None), getattr(self.generator, "norm", None)
+        # Batch norm would update its running averages twice.
+        if self.train.checkpoint_activations and (name not in ("resnet", "stylegan2") or norm == "batch"):
+            raise ValueError("train.checkpoint_activations needs a generator resnet or stylegan2 without batch norm")
         return self
 
     def to_dict(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ class _Length(Section):
     """A schedule's length, in epochs or in steps: subclasses name the pairs of fields of which one unit is given."""
 
     @model_validator(mode="after")
-    def _one_unit(self):
+    def _one_unit(self) -> "_Length":
         given = {n.rsplit("_", 1)[-1] for n in type(self).model_fields if getattr(self, n) and n.endswith(_UNITS)}
         if len(given) != 1:
             pair = " or ".join(", ".join(n for n in type(self).model_fields if n.endswith(u)) for u in _UNITS)
@@ -52,7 +52,7 @@ class StepScheduleConfig(_Length):
     factor: float = Field(0.1, gt=0.0, le=1.0)
 
     @model_validator(mode="after")
-    def _has_interval(self):
+    def _has_interval(self) -> "StepScheduleConfig":
         if not (self.every_epochs if self.total_epochs else self.every_steps):
             raise ValueError("give every_epochs beside total_epochs, or every_steps beside total_steps")
         return self

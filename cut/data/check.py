@@ -184,8 +184,9 @@ def _summary(name: str, pictures: list[Picture]) -> Folder:
     kinds = dict(Counter(picture.kind for picture in good).most_common())
     if not good:
         return Folder(name, len(inside), len(inside), None, None, None, None, 0, kinds)
-    sides = list(zip(*(picture.size_px for picture in good), strict=True))  # all widths, all heights
-    smallest, median, largest = (tuple(map(pick, sides)) for pick in (min, statistics.median_low, max))
+    widths, heights = zip(*(picture.size_px for picture in good), strict=True)
+    smallest, largest = (min(widths), min(heights)), (max(widths), max(heights))
+    median = (statistics.median_low(widths), statistics.median_low(heights))
     (common, count), *_ = Counter(picture.size_px for picture in good).most_common(1)
     return Folder(name, len(inside), len(inside) - len(good), smallest, median, largest, common, count, kinds)
 
@@ -265,7 +266,7 @@ def _ignored(paths: Iterable[Path]) -> dict[str, int]:
 
 
 def _table(folders: list[Folder]) -> list[str]:
-    rows = [("folder", "pictures", "smallest", "median", "largest", "most common", "modes")]
+    rows: list[tuple[str, ...]] = [("folder", "pictures", "smallest", "median", "largest", "most common", "modes")]
     for f in folders:
         sizes = ["-" if size is None else f"{size[0]}x{size[1]}" for size in (f.min_px, f.median_px, f.max_px)]
         common = "-" if f.common_px is None else f"{f.common_px[0]}x{f.common_px[1]} ({f.num_common})"

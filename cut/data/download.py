@@ -12,9 +12,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path, PurePath, PureWindowsPath
+from typing import Any
 
 from tqdm import tqdm
 
@@ -201,11 +202,12 @@ def _receive(address: str, part: Path, tag: Path, max_bytes: int, progress: bool
             response.status == 416 or (response.status == 206 and not given_range.startswith(f"bytes {done}-"))
         ):
             part.unlink()  # not the range that was asked for: nothing to append to, so ask for the whole
-            return _receive(address, part, tag, max_bytes, progress)
+            _receive(address, part, tag, max_bytes, progress)
+            return
         done = done if response.status == 206 else 0
         length = response.headers.get("Content-Length", "")
         total = done + int(length) if length.isdecimal() else None
-        if (total or 0) > max_bytes:
+        if total is not None and total > max_bytes:
             raise UserError(f"{address}: {total / 1e9:.2f} GB, above the bound of {max_bytes / 1e9:g} GB (--max-gb)")
         with open(part, "ab" if done else "wb") as file, _bar(part.stem, total, done, progress) as bar:
             if not done:
@@ -222,7 +224,7 @@ def _receive(address: str, part: Path, tag: Path, max_bytes: int, progress: bool
         raise _BrokenConnectionError(f"the connection broke after {done} of {total} bytes")
 
 
-def _open(address: str, headers: dict[str, str]):
+def _open(address: str, headers: dict[str, str]) -> Any:
     """The server's response; a refused range (416) is one too."""
     request = urllib.request.Request(address, headers=headers)  # noqa: S310  http and https only, see _address
     try:
@@ -254,7 +256,7 @@ def _bar(name: str, total: int | None, done: int, shown: bool) -> tqdm:
     return tqdm(desc=name, total=total, initial=done, unit="B", unit_scale=True, mininterval=0.5, disable=not shown)
 
 
-def _write_tag(tag: Path, headers) -> None:
+def _write_tag(tag: Path, headers: Mapping[str, str]) -> None:
     etag = headers.get("ETag", "")
     version = headers.get("Last-Modified") if not etag or etag.startswith("W/") else etag  # If-Range takes no weak ETag
     if version:

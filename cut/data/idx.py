@@ -35,6 +35,8 @@ class IDXStream(SampleStream):
         UserError: the file is missing or broken.
     """
 
+    config: IDXDataConfig
+
     def __init__(self, config: IDXDataConfig, seed: int, batches_per_step: int = 1):
         super().__init__(config, seed, batches_per_step)
         max_bytes = int(config.max_megapixels * 1e6)

@@ -6,15 +6,16 @@ where the file holds 16 bits a channel, uint16, and written from the same.
 
 import contextlib
 import io
+import math
 import os
 import stat
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from cut.errors import UserError
 
@@ -44,7 +45,7 @@ def set_max_megapixels(megapixels: float) -> None:
 
 def max_megapixels() -> float:
     """The bound in force."""
-    return Image.MAX_IMAGE_PIXELS * 2 / 1e6
+    return (Image.MAX_IMAGE_PIXELS or math.inf) * 2 / 1e6  # None: another part of the process wants no bound
 
 
 def list_images(folder: str | os.PathLike) -> list[Path]:
@@ -159,14 +160,15 @@ def _read_bytes(path: Path) -> bytes:
 
 def _decode(data: bytes, path: str | os.PathLike) -> np.ndarray:
     """The upright pixels, (H, W) or (H, W, 3), uint8 or uint16."""
-    with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-        full = _full_scale_16_bit_colour(picture)
-        is_16_bit_gray = picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PPM")
-        inverted = picture.format == "TIFF" and picture.tag_v2.get(_TIFF_PHOTOMETRIC) == 0  # 0 is white
-        picture.load()  # says what is wrong with a damaged file; OpenCV would print it
+    picture: Image.Image
+    with Image.open(io.BytesIO(data), formats=FORMATS) as file:
+        full = _full_scale_16_bit_colour(file)
+        is_16_bit_gray = file.mode.startswith("I;16") or (file.mode == "I" and file.format == "PPM")
+        inverted = _tiff_tags(file).get(_TIFF_PHOTOMETRIC) == 0  # 0 is white
+        file.load()  # says what is wrong with a damaged file; OpenCV would print it
         if full:
-            return _decode_16_bit_colour(data, picture, full, path)
-        picture = ImageOps.exif_transpose(picture)
+            return _decode_16_bit_colour(data, file, full, path)
+        picture = ImageOps.exif_transpose(file)
     if is_16_bit_gray:
         array = np.array(picture).astype(np.uint16)
         if "transparency" in picture.info:  # the one gray that stands for it
@@ -183,12 +185,17 @@ def _decode(data: bytes, path: str | os.PathLike) -> np.ndarray:
     return np.array(picture)  # a copy, for a view would be read-only
 
 
-def _full_scale_16_bit_colour(picture: Image.Image) -> int | None:
+def _tiff_tags(picture: ImageFile.ImageFile) -> Mapping[int, Any]:
+    """The tags of a TIFF; nothing of other files."""
+    return getattr(picture, "tag_v2", {}) if picture.format == "TIFF" else {}
+
+
+def _full_scale_16_bit_colour(picture: ImageFile.ImageFile) -> int | None:
     """The value of full brightness, where Pillow would drop low bytes: it keeps 16 bits of gray pictures only."""
     if picture.mode not in ("RGB", "RGBA", "LA"):
         return None
     if picture.format == "TIFF":
-        return 65535 if max(picture.tag_v2.get(_TIFF_BITS, (8,))) == 16 else None
+        return 65535 if max(_tiff_tags(picture).get(_TIFF_BITS, (8,))) == 16 else None
     arguments = picture.tile[0][3] if picture.tile else None
     if picture.format == "PNG":
         return 65535 if ";16" in str(arguments) else None
@@ -197,11 +204,11 @@ def _full_scale_16_bit_colour(picture: Image.Image) -> int | None:
     return None
 
 
-def _decode_16_bit_colour(data: bytes, picture: Image.Image, full: int, path: str | os.PathLike) -> np.ndarray:
+def _decode_16_bit_colour(data: bytes, picture: ImageFile.ImageFile, full: int, path: str | os.PathLike) -> np.ndarray:
     """`data` once more, by OpenCV; `picture` is what Pillow made of it."""
     import cv2  # only here, for it is slow to import
 
-    tags = picture.tag_v2 if picture.format == "TIFF" else {}
+    tags = _tiff_tags(picture)
     if tags.get(_TIFF_PLANAR) == 2:  # Pillow and OpenCV both return nonsense
         raise UserError(f"{path}: holds 16-bit colours in separate planes; save it with interleaved channels")
     array = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
@@ -250,7 +257,7 @@ def _encode(path: Path, array: np.ndarray, suffix: str) -> None:
         assert done, f"OpenCV cannot encode {array.shape} {array.dtype} as {suffix}"
         path.write_bytes(data.tobytes())
         return
-    options = {
+    options: dict[str, dict[str, Any]] = {
         ".jpg": {"quality": 95, "subsampling": 0},
         ".webp": {"lossless": True},
         ".tif": {"compression": "tiff_lzw"},

@@ -37,6 +37,8 @@ class PairedStream(SampleStream):
         batches_per_step: that a step of training takes.
     """
 
+    config: PairedDataConfig
+
     def __init__(self, config: PairedDataConfig, seed: int, batches_per_step: int = 1):
         super().__init__(config, seed, batches_per_step)
         self.pairs = find_pairs(config, "train")
@@ -97,11 +99,11 @@ def read_pair(pair: Pair, config: PairedDataConfig) -> tuple[np.ndarray, np.ndar
     """
     channels = (config.channels_a, config.channels_b)
     if pair.path_b:
-        halves = tuple(read_image(path, c) for path, c in zip((pair.path_a, pair.path_b), channels, strict=True))
+        half_a, half_b = (read_image(path, c) for path, c in zip((pair.path_a, pair.path_b), channels, strict=True))
     else:
         whole = {c: read_image(pair.path_a, c) for c in set(channels)}
-        halves = tuple(split_picture(whole[c], pair.path_a)[side] for side, c in enumerate(channels))
-    return halves if config.direction == "AtoB" else halves[::-1]
+        half_a, half_b = (split_picture(whole[c], pair.path_a)[side] for side, c in enumerate(channels))
+    return (half_a, half_b) if config.direction == "AtoB" else (half_b, half_a)
 
 
 def _layout(root: Path, split: str) -> str | None:

@@ -25,6 +25,8 @@ class ImagesStream(SampleStream):
         UserError: the folder is missing or empty.
     """
 
+    config: ImagesDataConfig
+
     def __init__(self, config: ImagesDataConfig, seed: int, batches_per_step: int = 1):
         super().__init__(config, seed, batches_per_step)
         try:

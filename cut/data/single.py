@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as tv
 
 from cut.config import SingleDataConfig
 from cut.data.download import fetch_command
 from cut.data.images import read_image
+from cut.data.resize import resize
 from cut.data.stream import SampleStream
 from cut.data.transforms import MULTIPLE_PX, to_tensor
 from cut.errors import UserError
@@ -35,6 +34,8 @@ class SingleStream(SampleStream):
     Raises:
         UserError: a picture is missing, broken or smaller than a crop.
     """
+
+    config: SingleDataConfig
 
     def __init__(self, config: SingleDataConfig, seed: int, batches_per_step: int = 1):
         super().__init__(config, seed, batches_per_step)
@@ -61,7 +62,7 @@ class SingleStream(SampleStream):
         crop_px = self.config.crop_px
         factors = rng.uniform(1 / self.config.zoom_max, 1.0, size=2)
         height, width = (max(crop_px, round(side * f)) for side, f in zip(picture.shape[1:], factors, strict=True))
-        zoomed = _resize(picture, height, width)
+        zoomed = resize(picture, height, width, "bilinear")
         crops = [
             zoomed[:, top : top + crop_px, left : left + crop_px]
             for top, left in random_places(height, width, crop_px, self.samples_per_step, rng)
@@ -77,8 +78,8 @@ def random_places(height: int, width: int, crop_px: int, count: int, rng: np.ran
     places: list[tuple[int, int]] = []
     while len(places) < count:  # a grid at a time
         top, left = rng.integers(height - rows * crop_px + 1), rng.integers(width - columns * crop_px + 1)
-        for cell in rng.permutation(rows * columns)[: count - len(places)]:
-            places.append((int(top + cell // columns * crop_px), int(left + cell % columns * crop_px)))
+        cells = rng.permutation(rows * columns)[: count - len(places)]
+        places += [(int(top + c // columns * crop_px), int(left + c % columns * crop_px)) for c in cells]
     return places
 
 
@@ -105,11 +106,7 @@ def _fit(picture: Tensor, longest_px: int, multiple: int = MULTIPLE_PX) -> Tenso
     """Scaled down so that the longer side is at most `longest_px`; the sides become multiples of `multiple`."""
     scale = min(1.0, longest_px / max(picture.shape[1:]))
     height, width = (max(multiple, round(side * scale / multiple) * multiple) for side in picture.shape[1:])
-    return _resize(picture, height, width)
-
-
-def _resize(picture: Tensor, height: int, width: int) -> Tensor:
-    return tv.resize(picture, [height, width], InterpolationMode.BILINEAR, antialias=True)
+    return resize(picture, height, width, "bilinear")
 
 
 def _to_float(picture: Tensor) -> Tensor:

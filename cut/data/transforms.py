@@ -5,10 +5,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as tv
 
 from cut.config import TransformConfig
+from cut.data.resize import center_crop, resize
 from cut.errors import UserError
 
 MULTIPLE_PX = 4  # the generators halve twice, so pictures that are not cropped are scaled to a multiple of it
@@ -95,7 +94,7 @@ def _random_view(image: Tensor, config: TransformConfig, rng: np.random.Generato
 def _middle(image: Tensor, config: TransformConfig, path: str) -> Tensor:
     if "crop" in config.preprocess:
         _check_size(image, config.crop_px, path)
-        image = tv.center_crop(image, [config.crop_px, config.crop_px])
+        image = center_crop(image, config.crop_px)
     return image
 
 
@@ -126,7 +125,8 @@ def _scale(picture: np.ndarray, preprocess: str, load_px: int, crop_px: int) -> 
     else:
         size = (height, width)
     if "crop" not in preprocess:
-        size = tuple(max(MULTIPLE_PX * 2, round(side / MULTIPLE_PX) * MULTIPLE_PX) for side in size)
+        height, width = (max(MULTIPLE_PX * 2, round(side / MULTIPLE_PX) * MULTIPLE_PX) for side in size)
+        size = (height, width)
     return resized(picture, size)
 
 
@@ -136,9 +136,9 @@ def resized(picture: np.ndarray, size: tuple[int, int]) -> Tensor:
         return to_tensor(picture)
     if picture.dtype == np.uint8:  # scaled in 8 bits, the fast path
         pixels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)
-        pixels = tv.resize(pixels, list(size), InterpolationMode.BICUBIC, antialias=True)
+        pixels = resize(pixels, *size, "bicubic")
         return pixels.float() * (2.0 / 255.0) - 1.0
-    return tv.resize(to_tensor(picture), list(size), InterpolationMode.BICUBIC, antialias=True).clamp(-1.0, 1.0)
+    return resize(to_tensor(picture), *size, "bicubic").clamp(-1.0, 1.0)
 
 
 def _random_crop(image: Tensor, crop_px: int, rng: np.random.Generator, path: str) -> Tensor:

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path, PureWindowsPath
-from typing import IO, TypeAlias
+from typing import IO, Any, TypeAlias
 
 from cut.errors import UserError
 
@@ -30,7 +30,7 @@ def unpack(archive: Path, target: Path, address: str, max_bytes: int) -> None:
         os.replace(tops[0] if len(tops) == 1 and tops[0].is_dir() else temporary, target)
     except UserError as error:  # kept: with a higher bound it need not be fetched again
         raise UserError(f"{archive} from {address}: {error}") from None
-    except Exception as error:  # noqa: BLE001  zipfile and tarfile raise many kinds on broken archives
+    except Exception as error:  # zipfile and tarfile raise many kinds on broken archives
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk, not the archive
         archive.unlink()
@@ -83,7 +83,7 @@ class _BoundedTarInfo(tarfile.TarInfo):
     """Of a name or an attribute, which is read at once, only a sensible length is believed."""
 
     @classmethod
-    def frombuf(cls, buf, encoding, errors):
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Any:
         info = super().frombuf(buf, encoding, errors)
         if info.type in _TAR_TEXTS and info.size > _MOST_HEADER_BYTES:
             raise ValueError(f"a header claims {info.size} bytes")
@@ -102,9 +102,11 @@ _TAR_TEXTS = (
 def _tar_entries(archive: Path) -> Iterator[_Entry]:
     with tarfile.open(archive, tarinfo=_BoundedTarInfo) as source:
         for member in source:
-            source.members = []  # else all of them are kept, with whatever they claim of themselves
+            # Else all of them are kept, with whatever they claim of themselves.
+            source.members = []  # type: ignore[attr-defined]
             if not (member.isfile() or member.isdir()):
                 raise ValueError(f"its entry {member.name!r} is a link or a device")
-            yield member.name, partial(source.extractfile, member) if member.isfile() else None
+            # extractfile gives None for no file only
+            yield member.name, partial(source.extractfile, member) if member.isfile() else None  # type: ignore[misc]
         while source.fileobj.read(_BLOCK_BYTES):  # gzip compares its checksum at the very end
             pass

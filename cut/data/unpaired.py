@@ -26,6 +26,8 @@ class UnpairedStream(SampleStream):
         batches_per_step: that a step of training takes.
     """
 
+    config: UnpairedDataConfig
+
     def __init__(self, config: UnpairedDataConfig, seed: int, batches_per_step: int = 1):
         super().__init__(config, seed, batches_per_step)
         self.paths_a, self.paths_b = domain_paths(config, "train")

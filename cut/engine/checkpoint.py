@@ -21,7 +21,7 @@ SCHEMA_VERSION = 1
 INFERENCE_FILE = "generator.safetensors"
 BEST_FILE = "best.pt"
 _OPTIONAL = (dict, type(None))
-_PARTS = {"step": int, "config": dict, "method": dict, "ema": _OPTIONAL, "optimizers": dict}
+_PARTS: dict[str, Any] = {"step": int, "config": dict, "method": dict, "ema": _OPTIONAL, "optimizers": dict}
 _PARTS |= {"precision": _OPTIONAL, "random": dict, "log": dict}
 
 
@@ -160,7 +160,7 @@ def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
     for key, value in sorted(tensors.items()):
         digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

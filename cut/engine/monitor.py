@@ -80,9 +80,10 @@ class Monitor:
             for sample in self.samples:
                 batch = {k: v[None] for k, v in sample.items() if isinstance(v, Tensor) and k != "target"}
                 images = self.method.visuals(self.fabric.to_device(batch))
-                pictures: dict[str, np.ndarray | None] = {k: to_picture(v[0]) for k, v in images.items()}
-                for column in outputs.keys() & pictures.keys():
-                    outputs[column].append(pictures[column])
+                drawn = {k: to_picture(v[0]) for k, v in images.items()}
+                for column in outputs.keys() & drawn.keys():
+                    outputs[column].append(drawn[column])
+                pictures: dict[str, np.ndarray | None] = {**drawn}
                 inputs += [to_picture(sample[k]) for k in ("real_a",) if k in sample]
                 columns = [*pictures, *(["target"] if any("target" in s for s in self.samples) else [])]
                 pictures["target"] = to_picture(sample["target"]) if "target" in sample else None
@@ -101,6 +102,7 @@ class Monitor:
         Returns:
             Whether it is the best evaluation so far.
         """
+        assert self.validation is not None
         scores: dict[str, Scores] = {}
         try:
             for name in ("last", "ema") if self.ema else ("last",):

@@ -10,7 +10,7 @@ from cut.errors import UserError
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # a module or None
 
 _FILE = ".lock"
 

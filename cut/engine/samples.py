@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from cut.data.images import write_image
 
+_Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 _GAP_PX = 6
 _LABEL_PX = 18
 _SMALL_PX = 64  # narrower pictures are enlarged by a whole factor, up to this
@@ -73,7 +74,7 @@ def _below(name: str) -> int:
     return _GAP_PX + (_LABEL_PX if name else 0)
 
 
-def _fit(draw: ImageDraw.ImageDraw, text: str, width: int, font: ImageFont.ImageFont) -> str:
+def _fit(draw: ImageDraw.ImageDraw, text: str, width: int, font: _Font) -> str:
     """`text`, shortened with dots in its middle until it fits."""
     kept = len(text)
     while kept > 4 and draw.textlength(text, font) > width:

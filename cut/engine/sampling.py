@@ -60,7 +60,7 @@ def draw_images(
     method: Method, count: int, seed: int, fabric: Fabric, batch_size: int, output: Path, suffix: str = ".png"
 ) -> Iterator[np.ndarray]:
     """Draws and writes, as `sample`; gives each picture."""
-    method = fabric.to_device(method)
+    fabric.to_device(method)
     digits = max(5, len(str(count - 1)))
     for first in range(0, count, batch_size):
         numbers = range(first, min(first + batch_size, count))

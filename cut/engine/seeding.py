@@ -19,7 +19,9 @@ def seed_all(seed: int) -> None:
 def random_state() -> dict[str, Any]:
     """The state of all streams, as tensors and plain values, which `torch.load(weights_only=True)` reads."""
     version, words, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state()
+    state = np.random.get_state()
+    assert isinstance(state, tuple)
+    name, keys, position, has_gauss, cached = state
     return {
         "python": [version, list(words), gauss],
         "numpy": [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],

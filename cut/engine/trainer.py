@@ -232,7 +232,7 @@ class Trainer:
     def _evaluate(self, run_dir: Path) -> None:
         if self.monitor.evaluate(self.step):
             write_checkpoint(run_dir / BEST_FILE, self.step, self._state())
-        if self.validation.is_out_of_patience:
+        if self.validation and self.validation.is_out_of_patience:
             self.last_step = self.step
 
     def _factor(self, step: int) -> float:

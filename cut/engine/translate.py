@@ -12,7 +12,6 @@ from tqdm import tqdm
 from cut.data.images import SUFFIXES, list_images, pair_name, read_image, write_image
 from cut.data.transforms import to_picture, to_tensor
 from cut.engine.background import in_background
-from cut.engine.half_precision import half_precision
 from cut.engine.samples import shrink, write_sheet
 from cut.engine.tiling.memory import check_memory
 from cut.engine.tiling.run import translate_in_tiles
@@ -139,7 +138,7 @@ def run_jobs(
     What could not be read goes into `failures`, a line each. The next pictures are read and the last ones written
     meanwhile, as many as are computed at once.
     """
-    method = fabric.to_device(method)
+    fabric.to_device(method)
     depth = batch_size if tile_px is None else 1  # large ones, of which each takes much memory
 
     def write(translated: tuple[int, np.ndarray, np.ndarray]) -> tuple[int, np.ndarray, np.ndarray]:
@@ -190,12 +189,11 @@ def _translate_group(
     with torch.inference_mode(), fabric.autocast():
         if tile_px is not None and max(padded[0].shape[:2]) > tile_px:
             folder = job.output.parent
-            outputs = [translate_in_tiles(forward, p, tile_px, fabric.device, folder, job.name) for p in padded]
-            return [output[top : top + height, left : left + width] for output in outputs]
+            arrays = [translate_in_tiles(forward, p, tile_px, fabric.device, folder, job.name) for p in padded]
+            return [array[top : top + height, left : left + width] for array in arrays]
         check_memory(forward, padded[0], len(padded), fabric.device, job.name)
         images = fabric.to_device(torch.stack([to_tensor(p) for p in padded]))
-        with half_precision(fabric.device):
-            outputs = forward(images)[:, :, top : top + height, left : left + width]
+        outputs = forward(images)[:, :, top : top + height, left : left + width]
     return [to_picture(output, picture.dtype.type) for output, picture in zip(outputs, pictures, strict=True)]
 
 

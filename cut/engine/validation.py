@@ -41,6 +41,7 @@ class Validation:
     """
 
     def __init__(self, config: RunConfig, stream: SampleStream, fabric: Fabric, num_steps: int):
+        assert config.eval is not None
         self.config, self.stream, self.fabric, self.every_steps = config.eval, stream, fabric, num_steps
         self.data = config.data
         self.settings = {"decisive": self.config.decisive} | {key: getattr(self.config, key) for key in _DECIDE}
@@ -77,7 +78,8 @@ class Validation:
             for _ in draw_images(method, count, _SEED, self.fabric, self.config.batch_size, output):
                 pass
             return self._score(output)
-        jobs, failures = plan_jobs(self.pictures.inputs, output, ".png"), []
+        jobs = plan_jobs(self.pictures.inputs, output, ".png")
+        failures: list[str] = []
         batch_size = 1 if method.mixes_batches else self.config.batch_size
         for _ in run_jobs(method, jobs, self.data.channels["a"], self.fabric, batch_size, failures):
             pass
@@ -114,10 +116,10 @@ class Validation:
 
     @property
     def is_out_of_patience(self) -> bool:
-        entries = self._comparable
-        if not self.config.patience or not entries:
+        entries, best = self._comparable, self.best
+        if not self.config.patience or best is None:
             return False
-        return len(entries) - 1 - entries.index(self.best) >= self.config.patience
+        return len(entries) - 1 - entries.index(best) >= self.config.patience
 
     def decisive(self, entry: Mapping[str, Any]) -> tuple[str, float]:
         """Name and value of the score that compares evaluations; not a number where it was not computed."""
@@ -140,6 +142,7 @@ class Validation:
     def summary(self) -> str:
         """One line: the last and the best score."""
         last, best = self.history[-1], self.best
+        assert best is not None
         name, value = self.decisive(last)
         return (
             f"{name}: last {value:.4g} (step {last['step']}), best {self.decisive(best)[1]:.4g} "
@@ -148,12 +151,14 @@ class Validation:
 
     def write_summary(self, run_dir: Path) -> None:
         """Writes evaluation.json: the last scores, the best, and where pictures lie, for who looks at the run."""
-        last, generator = self.history[-1], "ema" if "ema" in self.history[-1]["scores"] else "last"
-        name, value = self.decisive(self.best)
-        value = _json_number(value)
-        best = {"step": self.best["step"], "metric": name, "value": value, "higher_is_better": is_higher_better(name)}
+        last, best = self.history[-1], self.best
+        assert best is not None
         scores = last["scores"]
-        content = {"step": last["step"], "generator": generator, "metrics": {}, "best": best}
+        generator = "ema" if "ema" in scores else "last"
+        name, value = self.decisive(best)
+        told = {"step": best["step"], "metric": name, "value": _json_number(value)}
+        told["higher_is_better"] = is_higher_better(name)
+        content = {"step": last["step"], "generator": generator, "metrics": {}, "best": told}
         content["metrics"] = {name: _json_number(value) for name, value in scores[generator].items()}
         content["pictures"] = self._shown(run_dir, generator)
         temporary = run_dir / ".evaluation.part.json"
@@ -164,11 +169,11 @@ class Validation:
         inputs, targets = self.pictures.inputs, self.pictures.targets
         partners = {pair_name(path.relative_to(targets)): path for path in list_images(targets)} if inputs else {}
         sources = {pair_name(path.relative_to(inputs)): path for path in list_images(inputs)} if inputs else {}
-        folder, shown = self.folder / generator, []
+        folder, shown = self.folder / generator, list[dict[str, str | None]]()
         for path in evenly_chosen(list_images(folder), _SHOWN):
             name = pair_name(path.relative_to(folder))
             beside = {"input": sources.get(name), "translation": path, "target": partners.get(name)}
-            shown.append({"name": name} | {k: _relative(p, run_dir) for k, p in beside.items()})
+            shown.append({"name": name, **{k: _relative(p, run_dir) for k, p in beside.items()}})
         return shown
 
     def _score(self, folder: Path) -> Scores:
@@ -185,8 +190,8 @@ class Validation:
             Path(name) if name else None for name in (config.features, config.inception_weights, config.segmenter)
         )
         files = ScoringFiles(features, weights, config.palette, segmenter).arguments(config.metrics)
-        settings = {"batch_size": config.batch_size, "device": str(self.fabric.device), "intervals": False}
-        return Evaluator(self.pictures.targets, config.metrics, **settings, **files)
+        files |= {"batch_size": config.batch_size, "device": str(self.fabric.device), "intervals": False}
+        return Evaluator(self.pictures.targets, config.metrics, **files)
 
 
 def _json_number(value: float) -> float | None:

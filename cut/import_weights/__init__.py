@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from cut.build import ConfiguredNetworks, build_method, read_config
-from cut.config import RunConfig
+from cut.config import FolderConfig, RunConfig, UnetGeneratorConfig
 from cut.config.data import MOST_PX
 from cut.config_file import parse_config
 from cut.errors import UserError
@@ -61,7 +61,7 @@ def _describe(found: Found, config: RunConfig) -> str:
     text += f"; taken as {config.method.name}"
     if direction := getattr(config.data, "direction", None):
         text += f", {direction}"
-    if config.generator.name == "unet":
+    if isinstance(config.generator, UnetGeneratorConfig):
         text += f", dropout {config.generator.dropout} (which weights do not tell)"
     return text
 
@@ -99,17 +99,18 @@ def _agreeing_config(found: Found, path: Path, config: Path) -> RunConfig:
         raise UserError(
             f"{config}: method.name: {given.method.name} has no such generator as {path} holds: {found.text}"
         )
-    if method.has_inverse and _is_inverse(path):
+    generator = given.generator.model_dump()
+    if method.has_inverse and isinstance(given.data, FolderConfig) and _is_inverse(path):
         back = "BtoA" if given.data.direction == "AtoB" else "AtoB"
         given = given.model_copy(update={"data": given.data.model_copy(update={"direction": back})})
     source, target = "ba" if getattr(given.data, "direction", "AtoB") == "BtoA" else "ab"
-    generator = given.generator.model_dump()
     if generator["name"] != found.generator["name"]:
         pairs = {"generator.name": (found.generator["name"], generator["name"])}
     else:
         pairs = {f"generator.{key}": (value, generator[key]) for key, value in found.generator.items()}
         if "dropout" in found.generator:  # that it is there shifts the names; how much is dropped, nothing tells
-            pairs["generator.dropout"] = tuple("above 0" if p else 0.0 for p in pairs["generator.dropout"])
+            has, says = ("above 0" if p else 0.0 for p in pairs["generator.dropout"])
+            pairs["generator.dropout"] = (has, says)
     pairs[f"data.channels_{source}"] = (found.in_channels, given.data.channels["a"])
     pairs[f"data.channels_{target}"] = (found.out_channels, given.data.channels["b"])
     wrong = [

@@ -115,7 +115,7 @@ def _resnet(tensors: Tensors) -> Found:
     num_blocks = max(blocks) - min(blocks) + 1
     if num_blocks > len(tensors):
         raise ValueError("far more blocks than tensors")
-    generator = {
+    generator: dict[str, Any] = {
         "name": "resnet",
         "base_channels": first.shape[0],
         "num_blocks": num_blocks,

@@ -15,7 +15,9 @@ SinCUT: encoder.convs.<i>.conv1.0.weight      encoder.<i>.conv1.weight        wh
         decoder.convs.<i>.activate.bias       decoder.<i>.bias
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -116,4 +118,8 @@ def _blur(taps: tuple[float, ...], total: float) -> Tensor:
     return torch.outer(row, row) * (total / sum(taps) ** 2)
 
 
-_NAMERS = {ResnetGenerator: _resnet, UnetGenerator: _unet, StyleGAN2Generator: _stylegan2}
+_NAMERS: dict[type[nn.Module], Callable[[Any], PublicNames]] = {
+    ResnetGenerator: _resnet,
+    UnetGenerator: _unet,
+    StyleGAN2Generator: _stylegan2,
+}

@@ -3,11 +3,14 @@
 import importlib
 import pkgutil
 import sys
+from typing import TYPE_CHECKING
 
 from cut.config import MethodConfig
 from cut.config_file import nearest
 from cut.errors import UserError
-from cut.methods.base import Method
+
+if TYPE_CHECKING:
+    from cut.methods.base import Method
 
 _NOT_METHODS = ("base",)
 
@@ -17,20 +20,22 @@ def known_methods() -> list[str]:
     return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _NOT_METHODS)
 
 
-def find_method(name: str) -> type[Method]:
+def find_method(name: str) -> "type[Method]":
     """The class behind `method: {name: ...}`: a file of this folder, or `package.module:Class` of the user's own.
 
     Raises:
         UserError: no such method; the line lists the known ones.
     """
     module_name, colon, class_name = name.partition(":")
+    known = known_methods()
+    if not colon and name not in known:
+        raise UserError(
+            f"method.name: no such method '{name}'{nearest(name, known)} "
+            f"(known: {', '.join(known)}, or your own as package.module:Class)"
+        )
+    from cut.methods.base import Method  # only now, for it imports torch, and a name may be known to be wrong without
+
     if not colon:
-        if name not in known_methods():
-            known = known_methods()
-            raise UserError(
-                f"method.name: no such method '{name}'{nearest(name, known)} "
-                f"(known: {', '.join(known)}, or your own as package.module:Class)"
-            )
         module = importlib.import_module(f"{__name__}.{name}")
         (method,) = [
             c

@@ -77,13 +77,13 @@ class Method(nn.Module):
     """
 
     Config: ClassVar[type[MethodConfig]] = MethodConfig
-    has_inverse: ClassVar[bool] = False  # `inverse` translates the target domain to the source domain
+    has_inverse: bool = False  # `inverse` translates the target domain to the source domain
     samples_from_noise: ClassVar[bool] = False  # `forward` takes what `latents` draws instead of an image
     output_columns: ClassVar[tuple[str, ...]] = ("translation",)  # of `visuals`, those that a generator made
 
     @classmethod
-    def build(cls, config: MethodConfig, networks: Networks) -> "Method":
-        """The method with its networks."""
+    def build(cls, config: Any, networks: Networks) -> "Method":
+        """The method with its networks; `config` is one of the class's own `Config`."""
         raise NotImplementedError
 
     def forward(self, image: Tensor) -> Tensor:

@@ -34,6 +34,7 @@ from cut.losses.adversarial import discriminator_loss, generator_loss
 from cut.losses.gradient_penalty import gradient_penalty, r1_penalty
 from cut.losses.patchnce import patchnce_loss
 from cut.methods.base import Batch, Judgement, Method, Networks, Player, Terms
+from cut.models.encoding_generator import EncodingGenerator, as_encoding
 from cut.models.image_pool import ImagePool
 from cut.models.negative_queue import NegativeQueue
 from cut.models.patch_head import PatchHead, random_patch_ids
@@ -96,7 +97,7 @@ class Translated:
 class CUT(Method):
     Config = CUTConfig
 
-    def __init__(self, config: CUTConfig, generator: nn.Module, discriminator: nn.Module):
+    def __init__(self, config: CUTConfig, generator: EncodingGenerator, discriminator: nn.Module):
         super().__init__()
         self.config = config
         self.generator = generator
@@ -113,10 +114,7 @@ class CUT(Method):
 
     @classmethod
     def build(cls, config: CUTConfig, networks: Networks) -> "CUT":
-        generator = networks.generator()
-        if not hasattr(generator, "encode"):
-            raise ValueError("PatchNCE reads numbered layers of the generator, which a U-Net has not; use name: resnet")
-        method = cls(config, generator, networks.discriminator())
+        method = cls(config, as_encoding(networks.generator()), networks.discriminator())
         networks.initialise(method.patch_head)
         if config.momentum_encoder:
             copies = {"generator": method.generator, "patch_head": method.patch_head}
@@ -175,7 +173,7 @@ class CUT(Method):
             terms["nce"] = weight * self._patchnce(queries_a, t.keys_a, "a")
             if self._with_identity:
                 terms["nce_idt"] = weight * self._patchnce(queries_b, t.keys_b, "b")
-        if config.lambda_identity:
+        if config.lambda_identity and t.idt_b is not None:
             idt_b = t.idt_b.flip(3) if t.flipped else t.idt_b
             terms["identity"] = config.lambda_identity * F.l1_loss(idt_b, t.real_b)
         return terms
@@ -197,13 +195,14 @@ class CUT(Method):
         # The encoder is not mirror-symmetric, so the keys need the unmirrored images.
         if taps and (flipped or self.key_networks):
             encoder = self.key_networks["generator"] if self.key_networks else self.generator
+            assert isinstance(encoder, EncodingGenerator)
             with torch.no_grad():
                 features = encoder.encode(source, taps)
         return output, [f.detach() for f in features]
 
     def _queries(self, t: Translated) -> tuple[list[Tensor], list[Tensor]]:
         """The encoder's features of G(x) and, for the identity term, of G(y), mirrored back where x and y were."""
-        if not self._with_identity:
+        if not self._with_identity or t.idt_b is None:
             return self._encode(t.fake_b, t.flipped), []
         if t.fake_b.shape == t.idt_b.shape:  # one pass for both, as in `translate`
             halves = [f.chunk(2) for f in self._encode(torch.cat([t.fake_b, t.idt_b]), t.flipped)]  # 2N -> N, N
@@ -226,25 +225,26 @@ class CUT(Method):
             {"gamma": config.nce_loss.gamma, "alpha": config.nce_loss.alpha} if config.nce_loss.name == "focal" else {}
         )
         negatives = {"external": "none", "image_and_external": "image"}.get(config.negatives, config.negatives)
-        queues = self.queues[domain] if domain in self.queues else [None] * len(keys)
+        queues = list(self.queues[domain].children()) if domain in self.queues else [None] * len(keys)
         losses = []
         for query, key, queue in zip(queries, keys, queues, strict=True):
-            external = queue.content() if queue is not None else None
+            external = queue.content() if isinstance(queue, NegativeQueue) else None
             losses.append(patchnce_loss(query, key, config.temperature, negatives, **focal, external=external).mean())
-            if queue is not None:
+            if isinstance(queue, NegativeQueue):
                 queue.push(key)
-        return sum(losses) / len(losses)
+        return sum(losses, torch.zeros(())) / len(losses)
 
     @torch.no_grad()
     def _follow_with_key_networks(self) -> None:
         """theta_k <- m theta_k + (1 - m) theta_q (He et al., CVPR 2020, equation 2), once per step."""
-        if self.key_networks is None:
+        momentum = self.config.momentum_encoder
+        if self.key_networks is None or momentum is None:
             return
         for name, slow in self.key_networks.items():
             fast = getattr(self, name)
             for slow_tensor, tensor in zip(slow.state_dict().values(), fast.state_dict().values(), strict=True):
                 if tensor.is_floating_point():
-                    slow_tensor.lerp_(tensor, 1.0 - self.config.momentum_encoder)
+                    slow_tensor.lerp_(tensor, 1.0 - momentum)
 
     @property
     def _with_identity(self) -> bool:

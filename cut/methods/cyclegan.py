@@ -63,6 +63,8 @@ class CycleGAN(Method):
     has_inverse = True
     output_columns = ("a to b", "b to a")
 
+    generator_ba: nn.Module  # gone after `keep_one_way`
+
     def __init__(
         self,
         config: CycleGANConfig,
@@ -91,11 +93,12 @@ class CycleGAN(Method):
         return self.generator_ba(image)
 
     def keep_one_way(self) -> None:
-        self.generator_ba, self.has_inverse = None, False
+        del self.generator_ba
+        self.has_inverse = False
 
     def inference_networks(self) -> dict[str, nn.Module]:
-        networks = {"generator_ab": self.generator_ab, "generator_ba": self.generator_ba}
-        return {name: network for name, network in networks.items() if network is not None}
+        both = {"generator_ab": self.generator_ab}
+        return both | {"generator_ba": self.generator_ba} if self.has_inverse else both
 
     def translate(self, batch: Batch) -> Translated:
         real_a, real_b = batch["real_a"], batch["real_b"]
@@ -119,7 +122,7 @@ class CycleGAN(Method):
             "cycle_a": config.lambda_cycle_a * F.l1_loss(t.rec_a, t.real_a),
             "cycle_b": config.lambda_cycle_b * F.l1_loss(t.rec_b, t.real_b),
         }
-        if config.lambda_identity:
+        if t.idt_a is not None and t.idt_b is not None:
             terms["idt_a"] = config.lambda_identity * config.lambda_cycle_a * F.l1_loss(t.idt_a, t.real_a)
             terms["idt_b"] = config.lambda_identity * config.lambda_cycle_b * F.l1_loss(t.idt_b, t.real_b)
         return terms

@@ -93,12 +93,13 @@ class DCGAN(Method):
     samples_from_noise = True
     output_columns = tuple(str(column + 1) for column in range(_COLUMNS))
 
+    sheet_seed: Tensor  # all sample sheets of a run show the latents of this seed
+
     def __init__(self, config: DCGANConfig, generator: nn.Module, discriminator: nn.Module):
         super().__init__()
         self.config = config
         self.generator = generator
         self.discriminator = discriminator
-        # All sample sheets of a run show the latents of this seed.
         self.register_buffer("sheet_seed", torch.randint(2**31, (1,)))
 
     @classmethod

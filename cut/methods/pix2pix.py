@@ -127,6 +127,7 @@ class Pix2Pix(Method):
 
     def _judge(self, real_a: Tensor, image_b: Tensor) -> Tensor:
         """D's scores `(N, 1, H', W')`."""
+        assert self.discriminator is not None
         return self.discriminator(torch.cat([real_a, image_b], 1) if self.config.conditional else image_b)
 
 

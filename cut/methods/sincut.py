@@ -13,6 +13,7 @@ every step. What differs from it: the features of x and y come from G's own pass
 and G(y) (the same numbers); H exists before the first step; D may see tiles of the crops.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -27,6 +28,7 @@ from cut.losses.adversarial import discriminator_loss, generator_loss
 from cut.losses.gradient_penalty import r1_penalty
 from cut.losses.patchnce import patchnce_loss
 from cut.methods.base import Batch, Judgement, Method, Networks, Player, Terms
+from cut.models.encoding_generator import EncodingGenerator, as_encoding
 from cut.models.patch_head import PatchHead, random_patch_ids
 
 
@@ -72,7 +74,7 @@ class Translated:
 class SinCUT(Method):
     Config = SinCUTConfig
 
-    def __init__(self, config: SinCUTConfig, generator: nn.Module, discriminator: nn.Module):
+    def __init__(self, config: SinCUTConfig, generator: EncodingGenerator, discriminator: nn.Module):
         super().__init__()
         self.config = config
         self.generator = generator
@@ -90,7 +92,7 @@ class SinCUT(Method):
             raise ValueError(
                 "sincut has one generator for both pictures; data.channels_a and data.channels_b must be equal"
             )
-        method = cls(config, networks.generator(), networks.discriminator(image_px=tile_px))
+        method = cls(config, as_encoding(networks.generator()), networks.discriminator(image_px=tile_px))
         networks.initialise(method.patch_head)
         return method
 
@@ -155,7 +157,7 @@ class SinCUT(Method):
         tile_px = self.config.discriminator_tile_px
         return self.discriminator(cut_into_tiles(image, tile_px) if tile_px else image)
 
-    def _patchnce(self, queries: tuple[Tensor, ...], keys: tuple[Tensor, ...]) -> Tensor:
+    def _patchnce(self, queries: Sequence[Tensor], keys: Sequence[Tensor]) -> Tensor:
         """Mean over layers, places and images of PatchNCE with the negatives of the whole batch."""
         patch_ids = random_patch_ids(keys, self.config.num_patches)
         with torch.no_grad():
@@ -165,7 +167,7 @@ class SinCUT(Method):
             patchnce_loss(q, k, self.config.temperature, negatives="minibatch").mean()
             for q, k in zip(queries, keys, strict=True)
         ]
-        return sum(losses) / len(losses)
+        return sum(losses, torch.zeros(())) / len(losses)
 
 
 def cut_into_tiles(image: Tensor, tile_px: int) -> Tensor:

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
-from scipy.linalg import solve_triangular
-from scipy.linalg.lapack import dpstrf
 
 _ROWS = 1000
 
@@ -27,7 +25,7 @@ def feature_statistics(batches: Iterable[np.ndarray]) -> tuple[np.ndarray, np.nd
     Returns:
         `(D,)` and `(D, D)`.
     """
-    count, mean, scatter = 0, 0.0, 0.0
+    count, mean, scatter = 0, np.zeros(()), np.zeros(())
     for batch in batches:
         batch = np.asarray(batch, dtype=np.float64)  # (n, D)
         total = count + len(batch)
@@ -81,6 +79,8 @@ def frechet_standard_error(features: np.ndarray, mean2: np.ndarray, cov2: np.nda
         features: `(N, D)` of the generated pictures, N of 2 or more.
         mean2, cov2: `(D,)` and `(D, D)` of the target.
     """
+    from scipy.linalg import solve_triangular  # here, for it is slow to import
+
     mean, covariance = feature_statistics(row_blocks(features))
     root, order, rank = _factor(covariance)
     if rank == 0:
@@ -106,6 +106,8 @@ def _factor(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
 
     It stops where what is left is rounding: its root, 1e8 times greater, would add up over all directions.
     """
+    from scipy.linalg.lapack import dpstrf  # here, for it is slow to import
+
     tolerance = covariance.diagonal().max() * len(covariance) * np.finfo(np.float64).eps
     factor, pivots, rank, _ = dpstrf(covariance, tol=tolerance, lower=1)
     order = pivots - 1  # LAPACK counts from 1

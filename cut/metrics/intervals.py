@@ -10,7 +10,7 @@ _STANDARD_ERRORS = 1.959964  # of a normal distribution, between which 95 % lie
 
 
 def bootstrap_interval(
-    values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray] | None = None, seed: int = 0
+    values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray | float] | None = None, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """The percentile bootstrap (Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, ch. 13).
 
@@ -25,12 +25,12 @@ def bootstrap_interval(
     """
     rng = np.random.default_rng(seed)
     flat = values.reshape(len(values), -1)  # (N, ...) -> (N, K)
-    drawn = []
+    drawn: list[np.ndarray | float] = []
     for _ in range(RESAMPLES):
         times = np.bincount(rng.integers(len(flat), size=len(flat)), minlength=len(flat))
         mean = (times.astype(flat.dtype) @ flat / len(flat)).reshape(values.shape[1:])
         drawn.append(mean if statistic is None else statistic(mean))
-    low, high = np.nanpercentile(drawn, [_TAIL_PERCENT, 100.0 - _TAIL_PERCENT], axis=0)
+    low, high = np.nanpercentile(np.stack(drawn), [_TAIL_PERCENT, 100.0 - _TAIL_PERCENT], axis=0)
     return low, high
 
 

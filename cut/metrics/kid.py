@@ -88,7 +88,9 @@ def _kernel_sums(x: np.ndarray, y: np.ndarray, in_x: np.ndarray, in_y: np.ndarra
     return np.sum(in_x * rows, axis=0), rows
 
 
-def _mmd2(within_x, within_y, between, num_x: int, num_y: int):
+def _mmd2(
+    within_x: np.ndarray, within_y: np.ndarray | float, between: np.ndarray, num_x: int, num_y: int
+) -> np.ndarray:
     return within_x / (num_x * (num_x - 1)) + within_y / (num_y * (num_y - 1)) - 2.0 * between / (num_x * num_y)
 
 

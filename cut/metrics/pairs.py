@@ -3,8 +3,6 @@
 import math
 
 import numpy as np
-from scipy.ndimage import correlate1d
-from skimage.metrics import structural_similarity
 
 from cut.errors import UserError
 
@@ -29,6 +27,8 @@ def ssim(image: np.ndarray, target: np.ndarray) -> float:
         raise UserError(
             f"picture of {width}x{height} px is smaller than ssim's window of {SSIM_WINDOW_PX} px; leave ssim out"
         )
+    from skimage.metrics import structural_similarity  # here, for it is slow to import
+
     settings = {"gaussian_weights": True, "sigma": _SIGMA_PX, "use_sample_covariance": False}
     return float(structural_similarity(image, target, data_range=1.0, channel_axis=-1, **settings))
 
@@ -82,6 +82,8 @@ def _ssim_parts(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _window_means(x: np.ndarray) -> np.ndarray:
     """Means under the Gaussian window, where it fits: `(H, W, C)` -> `(H - 10, W - 10, C)`."""
+    from scipy.ndimage import correlate1d  # here, for it is slow to import
+
     reach = SSIM_WINDOW_PX // 2
     window = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2.0 * _SIGMA_PX**2))
     means = correlate1d(correlate1d(x, window / window.sum(), axis=0), window / window.sum(), axis=1)

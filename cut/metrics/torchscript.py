@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,7 @@ def load_network(path: Path) -> nn.Module:
             ) from None
 
 
-def run_network(network: nn.Module, path: Path, images: Tensor):
+def run_network(network: nn.Module, path: Path, images: Tensor) -> Any:
     """What the network gives for `(N, 3, H, W)` in [0, 1].
 
     Raises:

@@ -1,4 +1,4 @@
-"""Layers that several networks share: normalisation by name, anti-aliased resampling, the residual block."""
+"""Layers that several networks share: normalisation by name, borders, anti-aliased resampling."""
 
 from typing import Any
 
@@ -102,23 +102,3 @@ class BlurUpsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-
-
-class ResidualBlock(nn.Module):
-    """x + norm(conv(relu(norm(conv(x))))), 3x3, shape kept (He et al. 2016; Johnson et al. 2016).
-
-    `padding` is what lies beyond the borders: `reflect`, the mirrored image, or `zeros`.
-    """
-
-    def __init__(self, channels: int, norm: str, dropout: float = 0.0, padding: str = "reflect"):
-        super().__init__()
-        bias, pad = needs_bias(norm), ReflectionPad if padding == "reflect" else nn.ZeroPad2d
-        layers: list[nn.Module] = [pad(1), nn.Conv2d(channels, channels, 3, bias=bias)]
-        layers += [normalisation(norm, channels), nn.ReLU(inplace=True)]
-        if dropout:
-            layers.append(nn.Dropout(dropout))
-        layers += [pad(1), nn.Conv2d(channels, channels, 3, bias=bias), normalisation(norm, channels)]
-        self.layers = nn.Sequential(*layers)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.layers(x)

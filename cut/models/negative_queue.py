@@ -12,10 +12,13 @@ class NegativeQueue(nn.Module):
         channels: of a key.
     """
 
+    keys: Tensor
+    seen: Tensor  # a scalar: how many keys ever came in
+
     def __init__(self, size: int, channels: int):
         super().__init__()
         self.register_buffer("keys", torch.zeros(size, channels))
-        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))  # keys that ever came in
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
 
     def content(self) -> Tensor:
         """`(K, C)` with K up to `size`, a copy, for the queue goes on while the loss waits for its backward pass."""

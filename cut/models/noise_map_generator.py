@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from cut.models.blocks import ResidualBlock
+from cut.models.residual_block import ResidualBlock
 
 
 class NoiseMapGenerator(nn.Module):

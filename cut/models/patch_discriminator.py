@@ -3,6 +3,8 @@
 from torch import Tensor, nn
 
 from cut.models.blocks import BlurDownsample, fastest_layout, needs_bias, normalisation
+from cut.models.recompute import run_layers
+from cut.models.winograd import Conv2d
 
 
 class PatchDiscriminator(nn.Module):
@@ -27,21 +29,21 @@ class PatchDiscriminator(nn.Module):
         super().__init__()
         bias, stride = needs_bias(norm), 1 if antialias else 2
         width = base_channels
-        layers: list[nn.Module] = [nn.Conv2d(in_channels, width, 4, stride=stride, padding=1), nn.LeakyReLU(0.2)]
+        layers: list[nn.Module] = [Conv2d(in_channels, width, 4, stride=stride, padding=1), nn.LeakyReLU(0.2)]
         if antialias:
             layers.append(BlurDownsample(width))
         for depth in range(1, num_layers + 1):
             before, width = width, base_channels * min(2**depth, 8)
             last = depth == num_layers
-            layers.append(nn.Conv2d(before, width, 4, stride=1 if last else stride, padding=1, bias=bias))
+            layers.append(Conv2d(before, width, 4, stride=1 if last else stride, padding=1, bias=bias))
             layers += [normalisation(norm, width), nn.LeakyReLU(0.2, inplace=True)]
             if antialias and not last:
                 layers.append(BlurDownsample(width))
-        layers.append(nn.Conv2d(width, 1, 4, padding=1))
+        layers.append(Conv2d(width, 1, 4, padding=1))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.layers(fastest_layout(image))
+        return run_layers(self.layers, fastest_layout(image))
 
 
 class PixelDiscriminator(nn.Module):

@@ -8,14 +8,17 @@ from cut.models.blocks import (
     BlurDownsample,
     BlurUpsample,
     ReflectionPad,
-    ResidualBlock,
     fastest_layout,
     needs_bias,
     normalisation,
 )
+from cut.models.encoding_generator import EncodingGenerator
+from cut.models.recompute import run_in_stages, run_layers
+from cut.models.residual_block import ResidualBlock
+from cut.models.winograd import Conv2d
 
 
-class ResnetGenerator(nn.Module):
+class ResnetGenerator(EncodingGenerator):
     """7x7 convolution, two downsamplings, residual blocks, two upsamplings, 7x7 convolution, tanh.
 
     Layers are numbered as the authors number them (`nce_layers` 0, 4, 8, 12, 16): with anti-aliasing these are the
@@ -33,6 +36,7 @@ class ResnetGenerator(nn.Module):
     """
 
     stride = 4  # height and width of the input must be multiples of it for the output to have the same size
+    checkpoint_activations = False  # keep less for the backward pass and compute more in it
     min_size_px = 8  # below it the reflected borders are wider than the feature maps
 
     def __init__(
@@ -49,11 +53,11 @@ class ResnetGenerator(nn.Module):
         super().__init__()
         self.in_channels, self.out_channels = in_channels, out_channels
         bias, width = needs_bias(norm), base_channels
-        layers: list[nn.Module] = [ReflectionPad(3), nn.Conv2d(in_channels, width, 7, bias=bias)]
+        layers: list[nn.Module] = [ReflectionPad(3), Conv2d(in_channels, width, 7, bias=bias)]
         layers += [normalisation(norm, width), nn.ReLU(inplace=True)]
         for _ in range(2):
             stride = 1 if antialias_down else 2
-            layers += [nn.Conv2d(width, width * 2, 3, stride=stride, padding=1, bias=bias)]
+            layers += [Conv2d(width, width * 2, 3, stride=stride, padding=1, bias=bias)]
             width *= 2
             layers += [normalisation(norm, width), nn.ReLU(inplace=True)]
             if antialias_down:
@@ -61,34 +65,27 @@ class ResnetGenerator(nn.Module):
         layers += [ResidualBlock(width, norm, dropout) for _ in range(num_blocks)]
         for _ in range(2):
             if antialias_up:
-                layers += [BlurUpsample(width), nn.Conv2d(width, width // 2, 3, padding=1, bias=bias)]
+                layers += [BlurUpsample(width), Conv2d(width, width // 2, 3, padding=1, bias=bias)]
             else:
                 layers.append(
                     nn.ConvTranspose2d(width, width // 2, 3, stride=2, padding=1, output_padding=1, bias=bias)
                 )
             width //= 2
             layers += [normalisation(norm, width), nn.ReLU(inplace=True)]
-        layers += [ReflectionPad(3), nn.Conv2d(width, out_channels, 7), nn.Tanh()]
+        layers += [ReflectionPad(3), Conv2d(width, out_channels, 7), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, image: Tensor) -> Tensor:
         """`(N, in_channels, H, W)` in [-1, 1] -> `(N, out_channels, H, W)` in [-1, 1]."""
-        return self.layers(fastest_layout(image))
+        return self._run(image, (), stop=len(self.layers))[0]
 
     def forward_with_features(self, image: Tensor, taps: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
-        """The output and the feature maps `(N, C, H', W')` at the layers `taps`, from one pass."""
         return self._run(image, taps, stop=len(self.layers))
 
     def encode(self, image: Tensor, taps: Sequence[int]) -> list[Tensor]:
-        """The feature maps `(N, C, H', W')` at the layers `taps`; nothing behind the last of them is computed."""
         return self._run(image, taps, stop=max(self._read_point(tap) for tap in taps) + 1)[1]
 
     def feature_channels(self, taps: Sequence[int]) -> list[int]:
-        """The number of channels at each of `taps`.
-
-        Raises:
-            ValueError: a layer that does not exist.
-        """
         channels, current = [], self.in_channels
         for layer in self.layers:
             current = getattr(layer, "out_channels", current)
@@ -99,14 +96,15 @@ class ResnetGenerator(nn.Module):
         return [channels[tap] for tap in taps]
 
     def _run(self, image: Tensor, taps: Sequence[int], stop: int) -> tuple[Tensor, list[Tensor]]:
-        x = fastest_layout(image)
-        read_points = [self._read_point(tap) for tap in taps]
+        x, start = fastest_layout(image), 0
         kept: dict[int, Tensor] = {}
-        for index, layer in enumerate(self.layers[:stop]):
-            x = layer(x)
-            if index in read_points:
-                kept[index] = x
-        return x, [kept[index] for index in read_points]
+        for point in sorted({self._read_point(tap) for tap in taps}):
+            x, start = self._run_layers(self.layers[start : point + 1], x), point + 1
+            kept[point] = x
+        return self._run_layers(self.layers[start:stop], x), [kept[self._read_point(tap)] for tap in taps]
+
+    def _run_layers(self, layers: nn.Sequential, x: Tensor) -> Tensor:
+        return run_in_stages(layers, x, last=ResidualBlock) if self.checkpoint_activations else run_layers(layers, x)
 
     def _read_point(self, tap: int) -> int:
         """A norm that a ReLU follows is read behind the ReLU, which works in place in the authors' code too."""

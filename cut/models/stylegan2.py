@@ -5,18 +5,20 @@ crop's size; here the width at full resolution is given as it is.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from cut.models.encoding_generator import EncodingGenerator
+from cut.models.recompute import run_in_stages, run_layers
 from cut.models.stylegan2_blocks import EqualConv2d, EqualLinear, EqualResidualBlock, UpsampleConv
 
 _MAX_GENERATOR_CHANNELS = 512
 _MAX_DISCRIMINATOR_CHANNELS = 384
 
 
-class StyleGAN2Generator(nn.Module):
+class StyleGAN2Generator(EncodingGenerator):
     """1x1 convolution, downsamplings, residual blocks, as many upsamplings, 1x1 convolution; no norm and no tanh.
 
     Layers of the encoder are numbered as the authors number them (`nce_layers` 0, 2, 4): 0 is the image, 1 the first
@@ -31,6 +33,7 @@ class StyleGAN2Generator(nn.Module):
         noise: inject noise behind the upsamplings; always the same in eval mode.
     """
 
+    checkpoint_activations = False  # keep less for the backward pass and compute more in it
     min_size_px = 4
 
     def __init__(
@@ -59,32 +62,28 @@ class StyleGAN2Generator(nn.Module):
         return self.forward_with_features(image, ())[0]
 
     def forward_with_features(self, image: Tensor, taps: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
-        """The output and the encoder's feature maps `(N, C, H', W')` at the layers `taps`, from one pass."""
         x, features = self._encode(image, taps, stop=len(self.encoder))
-        return self.decoder(x), features
+        return self._run_layers(self.decoder, x), features
 
     def encode(self, image: Tensor, taps: Sequence[int]) -> list[Tensor]:
-        """The feature maps `(N, C, H', W')` at the layers `taps`; nothing behind the last of them is computed."""
         return self._encode(image, taps, stop=max(taps) + 1)[1]
 
     def feature_channels(self, taps: Sequence[int]) -> list[int]:
-        """The number of channels at each of `taps`.
-
-        Raises:
-            ValueError: a layer that the encoder does not have.
-        """
         for tap in taps:
             if not 0 <= tap < len(self.encoder):
                 raise ValueError(f"nce_layers: the encoder has no layer {tap}; it has 0 to {len(self.encoder) - 1}")
-        return [self.encoder[tap].out_channels if tap else self.in_channels for tap in taps]
+        return [getattr(self.encoder[tap], "out_channels", self.in_channels) for tap in taps]
 
     def _encode(self, x: Tensor, taps: Sequence[int], stop: int) -> tuple[Tensor, list[Tensor]]:
         kept: dict[int, Tensor] = {}
         for index, layer in enumerate(self.encoder[:stop]):
-            x = layer(x)
+            x = self._run_layers([layer], x)
             if index in taps:
                 kept[index] = x
         return x, [kept[tap] for tap in taps]
+
+    def _run_layers(self, layers: Iterable[nn.Module], x: Tensor) -> Tensor:
+        return run_in_stages(layers, x, last=nn.Module) if self.checkpoint_activations else run_layers(layers, x)
 
 
 class StyleGAN2Discriminator(nn.Module):

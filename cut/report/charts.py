@@ -162,9 +162,10 @@ def _draw(title: str, curves: Sequence[_Curve], last_step: int, may_be_log: bool
     margin = (0.1 * abs(top) or 1.0) if is_flat else 0.06 * (top - bottom)
     axes = _Axes(last_step, bottom - margin, top + margin, is_log)
     round_steps = MaxNLocator(4, steps=(1, 2, 2.5, 5, 10))
-    ticks = LogLocator(numticks=5).tick_values(low, high) if is_log else round_steps.tick_values(axes.bottom, axes.top)
+    locator, ends = (LogLocator(numticks=5), (low, high)) if is_log else (round_steps, (axes.bottom, axes.top))
+    ticks = np.asarray(locator.tick_values(*ends))
     y_ticks = [(y, _short(tick)) for tick, y in zip(ticks, axes.y(ticks), strict=True) if 0 <= y <= HEIGHT]
-    steps = round_steps.tick_values(0, last_step)
+    steps = np.asarray(round_steps.tick_values(0, last_step))
     x_ticks = [(x, _short(step)) for step, x in zip(steps, axes.x(steps), strict=True) if 0 <= x <= WIDTH]
     return Chart(title, is_log, x_ticks, y_ticks, [_line(curve, axes) for curve in curves])
 

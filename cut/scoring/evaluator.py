@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import nn
 from tqdm import tqdm
@@ -59,7 +59,7 @@ class Evaluator:
     store: Path | None = None
     intervals: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise UserError(f"batch size: got {self.batch_size}; allowed: 1 or more")
         needy = [name for name in self.metrics if name in NEEDS_PALETTE]
@@ -80,7 +80,7 @@ class Evaluator:
         file = None
         wanted = [name for name in self.metrics if name in NEEDS_FEATURES]
         if wanted:
-            file = self._reader.network.score_name.partition("[")[2].removesuffix("]") or None
+            file = str(self._reader.network.score_name).partition("[")[2].removesuffix("]") or None
             features, _ = self._read(generated, paths)
             target_features, store_warnings = self._target_features
             of_sets, more = score_features(wanted, features, target_features, file, self.intervals)
@@ -100,6 +100,7 @@ class Evaluator:
             scores, warnings = score_pairs(counted, functions, self.intervals)
         labels = [name for name in self.metrics if name in NEEDS_PALETTE]
         if labels:
+            assert self.palette is not None
             segmenter = self.segmenter and self.segmenter.to(self.device)
             scorer = LabelScorer(self.palette, segmenter, self.device, self.target)
             counted = self._counted(f"classes of {generated}", pairs)
@@ -138,6 +139,6 @@ class Evaluator:
         return tqdm(total=total, desc=title, unit="picture", leave=False, disable=None if self.progress else True)
 
 
-def evaluate(generated: Path, target: Path, metrics: Sequence[str] = DEFAULT_METRICS, **settings) -> Result:
+def evaluate(generated: Path, target: Path, metrics: Sequence[str] = DEFAULT_METRICS, **settings: Any) -> Result:
     """Scores `generated` against `target`; `settings` are the other arguments of `Evaluator`."""
     return Evaluator(target, metrics, **settings).score(generated)

@@ -61,7 +61,7 @@ def save_entry(folder: Path, name: str, features: np.ndarray, mean: np.ndarray, 
     temporary = folder / f".{name}.{uuid.uuid4().hex}.part"
     try:
         with open(temporary, "wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
             file.flush()
             os.fsync(file.fileno())
         try:

@@ -40,12 +40,18 @@ class FeatureSet:
     @cached_property
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean `(D,)` and covariance `(D, D)`."""
-        return self.stored or feature_statistics(row_blocks(self.features))
+        return self.stored or feature_statistics(row_blocks(self.vectors))
+
+    @property
+    def vectors(self) -> np.ndarray:
+        """`features`, where they were not left out."""
+        assert self.features is not None, "of these only the statistics were kept"
+        return self.features
 
     @property
     def width(self) -> int:
         """D."""
-        return len(self.stored[0]) if self.features is None else self.features.shape[1]
+        return len(self.statistics[0]) if self.features is None else self.features.shape[1]
 
 
 @dataclass
@@ -61,7 +67,11 @@ class FeatureReader:
     device: str
 
     def read(
-        self, paths: Sequence[Path], advance: Callable[[int], object], store: Path | None = None, metrics=("fid",)
+        self,
+        paths: Sequence[Path],
+        advance: Callable[[int], object],
+        store: Path | None = None,
+        metrics: Sequence[str] = ("fid",),
     ) -> tuple[FeatureSet, list[str]]:
         """Features of all pictures, and warnings. With a `store` they are looked for and kept there.
 
@@ -72,15 +82,15 @@ class FeatureReader:
         """
         paths, digests = _by_content(paths)
         name = self._entry_name(digests) if store else None
-        entry = load_entry(store, name, len(paths)) if name else None
+        entry = load_entry(store, name, len(paths)) if store and name else None
         if entry and "features" in entry:
             return FeatureSet(entry["features"], len(paths)), []
         if entry and set(metrics) == {"fid"}:
             return FeatureSet(None, len(paths), (entry["mean"], entry["covariance"])), []
         found = FeatureSet(np.concatenate(list(self._batches(paths, advance))), len(paths))
         try:
-            if name:
-                save_entry(store, name, found.features, *found.statistics)
+            if store and name:
+                save_entry(store, name, found.vectors, *found.statistics)
         except OSError as error:
             return found, [f"{store}: features cannot be kept there ({error.strerror}); choose another --cache-dir"]
         return found, []
@@ -131,16 +141,16 @@ def score_features(
         if metric == "fid":
             value = frechet_distance(*generated.statistics, *target.statistics)
             if intervals:
-                low, high = normal_interval(value, frechet_standard_error(generated.features, *target.statistics))
+                low, high = normal_interval(value, frechet_standard_error(generated.vectors, *target.statistics))
                 low = max(low, 0.0)
             warnings += _too_few(score_name(metric, network), len(target.statistics[0]), fewest)
         elif metric == "kid":
-            value, std, error = kernel_distance(generated.features, target.features)
+            value, std, error = kernel_distance(generated.vectors, target.vectors)
             std = std or None  # 0 where there is but one subset: everything
             if intervals and np.isfinite(error):
                 low, high = normal_interval(value, error)
         else:
-            values = np.sort(MANIFOLD_METRICS[metric](generated.features, target.features))
+            values = np.sort(MANIFOLD_METRICS[metric](generated.vectors, target.vectors))
             value = float(values.mean())
             if intervals:
                 low, high = map(float, bootstrap_interval(values))

@@ -1,6 +1,6 @@
 """Scores of the classes of pixels: of generated label pictures, or of what a network sees in generated photographs."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +49,8 @@ class LabelScorer:
         Raises:
             UserError: a picture is broken; label pictures of a pair differ in size; all pixels are void.
         """
-        matrices, rankings, far, differing = [], [], [], []
+        matrices: list[np.ndarray] = []
+        rankings, far, differing = [], [], []
         ranked = "mean_average_precision" in names
         for path, target_path in pairs:
             labels, distances = self.palette.decode(_read_8_bit(target_path))
@@ -58,14 +59,13 @@ class LabelScorer:
             if predicted.shape != labels.shape:
                 differing.append(size_difference(path, target_path, predicted, labels))
             if differing:
-                matrices.append(None)
                 continue
             matrices.append(confusion(labels, predicted, len(self.palette.names)))
             if ranked:
                 rankings.append(
                     label_ranking(matrices[-1]) if log_odds is None else probability_ranking(labels, log_odds)
                 )
-        refuse_differing(differing, len(matrices))
+        refuse_differing(differing, len(far))
         values = np.stack(matrices).astype(np.float64)
         if not values.any():
             raise UserError(f"{self.target}: no pixel has a class of the palette; is it the right one?")
@@ -99,11 +99,12 @@ class LabelScorer:
         return warnings
 
 
-def _score(values: np.ndarray, statistic, intervals: bool) -> Score:
+def _score(values: np.ndarray, statistic: Callable[[np.ndarray], float], intervals: bool) -> Score:
     """`values` are counts per picture `(N, ...)`; sorted, so that resamples do not depend on names."""
     low = high = None
     if intervals and len(values) > 1:
-        values = np.stack(sorted(values, key=lambda counts: counts.tobytes()))
+        ordered: list[np.ndarray] = sorted(values, key=lambda counts: counts.tobytes())
+        values = np.stack(ordered)
         low, high = map(float, bootstrap_interval(values, statistic))
     return Score(statistic(values.sum(axis=0, dtype=np.float64)), len(values), None, low, high)
 

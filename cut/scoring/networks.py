@@ -30,7 +30,7 @@ class ScoringFiles:
         Raises:
             UserError: a file is missing or broken.
         """
-        palette = read_palette(self.palette) if set(metrics) & set(NEEDS_PALETTE) else None
+        palette = read_palette(self.palette) if self.palette and set(metrics) & set(NEEDS_PALETTE) else None
         return {
             "features": self.feature_network() if set(metrics) & set(NEEDS_FEATURES) else None,
             "palette": palette,

@@ -16,7 +16,7 @@ from cut.errors import UserError
 
 
 class _Handler(BaseHTTPRequestHandler):
-    def do_GET(self):  # noqa: N802
+    def do_GET(self):
         server = self.server
         server.requests.append(self.headers)
         server.paths.append(self.path)

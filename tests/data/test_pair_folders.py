@@ -29,7 +29,7 @@ def test_pairing_and_splitting_gives_back_every_bit(tmp_path, dtype):
         for name, array in written[domain].items():
             back = read_image(folder / name, 3)
             assert back.dtype == dtype and (back == array).all()
-    assert not [p for p in tmp_path.rglob(".*")]  # no temporary folder is left
+    assert not list(tmp_path.rglob(".*"))  # no temporary folder is left
 
 
 def test_a_pair_of_8_and_16_bits_keeps_both_halves(tmp_path):

@@ -196,6 +196,21 @@ def test_inference_file_translates_as_the_trained_method_does(path, tmp_path):
                 assert torch.equal(method.inverse(image), trainer.method.inverse(image))
 
 
+@pytest.mark.parametrize("name", known_methods())
+def test_a_deterministic_run_gives_the_same_weights_twice(name, tmp_path, switches):
+    path = next(path for path in YAMLS if read_config(path).method.name == name)
+    config = tiny_config(path, tmp_path / "data", "train.deterministic=true", "train.max_steps=2")
+    weights = []
+    for run in "ab":
+        torch.rand(len(weights))  # whatever was drawn before
+        trainer = build_trainer(config)
+        assert torch.are_deterministic_algorithms_enabled()
+        open_run(trainer, tmp_path / run, resume=False)
+        trainer.fit(tmp_path / run)
+        weights.append(snapshot(trainer.method))
+    assert not differing(*weights)
+
+
 def test_inference_file_holds_the_generator_alone(tmp_path):
     from safetensors import safe_open
 

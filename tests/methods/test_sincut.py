@@ -107,6 +107,12 @@ def test_settings_that_do_not_fit_are_told_before_training(tmp_path, setting, li
         build_trainer(config_of(tmp_path / "p", setting))
 
 
+def test_a_generator_without_numbered_layers_is_refused(tmp_path):
+    config = config_of(tmp_path / "p", "generator={name: unet, image_px: 32}", "data.crop_px=32")
+    with pytest.raises(UserError, match="PatchNCE reads numbered layers of the generator, which a U-Net has not"):
+        build_method(config)
+
+
 def test_train_and_translate_a_whole_picture_of_any_size(tmp_path, capsys):
     paths = make_single(tmp_path / "p", 37, 29)
     settings = [f"data.{key}={path}" for key, path in paths.items()]

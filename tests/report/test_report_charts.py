@@ -40,7 +40,7 @@ def test_every_key_has_a_chart_in_its_section_and_every_run_a_line(tmp_path):
 
 def test_ticks_lie_where_the_values_that_they_name_do(tmp_path):
     chart = drawn(tmp_path, 0.0, 1.0, 2.0, 3.0)
-    places = dict((label, place) for place, label in chart.y_ticks)
+    places = {label: place for place, label in chart.y_ticks}
     points = coordinates(chart.lines[0].points)
     assert [points[value, 1] for value in (0, 1, 2, 3)] == [places[str(value)] for value in (0, 1, 2, 3)]
     assert (np.diff(points[:, 1]) < 0).all() and 0 < points[:, 1].min() and points[:, 1].max() < HEIGHT

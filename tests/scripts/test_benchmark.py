@@ -13,8 +13,8 @@ from cut.errors import UserError
 
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
-import benchmark  # noqa: E402
-import benchmark_side  # noqa: E402
+import benchmark
+import benchmark_side
 
 # The least that the driver needs of a checkout: a model of that many parameters, which writes its options down.
 CHECKOUT = {

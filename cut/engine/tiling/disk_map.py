@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -48,11 +49,11 @@ class DiskMap:
         """Gives the room back."""
         self._file.close()
 
-    def _each_run(self, region: Region, rows: Tensor, transfer) -> None:
+    def _each_run(self, region: Region, rows: Tensor, transfer: Callable[[memoryview], int | None]) -> None:
         """Calls `transfer` with each stretch of bytes that lie together in the file."""
         (top, _), (left, right) = region
         pixel_bytes = self._row_bytes // self.node.size[1]
-        data = memoryview(rows.view(torch.uint8).numpy()).cast("B")
+        data = rows.view(torch.uint8).numpy().data.cast("B")
         length = pixel_bytes * (right - left)
         if length == self._row_bytes:  # whole rows
             length *= len(rows)

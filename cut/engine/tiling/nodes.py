@@ -5,7 +5,7 @@ where the picture ends and nowhere else; so parts put together are the whole map
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cut.data.transforms import to_tensor
-from cut.engine.half_precision import conv_transpose2d
+from cut.models.winograd import convolution, pays
 
 Span = tuple[int, int]  # first row or column, and the one behind the last
 Region = tuple[Span, Span]  # rows, columns
@@ -58,7 +58,7 @@ class Node:
 
     def _with_zeros_around(self, tile: Tensor, region: Region, value: float = 0.0) -> Tensor:
         """The inputs' part, extended beyond the borders to all of `span`."""
-        amounts = []
+        amounts: list[int] = []
         for axis, (inside, span) in enumerate(zip(self.needed(region), region, strict=True)):
             first, last = self.span(axis, *span)
             amounts = [inside[0] - first, last - inside[1], *amounts]  # as F.pad wants them, columns first
@@ -162,8 +162,10 @@ class Convolution(Node):
     def compute(self, tiles: Sequence[Tensor], region: Region) -> Tensor:
         x = self._with_zeros_around(tiles[0], region)
         if not self.is_transposed:
+            if self.stride == self.dilation == (1, 1) and self.groups == 1 and pays(x, self.weight):
+                return convolution(x, self.weight, self.bias)
             return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
-        x = conv_transpose2d(x, self.weight, self.bias, self.stride, 0, 0, self.groups, self.dilation)
+        x = F.conv_transpose2d(x, self.weight, self.bias, self.stride, 0, 0, self.groups, self.dilation)
         for axis, (first, last) in enumerate(region):
             begin = self.span(axis, first, last)[0] * self.stride[axis] - self.padding[axis]
             x = x.narrow(2 + axis, first - begin, last - first)
@@ -189,9 +191,10 @@ class Padding(Node):
     def compute(self, tiles: Sequence[Tensor], region: Region) -> Tensor:
         if self.mode == "constant":
             return self._with_zeros_around(tiles[0], region, self.value)
-        beyond = [self._beyond(axis, *span) for axis, span in enumerate(region)]
-        if all(amounts is not None for amounts in beyond):
-            return F.pad(tiles[0], (*beyond[1], *beyond[0]), self.mode) if any(map(any, beyond)) else tiles[0]
+        rows_beyond, columns_beyond = (self._beyond(axis, *span) for axis, span in enumerate(region))
+        if rows_beyond is not None and columns_beyond is not None:
+            amounts = (*columns_beyond, *rows_beyond)
+            return F.pad(tiles[0], amounts, self.mode) if any(amounts) else tiles[0]
         x = tiles[0]
         for axis, span in enumerate(region):
             rows = self._source_rows(axis, *span)
@@ -238,18 +241,17 @@ class BandMatrix(Node):
     """`matrix @ x` along rows (axis 0), or `x @ matrix.T` along columns, where few neighbours have a weight."""
 
     axis: int
-    matrix: Tensor | None  # (out, in); kept as a band, for a whole one is as large as a picture
+    matrix: InitVar[Tensor]  # (out, in); kept as a band, for a whole one is as large as a picture
 
     is_pointwise = False
 
-    def __post_init__(self):
-        used = self.matrix != 0
+    def __post_init__(self, matrix: Tensor) -> None:
+        used = torch.ne(matrix, 0)
         self._first = used.int().argmax(1)  # (out,)
         width = int((used.shape[1] - used.flip(1).int().argmax(1) - self._first).max())
         columns = self._first[:, None] + torch.arange(width, device=used.device)  # (out, width)
         inside = columns < used.shape[1]
-        self._band = self.matrix.gather(1, columns.clamp(max=used.shape[1] - 1)) * inside
-        self.matrix = None
+        self._band = matrix.gather(1, columns.clamp(max=used.shape[1] - 1)) * inside
 
     def span(self, axis: int, first: int, last: int) -> Span:
         if axis != self.axis:

@@ -19,6 +19,7 @@ from cut.errors import UserError
 
 _MAX_DROPOUT_ELEMENTS = 2**28  # of a map whose whole mask is kept in memory
 _LEAVE_OUT = "leave --tile-px out"
+_OneOrTwo = int | Sequence[int]  # for both axes, or one each
 
 
 def record(
@@ -70,7 +71,9 @@ class Recorded:
         return self
 
     @classmethod
-    def __torch_function__(cls, function, types, args=(), kwargs=None):
+    def __torch_function__(
+        cls, function: Callable, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> "Recorded | Tensor":
         handler = _HANDLERS.get(function.__name__)
         if handler is None:
             raise UserError(
@@ -79,17 +82,18 @@ class Recorded:
             )
         return handler(*args, **(kwargs or {}))
 
-    def __add__(self, other):
-        return torch.add(self, other)
+    # What torch's functions would hand to `__torch_function__`, whose signatures know tensors only.
+    def __add__(self, other: Any) -> "Recorded":
+        return _add(self, other)
 
-    def __mul__(self, other):
-        return torch.mul(self, other)
+    def __mul__(self, other: Any) -> "Recorded":
+        return _multiply(self, other)
 
-    def __sub__(self, other):
-        return torch.sub(self, other)
+    def __sub__(self, other: Any) -> "Recorded":
+        return _subtract(self, other)
 
-    def __matmul__(self, other):
-        return torch.matmul(self, other)
+    def __matmul__(self, other: Any) -> "Recorded":
+        return _matmul(self, other)
 
     __radd__, __rmul__ = __add__, __mul__
 
@@ -97,10 +101,18 @@ class Recorded:
 def _source(node: Node) -> nodes.Source:
     while node.inputs:
         node = node.inputs[0]
+    assert isinstance(node, nodes.Source)
     return node
 
 
-def _derived(kind: type[Node], x: Recorded, channels: int | None = None, size=None, dtype=None, **fields) -> Recorded:
+def _derived(
+    kind: type[Node],
+    x: Recorded,
+    channels: int | None = None,
+    size: tuple[int, int] | None = None,
+    dtype: torch.dtype | None = None,
+    **fields: Any,
+) -> Recorded:
     """A node of one input, of its shape and type where not told otherwise."""
     node = x.node
     return Recorded(kind((node,), channels or node.channels, size or node.size, dtype or node.dtype, **fields))
@@ -109,7 +121,7 @@ def _derived(kind: type[Node], x: Recorded, channels: int | None = None, size=No
 def _pointwise(function: Callable[..., Tensor]) -> Callable[..., Recorded]:
     """Notes `function(x, *args, **kwargs)`; in place it changes what `x` is from now on."""
 
-    def handler(x: Recorded, *args, inplace: bool = False, **kwargs) -> Recorded:
+    def handler(x: Recorded, *args: Any, inplace: bool = False, **kwargs: Any) -> Recorded:
         result = _derived(nodes.Pointwise, x, function=lambda tile: function(tile, *args, **kwargs))
         if inplace:
             x.node = result.node
@@ -122,14 +134,15 @@ def _pointwise(function: Callable[..., Tensor]) -> Callable[..., Recorded]:
 def _combination(function: Callable[..., Tensor]) -> Callable[..., Recorded]:
     """Notes `function` of two maps, or of a map and numbers."""
 
-    def handler(x: Any, other: Any, **kwargs) -> Recorded:
+    def handler(x: Any, other: Any, **kwargs: Any) -> Recorded:
         maps = [value for value in (x, other) if isinstance(value, Recorded)]
         first = maps[0].node
         channels = max(part.node.channels for part in maps)
         if len({part.node.size for part in maps}) > 1:
             raise UserError(f"maps of different sizes that are combined cannot be cut into tiles; {_LEAVE_OUT}")
         if len(maps) == 2:
-            inputs, plane = (first, maps[1].node), None
+            inputs: tuple[Node, ...] = (first, maps[1].node)
+            plane = None
             dtype, both = torch.promote_types(first.dtype, maps[1].dtype), lambda a, b: function(a, b, **kwargs)
         else:
             other_way = maps[0] is not x
@@ -146,30 +159,45 @@ def _combination(function: Callable[..., Tensor]) -> Callable[..., Recorded]:
     return handler
 
 
-def _conv2d(x: Recorded, weight, bias=None, stride=1, padding=0, dilation=1, groups=1) -> Recorded:
+def _conv2d(
+    x: Recorded,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: _OneOrTwo = 1,
+    padding: _OneOrTwo | str = 0,
+    dilation: _OneOrTwo = 1,
+    groups: int = 1,
+) -> Recorded:
     if isinstance(padding, str):
         raise UserError(f"a convolution with padding '{padding}' cannot be cut into tiles; {_LEAVE_OUT}")
     stride, padding, dilation = _pair(stride), _pair(padding), _pair(dilation)
-    size = tuple(
+    height, width = (
         (side + 2 * padding[a] - dilation[a] * (weight.shape[2 + a] - 1) - 1) // stride[a] + 1
         for a, side in enumerate(x.node.size)
     )
     fields = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "is_transposed": False}
     dtype = _autocast_type(x)
-    return _derived(nodes.Convolution, x, weight.shape[0], size, dtype, weight=weight, bias=bias, **fields)
+    return _derived(nodes.Convolution, x, weight.shape[0], (height, width), dtype, weight=weight, bias=bias, **fields)
 
 
 def _conv_transpose2d(
-    x: Recorded, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1
+    x: Recorded,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: _OneOrTwo = 1,
+    padding: _OneOrTwo = 0,
+    output_padding: _OneOrTwo = 0,
+    groups: int = 1,
+    dilation: _OneOrTwo = 1,
 ) -> Recorded:
     stride, padding, dilation, output_padding = map(_pair, (stride, padding, dilation, output_padding))
-    size = tuple(
+    height, width = (
         (side - 1) * stride[a] - 2 * padding[a] + dilation[a] * (weight.shape[2 + a] - 1) + output_padding[a] + 1
         for a, side in enumerate(x.node.size)
     )
     fields = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "is_transposed": True}
     channels, dtype = weight.shape[1] * groups, _autocast_type(x)
-    return _derived(nodes.Convolution, x, channels, size, dtype, weight=weight, bias=bias, **fields)
+    return _derived(nodes.Convolution, x, channels, (height, width), dtype, weight=weight, bias=bias, **fields)
 
 
 def _pad(x: Recorded, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Recorded:
@@ -182,7 +210,12 @@ def _pad(x: Recorded, pad: Sequence[int], mode: str = "constant", value: float |
 
 
 def _interpolate(
-    x: Recorded, size=None, scale_factor=None, mode="nearest", align_corners=None, recompute_scale_factor=None, **kwargs
+    x: Recorded,
+    size: Any = None,
+    scale_factor: float | None = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    **kwargs: Any,
 ) -> Recorded:
     if (
         scale_factor is None
@@ -196,21 +229,19 @@ def _interpolate(
     return _derived(nodes.Interpolation, x, size=size, factor=factor, mode=mode)
 
 
-def _instance_norm(
-    x: Recorded,
-    running_mean=None,
-    running_var=None,
-    weight=None,
-    bias=None,
-    use_input_stats=True,
-    momentum=0.1,
-    eps=1e-5,
-) -> Recorded:
-    return _batch_norm(x, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
+def _instance_norm(x: Recorded, use_input_stats: bool = True, **settings: Any) -> Recorded:
+    return _batch_norm(x, training=use_input_stats, **settings)
 
 
 def _batch_norm(
-    x: Recorded, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
+    x: Recorded,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
 ) -> Recorded:
     """One picture is a batch, so that both norms by its own statistics are the same."""
     if training:
@@ -270,7 +301,8 @@ def _autocast_type(x: Recorded) -> torch.dtype:
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
-_HANDLERS = {
+_add, _subtract, _multiply = _combination(torch.add), _combination(torch.sub), _combination(torch.mul)
+_HANDLERS: dict[str, Callable[..., Recorded | Tensor]] = {
     "conv2d": _conv2d,
     "conv_transpose2d": _conv_transpose2d,
     "pad": _pad,
@@ -285,7 +317,7 @@ _HANDLERS = {
     "leaky_relu": _pointwise(F.leaky_relu),
     "tanh": _pointwise(torch.tanh),
     "sigmoid": _pointwise(torch.sigmoid),
-    "add": _combination(torch.add),
-    "sub": _combination(torch.sub),
-    "mul": _combination(torch.mul),
+    "add": _add,
+    "sub": _subtract,
+    "mul": _multiply,
 }

@@ -1,6 +1,7 @@
 """Translates one picture in tiles."""
 
 import contextlib
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -147,13 +148,14 @@ class _Moments:
 def _divided(size: int, parts: int) -> list[Span]:
     """`size` rows in `parts` spans as equal as can be; some are empty where there are more parts than rows."""
     edges = [size * part // parts for part in range(parts + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))
 
 
 def _union(one: Region | None, other: Region) -> Region:
     if one is None:
         return other
-    return tuple((min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(one, other, strict=True))
+    rows, columns = ((min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(one, other, strict=True))
+    return rows, columns
 
 
 def _cut(tile: Tensor, held: Region, region: Region) -> Tensor:

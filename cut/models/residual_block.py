@@ -1,0 +1,27 @@
+"""The residual block of the generators (He et al. 2016; Johnson et al. 2016)."""
+
+from torch import Tensor, nn
+
+from cut.models.blocks import ReflectionPad, needs_bias, normalisation
+from cut.models.recompute import run_layers
+from cut.models.winograd import Conv2d
+
+
+class ResidualBlock(nn.Module):
+    """x + norm(conv(relu(norm(conv(x))))), 3x3, shape kept.
+
+    `padding` is what lies beyond the borders: `reflect`, the mirrored image, or `zeros`.
+    """
+
+    def __init__(self, channels: int, norm: str, dropout: float = 0.0, padding: str = "reflect"):
+        super().__init__()
+        bias, pad = needs_bias(norm), ReflectionPad if padding == "reflect" else nn.ZeroPad2d
+        layers: list[nn.Module] = [pad(1), Conv2d(channels, channels, 3, bias=bias)]
+        layers += [normalisation(norm, channels), nn.ReLU(inplace=True)]
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+        layers += [pad(1), Conv2d(channels, channels, 3, bias=bias), normalisation(norm, channels)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + run_layers(self.layers, x)

@@ -11,6 +11,7 @@ MAX_BYTES = 200_000  # of a file; the largest config here has 3,000
 # once per 100 characters.
 MAX_VALUES = 20_000
 MAX_DEPTH = 50
+_MOST_BITS = 256
 
 
 class YamlError(ValueError):
@@ -43,6 +44,8 @@ def parse_yaml(text: str) -> Any:
     """
     try:
         return yaml.load(text, Loader=_BoundedLoader)  # noqa: S506  a SafeLoader
+    except YamlError:
+        raise
     except yaml.YAMLError as error:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         reason = f"line {mark.line + 1}: {problem}" if mark and problem else str(error)
@@ -73,6 +76,17 @@ class _BoundedLoader(yaml.SafeLoader):
             if isinstance(key, str):
                 seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def _construct_int(loader: _BoundedLoader, node: yaml.ScalarNode) -> int:
+    """Python writes out no number of thousands of digits, as hexadecimal ones can have; errors could not show it."""
+    value = loader.construct_yaml_int(node)
+    if value.bit_length() > _MOST_BITS:
+        raise YamlError(f"line {node.start_mark.line + 1}: a whole number of more than {_MOST_BITS} bits")
+    return value
+
+
+_BoundedLoader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 
 
 def _check_size(root: yaml.Node) -> None:

@@ -5,11 +5,12 @@ DATA := datasets/earth2map
 RUN := runs/quickstart
 RESULTS := results/quickstart
 
-.PHONY: help install demo test lint style audit clean
+.PHONY: help install demo test soak lint style audit clean
 
 help:
 	@echo "make demo    build a small satellite -> map set, train CUT on it, translate, score (about 5 minutes on 2 cores)"
 	@echo "make test    run the tests (about 3 minutes)"
+	@echo "make soak    kill, cut, fill and feed with hostile files, thousands of times (about 15 minutes)"
 	@echo "make lint    check style, types, and the installed packages for known vulnerabilities"
 	@echo "make clean   delete .venv; data, runs and results stay"
 
@@ -31,6 +32,9 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest -n auto
+
+soak: install
+	$(BIN)/python -m pytest tests/faults -m "soak or not soak" -v
 
 lint: style audit
 

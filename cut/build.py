@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from cut.config import AdamConfig, Precision, RunConfig, Section
 from cut.config_file import changes_of_run, load_config, parse_config
 from cut.data.idx import IDXStream
+from cut.data.images import set_max_megapixels
 from cut.data.paired import PairedStream
 from cut.data.plain import ImagesStream
 from cut.data.single import SingleStream
@@ -26,9 +27,10 @@ from cut.engine.numerics import set_numerics
 from cut.engine.processes import Processes
 from cut.engine.schedules import Schedule
 from cut.engine.seeding import seed_all, undisturbed
+from cut.engine.tiling.memory import available_bytes
 from cut.engine.trainer import Trainer
 from cut.engine.validation import Validation
-from cut.errors import UserError
+from cut.errors import UserError, shown
 from cut.methods import find_method, method_config
 from cut.methods.base import Method
 from cut.models.initialisation import initialise
@@ -102,10 +104,27 @@ def build_method(config: RunConfig) -> Method:
     Raises:
         UserError: the method and the networks do not fit together.
     """
+    _check_network_memory(config)
     try:
         return find_method(config.method.name).build(config.method, ConfiguredNetworks(config))
-    except ValueError as error:
-        raise UserError(f"method: {error}") from None
+    except (ValueError, RuntimeError, MemoryError, OverflowError) as error:  # too large is a RuntimeError of torch
+        raise UserError(f"method: {str(error).strip().partition(chr(10))[0] or 'not enough memory'}") from None
+
+
+def _check_network_memory(config: RunConfig) -> None:
+    """Refuses networks that certainly do not fit into memory, before the system ends the process for it."""
+    try:
+        with torch.device("meta"), undisturbed():  # shapes without numbers
+            method = find_method(config.method.name).build(config.method, ConfiguredNetworks(config))
+        needed_bytes = sum(t.numel() * t.element_size() for t in (*method.parameters(), *method.buffers()))
+    except Exception:  # noqa: BLE001  a method of the user's own may not work so; what is wrong is told when it is built
+        return
+    free_bytes = available_bytes(torch.device("cpu"))
+    if free_bytes is not None and needed_bytes > free_bytes:
+        raise UserError(
+            f"the networks' weights need {needed_bytes / 1e9:.1f} GB of memory, {free_bytes / 1e9:.1f} GB are free; "
+            "lower base_channels or num_blocks"
+        )
 
 
 def build_stream(config: RunConfig, batches_per_step: int = 1) -> SampleStream:
@@ -114,6 +133,8 @@ def build_stream(config: RunConfig, batches_per_step: int = 1) -> SampleStream:
     Raises:
         UserError: data are missing.
     """
+    if config.data.name != "idx":  # whose bound is on the numbers of one file
+        set_max_megapixels(config.data.max_megapixels)
     return _STREAMS[config.data.name](config.data, config.seed, batches_per_step)
 
 
@@ -188,11 +209,11 @@ def open_run(trainer: Trainer, run_dir: Path, resume: bool) -> str:
         UserError: the config has changed (the line says how), or no checkpoint can be read.
     """
     processes = trainer.processes
-    state, lines = processes.on_first(lambda: _newest_state(trainer.config, run_dir, resume))
+    path, state, lines = processes.on_first(lambda: _newest_state(trainer.config, run_dir, resume))
     if state is None:
         processes.on_first(lambda: _describe_run(run_dir, trainer))
         return f"{run_dir}: a new run of {trainer.last_step} steps"
-    processes.together(lambda: trainer.load(state))
+    processes.together(lambda: _take_up(trainer, state, path))
     if trainer.step < trainer.last_step:  # of a finished run, what it ran on stays
         processes.on_first(lambda: _describe_run(run_dir, trainer))
     at = f"{run_dir}: going on from step {trainer.step} of {trainer.last_step}"
@@ -203,8 +224,9 @@ def open_run(trainer: Trainer, run_dir: Path, resume: bool) -> str:
     return "; ".join([*damaged, at, *([f"with {changes}"] if changes else [])])
 
 
-def _newest_state(config: RunConfig, run_dir: Path, resume: bool) -> tuple[dict[str, Any] | None, list[str]]:
-    """The newest readable checkpoint, or None in a new run; and what is to be said of damaged ones, then of changes."""
+def _newest_state(config: RunConfig, run_dir: Path, resume: bool) -> tuple[Path, dict[str, Any] | None, list[str]]:
+    """The newest readable checkpoint with its path, or None in a new run; what is to be said of damaged ones, and of
+    changes, which come last."""
     lines = []
     for path in reversed(list_checkpoints(run_dir / "checkpoints")):
         try:
@@ -212,16 +234,47 @@ def _newest_state(config: RunConfig, run_dir: Path, resume: bool) -> tuple[dict[
         except UserError as error:
             lines.append(str(error))
             continue
+        _refuse_foreign_code(path, state["config"], config)
         changes = changes_of_run(parse_config(state["config"], method_config, str(path)), config)
         if changes and not resume:
             raise UserError(
                 f"{run_dir}: holds a run with another config ({'; '.join(changes)}); "
                 "choose another --run-dir, or give --resume to go on with the new settings"
             )
-        return state, [*lines, ", ".join(changes)]
+        return path, state, [*lines, ", ".join(changes)]
     if lines:
         raise UserError("; ".join(lines))
-    return None, []
+    return run_dir, None, []
+
+
+def _refuse_foreign_code(path: Path, values: dict[str, Any], config: RunConfig) -> None:
+    """A checkpoint may name a method outside this package only where the user's own config names it too."""
+    method = values.get("method")
+    name = str(method.get("name")) if isinstance(method, dict) else ""
+    if ":" in name and name != config.method.name:
+        raise UserError(
+            f"{path}: its method {shown(name)} is code outside this program, and not that of the config; "
+            "choose another --run-dir"
+        )
+
+
+def _take_up(trainer: Trainer, state: dict[str, Any], path: Path) -> None:
+    try:
+        trainer.load(state)
+        for optimizer in trainer.optimizers.values():
+            _check_optimizer(optimizer)
+    except UserError:
+        raise
+    except Exception as error:  # noqa: BLE001  states of the wrong kind or shape raise whatever they meet first
+        raise UserError(f"{path}: holds a state that cannot be taken up ({type(error).__name__}: {error})") from None
+
+
+def _check_optimizer(optimizer: Optimizer) -> None:
+    """Raises a ValueError where a state has not the shape of its parameter, which torch would find in mid-step."""
+    for parameter, state in optimizer.state.items():
+        numbers = {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
+        if any(value.shape not in ((), parameter.shape) for value in numbers.values()) or len(numbers) < len(state):
+            raise ValueError("an optimizer's state has not the shape of its parameter")
 
 
 def load_translator(path: Path, allow_import: bool = False, deterministic: bool = False) -> tuple[Method, RunConfig]:
@@ -250,7 +303,7 @@ def load_translator(path: Path, allow_import: bool = False, deterministic: bool 
         prefix = f"{name}."
         try:
             network.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
-        except RuntimeError as error:
+        except (RuntimeError, TypeError, AttributeError, KeyError) as error:
             reason = str(error).strip().splitlines()[-1].strip()
             raise UserError(f"{path}: the weights do not fit the config beside them ({reason})") from None
     return method.prepare_inference(deterministic), config

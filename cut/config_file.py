@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from cut.config import MethodConfig, RunConfig, Section
-from cut.errors import UserError
+from cut.errors import UserError, shortened, shown
+from cut.yaml_file import MAX_DEPTH, YamlError, parse_yaml, read_yaml
 
+_MISTAKES_TOLD = 10
 MethodConfigs = Callable[[str], type[MethodConfig]]  # a method's name -> its config class; raises UserError
 
 
@@ -26,12 +27,12 @@ def load_config(path: str | Path, overrides: Iterable[str], method_configs: Meth
     values = _read_with_base(Path(path), ())
     for override in overrides:
         key, equals, text = override.partition("=")
-        if not equals or not key:
-            raise UserError(f"--set {override}: write it as key=value, e.g. --set train.max_steps=100")
+        if not equals or not key or key.count(".") > MAX_DEPTH:
+            raise UserError(f"--set {shortened(override)}: write it as key=value, e.g. --set train.max_steps=100")
         try:
-            value = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  a SafeLoader
-        except (yaml.YAMLError, RecursionError, ValueError) as error:
-            raise UserError(f"--set {override}: the value is not YAML ({_yaml_reason(error)})") from None
+            value = parse_yaml(text)
+        except YamlError as error:
+            raise UserError(f"--set {shortened(override)}: the value is not YAML ({error})") from None
         for part in reversed(key.split(".")):
             value = {part: value}
         values = _merge(values, value)
@@ -80,6 +81,7 @@ def _with_default(given: Any, default: dict[str, Any] | None, where: str) -> Any
 _HARMLESS = (
     "data.num_workers",
     "data.cache_mib",
+    "data.max_megapixels",
     "train.log_every_steps",
     "train.sample_every_steps",
     "train.num_samples",
@@ -116,38 +118,24 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean '{match[0]}'?" if match else ""
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """The safe loader, which also refuses a key that stands twice instead of keeping the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        self.flatten_mapping(node)  # merge keys, <<: *anchor
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if isinstance(key, str) and keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' stands twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
 def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in seen:
         raise UserError(f"{path}: base: the files inherit from each other in a circle")
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506  a SafeLoader
+        values = read_yaml(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such config file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path}: cannot be read as a config file ({getattr(error, 'strerror', None) or error})"
-        ) from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise UserError(f"{path}: not valid YAML ({_yaml_reason(error)})") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read as a config file ({error.strerror or error})") from None
+    except ValueError as error:  # of YAML, or a name with a zero byte
+        raise UserError(f"{path}: not valid YAML ({error})") from None
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UserError(f"{path}: must be a mapping of settings (method: ..., data: ..., ...)")
     base = values.pop("base", None)
     if base is None:
         return values
     if not isinstance(base, str):
-        raise UserError(f"{path}: base: must be the path of another YAML, got {base!r}")
+        raise UserError(f"{path}: base: must be the path of another YAML, got {shown(base)}")
     return _merge(_read_with_base(path.parent / base, (*seen, path.resolve())), values)
 
 
@@ -165,8 +153,10 @@ def _validate(model: type[Section], values: dict[str, Any], where: str, prefix: 
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        lines = [f"{where}: {_describe(model, problem, prefix)}" for problem in error.errors(include_url=False)]
-        raise UserError("\n".join(dict.fromkeys(lines))) from None
+        problems = error.errors(include_url=False)
+        lines = [f"{where}: {_describe(model, problem, prefix)}" for problem in problems[:_MISTAKES_TOLD]]
+        more = [f"and {len(problems) - _MISTAKES_TOLD} more"] if len(problems) > _MISTAKES_TOLD else []
+        raise UserError("; ".join([*dict.fromkeys(lines), *more])) from None
 
 
 def _describe(model: type[BaseModel], problem: ErrorDetails, prefix: tuple[str, ...]) -> str:
@@ -180,7 +170,7 @@ def _describe(model: type[BaseModel], problem: ErrorDetails, prefix: tuple[str, 
         elif named := [m for m in models if part == getattr(m.model_fields.get("name"), "default", None)]:
             models = named  # a discriminated union puts the chosen name into the location
             continue
-        keys.append(str(part))
+        keys.append(shortened(str(part), 60))
     dotted = ".".join((*prefix, *keys))
     got: Any = problem.get("input")
     if problem["type"] == "extra_forbidden":
@@ -190,13 +180,13 @@ def _describe(model: type[BaseModel], problem: ErrorDetails, prefix: tuple[str, 
         return f"{dotted}: required, but not given"
     if problem["type"] == "union_tag_invalid":
         names = [str(m.model_fields["name"].default) for m in models]
-        name = str(got.get("name"))
+        name = shown(got.get("name"), quoted=False)
         return f"{dotted}.name: no such name '{name}'{nearest(name, names)} (known here: {', '.join(names)})"
     if problem["type"] == "union_tag_not_found":
         return f"{dotted}: needs a name ({', '.join(str(m.model_fields['name'].default) for m in models)})"
     message = problem["msg"].removeprefix("Value error, ")
-    shown = f", got {got!r}" if not isinstance(got, (dict, BaseModel)) else ""
-    return f"{dotted + ': ' if dotted else ''}{message[:1].lower()}{message[1:]}{shown}"
+    given = f", got {shown(got)}" if not isinstance(got, (dict, BaseModel)) else ""
+    return f"{dotted + ': ' if dotted else ''}{message[:1].lower()}{message[1:]}{given}"
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
@@ -205,8 +195,3 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType, Annotated, list, tuple):
         return [m for part in typing.get_args(annotation) for m in _models_in(part)]
     return []
-
-
-def _yaml_reason(error: Exception) -> str:
-    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-    return f"line {mark.line + 1}: {problem}" if mark and problem else (str(error).splitlines() or ["malformed"])[0]

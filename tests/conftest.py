@@ -24,6 +24,8 @@ from PIL import Image  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))  # `from fixed import ...` in any test folder
 
+from fault_fixtures import forks, pytest_terminal_summary, straight, tally, tiny  # noqa: E402, F401
+
 GOLDEN = Path(__file__).parent / "golden"
 REPOSITORY = Path(__file__).parent.parent
 

@@ -1,5 +1,8 @@
 """The console programs: each one parses its arguments, builds what it needs, and calls it."""
 
+import argparse
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -11,21 +14,24 @@ from cut.errors import UserError
 def run(program: str, main: Callable[[], int | None]) -> NoReturn:
     """Runs `main` as a console program and exits with its status (None counts as 0).
 
-    A `UserError` becomes one line on stderr and status 2 (or its own), Ctrl-C one line and status 130; neither shows a
-    traceback.
+    A `UserError`, a refusal of the system and a lack of memory become one line on stderr and status 2 (or the error's
+    own), Ctrl-C one line and status 130; none shows a traceback.
     A reader that closes our output early (`| head`) is no error worth a word: status 141, as other programs have it.
 
     Args:
         program: the name to put before messages, such as 'cut-data'.
         main: does the work and returns the exit status.
     """
+    for stream in (sys.stdout, sys.stderr):  # names of files need be no valid text
+        if isinstance(stream, io.TextIOWrapper):  # no stand-in of a test
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = main() or 0
         sys.stdout.flush()
     except UserError as error:
-        if not error.is_told:
-            print(f"{program}: error: {'; '.join(str(error).splitlines())}", file=sys.stderr)
         status = error.status
+        if not error.is_told:
+            _tell(program, str(error))
     except OSError as error:
         if isinstance(error, BrokenPipeError) and _stdout_is_closed():
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit is silent too
@@ -33,12 +39,55 @@ def run(program: str, main: Callable[[], int | None]) -> NoReturn:
         elif error.filename is None and error.strerror is None:  # not from the system: a fault of ours, to be seen
             raise
         else:
-            print(f"{program}: error: {error.filename or 'input/output'}: {error.strerror}", file=sys.stderr)
-            status = 2
+            status = _tell(program, f"{error.filename or 'input/output'}: {error.strerror}")
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not _is_lack_of_memory(error):
+            raise
+        reason = str(error).strip().partition("\n")[0] or "the system gives no more"
+        status = _tell(program, f"not enough memory ({reason}); take smaller pictures, batches or networks")
     except KeyboardInterrupt:
         print(f"\n{program}: interrupted", file=sys.stderr)
         status = 130
     sys.exit(status)
+
+
+def add_max_megapixels(parser: argparse.ArgumentParser) -> None:
+    """Adds the bound on pictures that every command which reads them has."""
+    parser.add_argument(
+        "--max-megapixels",
+        type=float,
+        metavar="N",
+        help="refuse larger pictures, which a small file can claim to be (default: 179)",
+    )
+
+
+def set_max_megapixels(megapixels: float | None) -> None:
+    """Puts the bound into force, where one was given.
+
+    Raises:
+        UserError: it is no positive number.
+    """
+    if megapixels is None:
+        return
+    if not 0 < megapixels <= 1e6:
+        raise UserError(f"--max-megapixels {megapixels:g}: must be above 0, and at most a million")
+    from cut.data import images  # only now, for it imports Pillow
+
+    images.set_max_megapixels(megapixels)
+
+
+def _tell(program: str, text: str) -> int:
+    """Prints a mistake on one line, in which nothing steers the terminal, and returns the exit status."""
+    line = "; ".join(text.splitlines())
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in line)
+    with contextlib.suppress(OSError):  # stderr itself may lie on a full disk
+        print(f"{program}: error: {line}", file=sys.stderr, flush=True)
+    return 2
+
+
+def _is_lack_of_memory(error: RuntimeError) -> bool:
+    """Whether torch's allocator failed: on a GPU with a class of its own, else with a text."""
+    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
 
 
 def _stdout_is_closed() -> bool:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import NoReturn
 
-from cut.cli import run
+from cut.cli import add_max_megapixels, run, set_max_megapixels
 from cut.errors import UserError
 
 _EXAMPLES = """\
@@ -79,6 +79,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
 
 def _main(argv: list[str] | None) -> int:
     arguments = _parser().parse_args(argv)
+    set_max_megapixels(getattr(arguments, "max_megapixels", None))
     return arguments.command(arguments)
 
 
@@ -124,6 +125,8 @@ def _parser() -> argparse.ArgumentParser:
     split.add_argument("combined_dir", metavar="COMBINED_DIR", type=Path, help="the folder of pictures A|B")
     split.add_argument("output", metavar="OUTPUT", type=Path, help="the folder that the two new ones are made in")
     split.set_defaults(command=_split)
+    for command in (check, pair, split):
+        add_max_megapixels(command)
     for command in (pair, split):
         command.add_argument("--format", default="png", metavar="NAME", help="jpg, tiff, ... (default: %(default)s)")
 

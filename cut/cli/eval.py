@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from cut.cli import run
+from cut.cli import add_max_megapixels, run, set_max_megapixels
 from cut.errors import UserError
 from cut.metrics.names import (
     DEFAULT_METRICS,
@@ -58,6 +58,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--batch-size", type=int, default=32, metavar="N", help="for the network of fid (default: %(default)s)"
     )
+    add_max_megapixels(parser)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
     parser.add_argument("--no-intervals", action="store_true", help="leave [low, high] out, which saves some seconds")
     cache = parser.add_mutually_exclusive_group()
@@ -107,6 +108,7 @@ def _metric_lines() -> str:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
+    set_max_megapixels(args.max_megapixels)
     metrics = tuple(dict.fromkeys(name.strip() for name in args.metrics.split(",") if name.strip()))
     if metrics != ("all",):
         check_metrics(metrics)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from cut.data.images import list_images
+from cut.data.images import FORMATS, list_images
 from cut.errors import UserError
 from cut.metrics.names import METRICS, NEEDS_FEATURES, NEEDS_PAIRS, NEEDS_PALETTE
 from cut.metrics.pairs import MS_SSIM_SMALLEST_PX, SSIM_WINDOW_PX
@@ -84,7 +84,7 @@ def _unfit_sizes(folder: Path, target: Path) -> dict[str, str]:
 
 def _size_px(path: Path) -> tuple[int, int] | None:
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=FORMATS) as picture:
             return picture.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None

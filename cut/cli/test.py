@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from cut.cli import run
+from cut.cli import add_max_megapixels, run, set_max_megapixels
 from cut.errors import UserError
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--tile-px", type=int, metavar="N", help="cut larger pictures into tiles of N px (default: never; see below)"
     )
+    add_max_megapixels(parser)
     parser.add_argument(
         "--deterministic", action="store_true", help="no noise, and running instead of batch statistics (pix2pix)"
     )
@@ -116,6 +117,7 @@ def _main(args: argparse.Namespace) -> None:
         raise UserError(f"--batch-size {args.batch_size}: must be at least 1")
     if args.tile_px is not None and args.tile_px < 32:
         raise UserError(f"--tile-px {args.tile_px}: must be at least 32; 1024 is a good size")
+    set_max_megapixels(args.max_megapixels)
     if not 0 <= args.seed < 2**63:
         raise UserError(f"--seed {args.seed}: must be from 0 to 2^63 - 1")
     suffix = f".{args.format.lower().lstrip('.')}" if args.format else None

@@ -2,15 +2,23 @@
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 Unit = Annotated[float, Field(ge=0.0, lt=1.0)]
+_LARGEST = 10**12  # of any whole number but the seed; products of a few of them still fit into 64 bits
 
 
 class Section(BaseModel):
     """A group of settings: unknown keys are refused, values cannot change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _is_countable(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, int) and abs(value) > _LARGEST and info.field_name != "seed":
+            raise ValueError(f"must be at most {_LARGEST}")
+        return value
 
 
 class MethodConfig(Section):

@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from cut.config.base import Section
 
+MOST_PX = 32_768
+MOST_IMAGES = 100_000  # in a batch
 Preprocess = Literal[
     "resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "scale_shortside_and_crop", "none"
 ]
@@ -15,8 +17,9 @@ class LoaderConfig(Section):
     """What every kind of data has."""
 
     name: str
-    batch_size: int = Field(1, ge=1)  # of all processes and micro-batches together
+    batch_size: int = Field(1, ge=1, le=MOST_IMAGES)  # of all processes and micro-batches together
     num_workers: int = Field(2, ge=0, le=256)  # processes that load; 0 loads in the training process
+    max_megapixels: float = Field(179.0, gt=0, le=1e6)  # larger pictures are refused: a small file can claim any size
 
     @property
     def channels(self) -> dict[str, int]:
@@ -29,8 +32,8 @@ class TransformConfig(LoaderConfig):
 
     root: str
     preprocess: Preprocess = "resize_and_crop"
-    load_px: int = Field(286, ge=8)  # what the picture is scaled to before cropping
-    crop_px: int = Field(256, ge=8, multiple_of=4)  # side of the square crop; the generators halve twice
+    load_px: int = Field(286, ge=8, le=MOST_PX)  # what the picture is scaled to before cropping
+    crop_px: int = Field(256, ge=8, le=MOST_PX, multiple_of=4)  # side of the square crop; the generators halve twice
     flip: bool = True  # mirror left and right with probability 1/2
     cache_mib: int = Field(2048, ge=0)  # of scaled pictures, kept in the user's cache folder; 0 keeps none
 
@@ -74,13 +77,13 @@ class ImagesDataConfig(TransformConfig):
     """One folder of any pictures, nested or not."""
 
     name: Literal["images"] = "images"
-    batch_size: int = Field(128, ge=1)
+    batch_size: int = Field(128, ge=1, le=MOST_IMAGES)
     num_channels: Literal[1, 3] = 3  # 1: the pictures are made gray
     preprocess: Literal["resize_and_crop", "crop", "scale_width_and_crop", "scale_shortside_and_crop"] = (
         "scale_shortside_and_crop"
     )
-    load_px: int = Field(64, ge=8)
-    crop_px: int = Field(64, ge=8, multiple_of=4)
+    load_px: int = Field(64, ge=8, le=MOST_PX)
+    crop_px: int = Field(64, ge=8, le=MOST_PX, multiple_of=4)
 
     @property
     def channels(self) -> dict[str, int]:
@@ -93,9 +96,10 @@ class IDXDataConfig(LoaderConfig):
     name: Literal["idx"] = "idx"
     root: str
     split: str = Field("train", pattern=r"^[\w-]+$")  # MNIST has train and t10k
-    batch_size: int = Field(128, ge=1)
+    batch_size: int = Field(128, ge=1, le=MOST_IMAGES)
     num_channels: Literal[1, 3] = 1  # 3: the gray value three times
-    crop_px: int = Field(28, ge=8, multiple_of=4)  # side of the images; those of another size are scaled to it
+    max_megapixels: float = Field(4000.0, gt=0, le=1e6)  # of all pictures of the file together; MNIST has 47
+    crop_px: int = Field(28, ge=8, le=MOST_PX, multiple_of=4)  # side of the images; others are scaled to it
 
     @property
     def channels(self) -> dict[str, int]:
@@ -110,11 +114,11 @@ class SingleDataConfig(LoaderConfig):
     b: str  # path of the picture whose looks it takes on
     channels_a: Literal[1, 3] = 3
     channels_b: Literal[1, 3] = 3
-    batch_size: int = Field(16, ge=1)  # crops per step
-    load_px: int | None = Field(None, ge=8)  # scale a picture down first if its longer side exceeds this; null: never
-    crop_px: int = Field(64, ge=8, multiple_of=4)  # side of the square crops
-    zoom_max: float = Field(3.0, ge=1)  # per step, width and height are divided by up to this, each on its own
-    crops_per_epoch: int = Field(100_000, ge=1)
+    batch_size: int = Field(16, ge=1, le=MOST_IMAGES)  # crops per step
+    load_px: int | None = Field(None, ge=8, le=MOST_PX)  # scale down first if the longer side exceeds this
+    crop_px: int = Field(64, ge=8, le=MOST_PX, multiple_of=4)  # side of the square crops
+    zoom_max: float = Field(3.0, ge=1, le=1000)  # per step, width and height are each divided by up to this
+    crops_per_epoch: int = Field(100_000, ge=1, le=10**9)
     flip: bool = True  # mirror left and right with probability 1/2
 
     @property

@@ -12,7 +12,7 @@ Initialisation = Literal["normal", "xavier", "kaiming", "orthogonal"]
 class ResnetGeneratorConfig(Section):
     name: Literal["resnet"] = "resnet"
     base_channels: int = Field(64, ge=1)  # width at full resolution (ngf)
-    num_blocks: int = Field(9, ge=1)  # 9 at 256 px, 6 at 128 px
+    num_blocks: int = Field(9, ge=1, le=1000)  # 9 at 256 px, 6 at 128 px
     norm: Literal["instance", "batch", "none"] = "instance"
     dropout: Unit = 0.0  # probability inside the residual blocks
     antialias_down: bool = True
@@ -27,7 +27,7 @@ class StyleGAN2GeneratorConfig(Section):
     name: Literal["stylegan2"] = "stylegan2"
     base_channels: int = Field(80, ge=1)  # width at full resolution (at crops of 64 px 8 times the authors' ngf)
     num_downsamplings: int = Field(1, ge=1, le=4)
-    num_blocks: int = Field(6, ge=2, multiple_of=2)  # half of them in the encoder
+    num_blocks: int = Field(6, ge=2, le=1000, multiple_of=2)  # half of them in the encoder
     noise: bool = True  # injected into the decoder, with a learnt weight
 
 

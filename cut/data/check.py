@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 from tqdm import tqdm
 
-from cut.data.images import SUFFIXES, list_images, read_image
+from cut.data.images import FORMATS, SUFFIXES, list_images, read_image
 from cut.errors import UserError
 
 _UNPAIRED = re.compile(r"(train|val|test)([AB])")
@@ -153,7 +153,7 @@ def _inspect(root: Path, folder: str, path: Path) -> Picture:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, about oddities that do not keep it from reading the picture
             array = read_image(path, channels=3)
-            with Image.open(path) as picture:
+            with Image.open(path, formats=FORMATS) as picture:
                 mode = picture.mode
                 picture.verify()  # finds wrong checksums, which decoding forgives
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -18,7 +18,7 @@ from cut.data.stream import SampleStream, noise_rows
 from cut.data.transforms import resized, to_float
 from cut.errors import UserError
 
-MAX_BYTES = 4_000_000_000  # of numbers in a file; MNIST has 47 million
+MAX_BYTES = 4_000_000_000  # of numbers in a file, unless the config says otherwise; MNIST has 47 million
 _BLOCK_BYTES = 1 << 20
 _UNSIGNED_BYTE = 8
 
@@ -39,7 +39,8 @@ class IDXStream(SampleStream):
 
     def __init__(self, config: IDXDataConfig, seed: int, batches_per_step: int = 1):
         super().__init__(config, seed, batches_per_step)
-        self.pictures = read_idx(_find(config), num_dimensions=3)  # (count, H, W)
+        max_bytes = int(config.max_megapixels * 1e6)
+        self.pictures = read_idx(_find(config), num_dimensions=3, max_bytes=max_bytes)  # (count, H, W)
         self.num_pictures = len(self.pictures)
 
     def __getitem__(self, n: int) -> dict[str, Any]:
@@ -56,12 +57,13 @@ def is_idx(path: Path) -> bool:
     return path.name.removesuffix(".gz").endswith(("-ubyte", ".idx"))
 
 
-def read_idx(path: Path, num_dimensions: int | None = None) -> np.ndarray:
+def read_idx(path: Path, num_dimensions: int | None = None, max_bytes: int = MAX_BYTES) -> np.ndarray:
     """All numbers of one file, packed (.gz) or not.
 
     Args:
         path: of the file.
         num_dimensions: 3 for pictures `(count, H, W)`, 1 for labels; None takes any.
+        max_bytes: refuse more numbers than this: a packed file of some kilobytes can hold any.
 
     Returns:
         uint8, of the header's shape.
@@ -70,8 +72,10 @@ def read_idx(path: Path, num_dimensions: int | None = None) -> np.ndarray:
         UserError: the file is missing, of another kind, or its length does not fit its header.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no regular file")
         with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-            shape = _read_shape(file, num_dimensions)
+            shape = _read_shape(file, num_dimensions, max_bytes)
             expected = math.prod(shape)
             data = bytearray()  # it grows with what arrives, whatever the header promises
             while len(data) <= expected and (block := file.read(min(_BLOCK_BYTES, expected + 1 - len(data)))):
@@ -89,7 +93,7 @@ def read_idx(path: Path, num_dimensions: int | None = None) -> np.ndarray:
     return np.frombuffer(data, dtype=np.uint8).reshape(shape)
 
 
-def _read_shape(file: Any, num_dimensions: int | None) -> tuple[int, ...]:
+def _read_shape(file: Any, num_dimensions: int | None, max_bytes: int) -> tuple[int, ...]:
     """Reads the header, of which nothing is believed that the format does not allow."""
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0":
@@ -103,8 +107,9 @@ def _read_shape(file: Any, num_dimensions: int | None) -> tuple[int, ...]:
     if len(sizes) < 4 * dimensions:
         raise ValueError("it ends inside its header")
     shape = tuple(int(size) for size in np.frombuffer(sizes, dtype=">u4"))
-    if not 0 < math.prod(shape) <= MAX_BYTES:
-        raise ValueError(f"its header promises {'x'.join(map(str, shape))} bytes; allowed: 1 to {MAX_BYTES}")
+    if not 0 < math.prod(shape) <= max_bytes:
+        bound = f"1 to {max_bytes}, the bound of data.max_megapixels"
+        raise ValueError(f"its header promises {'x'.join(map(str, shape))} bytes; allowed: {bound}")
     return shape
 
 

@@ -6,7 +6,9 @@ where the file holds 16 bits a channel, uint16, and written from the same.
 
 import contextlib
 import io
+import math
 import os
+import stat
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,15 +20,32 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from cut.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+MAX_MEGAPIXELS = 179.0  # of a picture, unless `set_max_megapixels` says otherwise; Pillow's own bound
 SUFFIXES_16_BIT = (".png", ".tif", ".tiff", ".ppm", ".pgm")
+# What may be inside, whatever the suffix; of Pillow's other decoders one runs programs (EPS), and most are hardly used.
+FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 Item = TypeVar("Item")
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R 601-2, the weights of Pillow's own conversion
 _EXIF_ORIENTATION = 0x0112
+_MOST_BYTES_PER_PIXEL, _MOST_OTHER_BYTES = 8, 64_000_000  # of a file: four channels of 16 bits, and what describes them
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_PLANAR, _TIFF_EXTRA_SAMPLES = 258, 262, 284, 338
 
 # About oddities that do not keep Pillow from reading a picture. A filter set once, for setting one per picture would
 # make every other warning of the process appear again.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def set_max_megapixels(megapixels: float) -> None:
+    """Sets how large a picture this process reads: a file of some kilobytes can claim any size.
+
+    Pillow's own setting is used, so that its other readers keep to it too; it refuses twice what it is set to.
+    """
+    Image.MAX_IMAGE_PIXELS = max(1, int(megapixels * 1e6 / 2))
+
+
+def max_megapixels() -> float:
+    """The bound in force."""
+    return (Image.MAX_IMAGE_PIXELS or math.inf) * 2 / 1e6  # None: another part of the process wants no bound
 
 
 def list_images(folder: str | os.PathLike) -> list[Path]:
@@ -79,14 +98,17 @@ def read_image(path: str | os.PathLike, channels: int) -> np.ndarray:
     """
     try:
         # From memory, for Pillow maps an uncompressed file and then misplaces the pixels of a turned TIFF.
-        data = Path(path).read_bytes()
+        data = _read_bytes(Path(path))
         array = _decode(data, path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except UserError:
         raise
-    except Image.DecompressionBombError as error:
-        raise UserError(f"{path}: refused, {_first_line(error)}") from None
+    except Image.DecompressionBombError:
+        raise UserError(
+            f"{path}: refused, larger than {max_megapixels():g} megapixels, the bound of --max-megapixels and "
+            "data.max_megapixels"
+        ) from None
     except UnidentifiedImageError:
         what = "is damaged, or of no format that is known here" if data else "is empty"
         raise UserError(f"{path}: cannot be read as a picture (it {what})") from None
@@ -122,10 +144,24 @@ def write_image(path: str | os.PathLike, array: np.ndarray) -> None:
             temporary.unlink()  # what a failure left; a whole file has its own name by now
 
 
+def _read_bytes(path: Path) -> bytes:
+    """The content of a regular file: a pipe would hang, a device never end."""
+    about = path.stat()
+    if not (stat.S_ISREG(about.st_mode) or stat.S_ISDIR(about.st_mode)):
+        raise UserError(f"{path}: cannot be read as a picture (it is a device or a pipe)")
+    most = max_megapixels() * 1e6 * _MOST_BYTES_PER_PIXEL + _MOST_OTHER_BYTES
+    if about.st_size > most:
+        raise UserError(
+            f"{path}: refused, for {about.st_size} bytes are more than a picture of {max_megapixels():g} megapixels "
+            "has, the bound of --max-megapixels and data.max_megapixels"
+        )
+    return path.read_bytes()
+
+
 def _decode(data: bytes, path: str | os.PathLike) -> np.ndarray:
     """The upright pixels, (H, W) or (H, W, 3), uint8 or uint16."""
     picture: Image.Image
-    with Image.open(io.BytesIO(data)) as file:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as file:
         full = _full_scale_16_bit_colour(file)
         is_16_bit_gray = file.mode.startswith("I;16") or (file.mode == "I" and file.format == "PPM")
         inverted = _tiff_tags(file).get(_TIFF_PHOTOMETRIC) == 0  # 0 is white

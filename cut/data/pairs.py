@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cut.data.images import SUFFIXES, list_images, pair_name, read_image, write_image
+from cut.data.images import FORMATS, SUFFIXES, list_images, pair_name, read_image, write_image
 from cut.errors import UserError
 
 _SHOWN = 3  # pictures that an error names
@@ -46,7 +46,7 @@ def split_picture(picture: np.ndarray, path: str | Path) -> tuple[np.ndarray, np
 def looks_combined(path: Path) -> bool:
     """Whether a picture is exactly twice as wide as high, as two squares A|B are; False where it cannot be read."""
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=FORMATS) as picture:
             return picture.width == 2 * picture.height
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False

@@ -8,11 +8,12 @@ import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path, PureWindowsPath
-from typing import IO, TypeAlias
+from typing import IO, Any, TypeAlias
 
 from cut.errors import UserError
 
 MAX_ENTRIES = 1_000_000  # the largest public set, edges2handbags, has about 140,000
+_MOST_HEADER_BYTES = 1 << 20  # of what a tar says of one file: names and attributes
 _BLOCK_BYTES = 1 << 20
 _Entry: TypeAlias = tuple[str, Callable[[], IO[bytes]] | None]  # name and how to open it; None for a folder
 
@@ -78,9 +79,31 @@ def _zip_entries(archive: Path) -> Iterator[_Entry]:
             yield info.filename, None if info.is_dir() else partial(source.open, info)
 
 
+class _BoundedTarInfo(tarfile.TarInfo):
+    """Of a name or an attribute, which is read at once, only a sensible length is believed."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Any:
+        info = super().frombuf(buf, encoding, errors)
+        if info.type in _TAR_TEXTS and info.size > _MOST_HEADER_BYTES:
+            raise ValueError(f"a header claims {info.size} bytes")
+        return info
+
+
+_TAR_TEXTS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+
+
 def _tar_entries(archive: Path) -> Iterator[_Entry]:
-    with tarfile.open(archive) as source:
+    with tarfile.open(archive, tarinfo=_BoundedTarInfo) as source:
         for member in source:
+            # Else all of them are kept, with whatever they claim of themselves.
+            source.members = []  # type: ignore[attr-defined]
             if not (member.isfile() or member.isdir()):
                 raise ValueError(f"its entry {member.name!r} is a link or a device")
             # extractfile gives None for no file only

@@ -1,11 +1,12 @@
 """Checkpoints: written whole or not at all, read without executing code."""
 
 import contextlib
+import hashlib
 import json
 import os
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from cut.errors import UserError
+from cut.errors import UserError, shown
 
 SCHEMA_VERSION = 1
 INFERENCE_FILE = "generator.safetensors"
 BEST_FILE = "best.pt"
+_OPTIONAL = (dict, type(None))
+_PARTS: dict[str, Any] = {"step": int, "config": dict, "method": dict, "ema": _OPTIONAL, "optimizers": dict}
+_PARTS |= {"precision": _OPTIONAL, "random": dict, "log": dict}
 
 
 def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int) -> Path:
@@ -29,6 +33,8 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int
     """
     path = folder / f"step_{step:08d}.pt"
     write_checkpoint(path, step, state)
+    for left in folder.glob(".step_*.pt.part"):  # by a process that was killed while it wrote
+        left.unlink(missing_ok=True)
     earlier = [old for old in list_checkpoints(folder) if old.name < path.name]
     for old in earlier[: len(earlier) - keep + 1]:
         old.unlink(missing_ok=True)
@@ -53,19 +59,55 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint")
     try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.testzip():  # torch writes checksums, but does not look at them
-                raise ValueError("checksum")
+        check_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001  a damaged archive raises RuntimeError, EOFError, UnpicklingError, KeyError, ...
         raise UserError(f"{path}: damaged or not a checkpoint ({type(error).__name__}); use an earlier one") from None
     if not isinstance(state, dict) or not {"schema_version", "method"} <= state.keys():
         raise UserError(f"{path}: not a checkpoint of this program (no schema version)")
-    if state["schema_version"] != SCHEMA_VERSION:
-        raise UserError(f"{path}: schema version {state['schema_version']}; this program reads {SCHEMA_VERSION}")
-    if not {"step", "config", "ema", "optimizers", "precision", "random", "log"} <= state.keys():
+    if type(state["schema_version"]) is not int or state["schema_version"] != SCHEMA_VERSION:
+        raise UserError(f"{path}: schema version {shown(state['schema_version'])}; this program reads {SCHEMA_VERSION}")
+    if not _is_complete(state):
         raise UserError(f"{path}: not a complete checkpoint of this program")
     return state
+
+
+def _is_complete(state: dict[str, Any]) -> bool:
+    """Whether every part is there and of its kind; what is in the parts shows when they are taken up."""
+    if not all(isinstance(state.get(key), kind) for key, kind in _PARTS.items()) or state["step"] < 0:
+        return False
+    sums, steps = state["log"].get("sums", {}), state["log"].get("steps", 0)
+    if type(steps) is not int or not isinstance(sums, dict):
+        return False
+    if not all(isinstance(key, str) and isinstance(v, Tensor) and v.shape == () for key, v in sums.items()):
+        return False
+    # A tensor that is stretched over a few numbers would take its claimed size once it is copied.
+    return all(t.numel() * t.element_size() <= t.untyped_storage().nbytes() for t in _tensors(state))
+
+
+def _tensors(nest: Any) -> Iterator[Tensor]:
+    waiting = [nest]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list | tuple):
+            waiting += value
+
+
+def check_archive(path: Path) -> None:
+    """Compares the checksums that torch writes into its files, but does not look at.
+
+    Raises:
+        ValueError: one is wrong, or a part is packed: torch packs nothing, and what is packed can claim any size.
+        zipfile.BadZipFile: the file is no archive.
+        OSError: it cannot be read.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()) or archive.testzip():
+            raise ValueError("checksum")
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -81,6 +123,7 @@ def save_inference_file(path: Path, networks: Mapping[str, nn.Module], config: M
         for key, value in network.state_dict().items()
     }
     metadata = {"config": json.dumps(config), "step": str(step), "schema_version": str(SCHEMA_VERSION)}
+    metadata["sha256"] = _digest(tensors, metadata)
     _replace(path, lambda temporary: save_file(tensors, temporary, metadata))
 
 
@@ -99,14 +142,26 @@ def load_inference_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], 
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  not a dict
+        digest = metadata.pop("sha256", None)  # which files of earlier versions have not
+        if digest is not None and digest != _digest(tensors, metadata):
+            raise ValueError("checksum")
         config = json.loads(metadata["config"])
         if metadata["schema_version"] != str(SCHEMA_VERSION) or not isinstance(config, dict):
             raise ValueError("schema version")
         return tensors, config, int(metadata["step"])
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001  SafetensorError, OSError, KeyError, RecursionError, RuntimeError, ...
         hint = "; the authors' generators go with --import" if path.suffix == ".pth" else ""
         reason = f"damaged or not an inference file of this program ({type(error).__name__})"
         raise UserError(f"{path}: {reason}{hint}") from None
+
+
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """SHA-256 over every name, shape, type and byte, and over what stands beside them."""
+    digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
+    for key, value in sorted(tensors.items()):
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _replace(path: Path, write: Any) -> None:
@@ -126,6 +181,8 @@ def _replace(path: Path, write: Any) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        if "inline_container" in reason:  # torch's writer forgets what the system said
+            reason = "the disk is full, or fails"
         raise UserError(
             f"{path}: cannot be written ({reason}); free some space, then run the same command again"
         ) from None

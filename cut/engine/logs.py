@@ -1,17 +1,20 @@
 """What a run tells: metrics.jsonl, TensorBoard, and the terminal."""
 
+import contextlib
 import json
 import math
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
+
+from cut.errors import UserError
 
 
 class RunLog:
@@ -59,8 +62,9 @@ class RunLog:
         """Logs figures to the files, not to the terminal."""
         self._write(step, values)
         if self._writer:
-            for key, value in values.items():
-                self._writer.add_scalar(key, value, step)
+            with _told(self._writer.log_dir):
+                for key, value in values.items():
+                    self._writer.add_scalar(key, value, step)
 
     def scores(self, step: int, scores: Mapping[str, Mapping[str, float]]) -> None:
         """Logs an evaluation: `eval/<generator>/<score>`."""
@@ -76,25 +80,41 @@ class RunLog:
     def image(self, step: int, name: str, picture: np.ndarray) -> None:
         """Shows a `(H, W, 3)` uint8 picture in TensorBoard."""
         if self._writer:
-            self._writer.add_image(name, picture, step, dataformats="HWC")
+            with _told(self._writer.log_dir):
+                self._writer.add_image(name, picture, step, dataformats="HWC")
 
     def say(self, line: str) -> None:
         """One line to the terminal, above the bar."""
-        if not self._is_silent:
+        if self._is_silent:
+            return
+        with contextlib.suppress(OSError):  # it may have gone, or lie on a full disk: metrics.jsonl has the figures
             self._bar.write(line, file=sys.stderr)
 
     def _write(self, step: int, values: Mapping[str, Any]) -> None:
         if self._file:
             line = {k: v if not isinstance(v, float) or math.isfinite(v) else None for k, v in values.items()}
-            self._file.write(json.dumps({"step": step, "time": round(time.time(), 3), **line}) + "\n")
-            self._file.flush()
+            with _told(self._file.name):
+                self._file.write(json.dumps({"step": step, "time": round(time.time(), 3), **line}) + "\n")
+                self._file.flush()
 
     def close(self) -> None:
         self._bar.close()
-        if self._writer:
-            self._writer.close()
-        if self._file:
-            self._file.close()
+        for file in (self._writer, self._file):
+            if file:
+                with contextlib.suppress(OSError):  # it has been told, where it mattered
+                    file.close()
+
+
+@contextlib.contextmanager
+def _told(path: str) -> Iterator[None]:
+    """Inside, a file that cannot be written is the user's to mend."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(
+            f"{path}: cannot be written ({reason}); free some space, then run the same command again"
+        ) from None
 
 
 def peak_memory_mib(device: torch.device) -> float:

@@ -13,6 +13,7 @@ import torch
 
 from cut.build import ConfiguredNetworks, build_method, read_config
 from cut.config import FolderConfig, RunConfig, UnetGeneratorConfig
+from cut.config.data import MOST_PX
 from cut.config_file import parse_config
 from cut.errors import UserError
 from cut.import_weights.architecture import Found, rename_tensors, work_out
@@ -85,7 +86,7 @@ def _guessed_config(found: Found, path: Path) -> RunConfig:
     else:
         data |= {"root": where, "direction": "BtoA" if source == "b" else "AtoB"}
     if size := found.generator.get("image_px"):
-        data |= {"load_px": size, "crop_px": size}
+        data |= dict.fromkeys(("load_px", "crop_px"), min(size, MOST_PX))  # what is wrong is the generator's size
     values = {"method": method, "generator": found.generator, "data": data}
     return parse_config(values, method_config, str(path))
 

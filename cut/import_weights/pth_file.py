@@ -2,12 +2,14 @@
 
 import re
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from cut.engine.checkpoint import check_archive
 from cut.errors import UserError
 
 _NEEDED = "needed is a generator's state_dict alone, as the authors' programs save it: latest_net_G.pth"
@@ -48,6 +50,8 @@ def _load(path: Path) -> Any:
     if path.suffix == ".safetensors":
         raise UserError(f"{path}: is no .pth; a generator.safetensors of this program goes with --checkpoint")
     try:
+        if zipfile.is_zipfile(path):
+            check_archive(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as a remark on TorchScript; the line below is enough
             return torch.load(path, map_location="cpu", weights_only=True)

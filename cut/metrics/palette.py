@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 
-from cut.errors import UserError
+from cut.errors import UserError, shown
 from cut.metrics.segmentation import VOID
+from cut.yaml_file import read_yaml
 
 _FOLDER = Path(__file__).parent / "palettes"
 _EXAMPLE = "classes: [{name: water, color: [70, 130, 180]}, ...]"
@@ -67,12 +67,13 @@ def read_palette(name: str | Path) -> Palette:
     """
     path = _FOLDER / f"{name}.yaml" if str(name) in known_palettes() else Path(name)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
     except (FileNotFoundError, IsADirectoryError):
         known = ", ".join(known_palettes())
         raise UserError(f"palette {name}: no such file; known: {known}, or a YAML with {_EXAMPLE}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"palette {path}: cannot be read as YAML ({' '.join(str(error).split())})") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"palette {path}: cannot be read as YAML ({reason})") from None
     return _checked(path, content)
 
 
@@ -88,22 +89,23 @@ def _checked(path: Path, content: object) -> Palette:
         where = f"palette {path}: classes[{number}]"
         keys = set(entry) if isinstance(entry, dict) else set()
         if keys not in ({"name", "color"}, {"name", "colors"}):
-            raise UserError(f"{where}: got {entry!r}; should be like {{name: water, color: [70, 130, 180]}}")
-        names.append(str(entry["name"]))
+            raise UserError(f"{where}: got {shown(entry)}; should be like {{name: water, color: [70, 130, 180]}}")
+        names.append(shown(entry["name"], quoted=False))
         _add_colors(where, [entry["color"]] if "color" in entry else entry["colors"], number, classes)
     _add_colors(f"palette {path}: ignore", content.get("ignore") or [], VOID, classes)
     if len(set(names)) < len(names):
-        raise UserError(f"palette {path}: two classes are called {max(names, key=names.count)!r}; give each its name")
+        twice = shown(max(names, key=names.count))
+        raise UserError(f"palette {path}: two classes are called {twice}; give each its name")
     return Palette(tuple(names), np.array(list(classes), np.uint8), np.array(list(classes.values()), np.uint8))
 
 
 def _add_colors(where: str, colors: object, number: int, classes: dict[tuple[int, ...], int]) -> None:
     if not isinstance(colors, list) or (not colors and number != VOID):
-        raise UserError(f"{where}: colors: got {colors!r}; should be a list of [red, green, blue]")
+        raise UserError(f"{where}: colors: got {shown(colors)}; should be a list of [red, green, blue]")
     for color in colors:
         whole = isinstance(color, list) and all(type(part) is int and 0 <= part <= 255 for part in color)
         if not whole or len(color) != 3:
-            raise UserError(f"{where}: got the color {color!r}; should be [red, green, blue], each from 0 to 255")
+            raise UserError(f"{where}: got the color {shown(color)}; should be [red, green, blue], each from 0 to 255")
         if tuple(color) in classes:
             raise UserError(f"{where}: the color {color} stands in the palette already; a pixel has one class")
         classes[tuple(color)] = number

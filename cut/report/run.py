@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cut.engine.history import Curve, curves_of, is_number, read_entries
 from cut.errors import UserError
+from cut.yaml_file import parse_yaml
 
 BASELINE = "input"  # what the scores of the untranslated test pictures are logged as
 GENERATORS = {"ema": "moving average", "last": "last weights", BASELINE: "untranslated input"}
@@ -74,7 +73,7 @@ def _read_run(path: Path, label: str) -> Run:
     if not any((path / part).exists() for part in _PARTS):
         raise UserError(f"{path}: is no run (holds none of {', '.join(_PARTS)}); name a directory that cut-train wrote")
     run = Run(path, label)
-    run.config = _read_mapping(run, "config.yaml", yaml.safe_load)
+    run.config = _read_mapping(run, "config.yaml", parse_yaml)
     run.environment = _read_mapping(run, "environment.json", json.loads)
     run.evaluation = _read_mapping(run, "evaluation.json", json.loads)
     _read_metrics(run)
@@ -106,7 +105,7 @@ def _read_mapping(run: Run, name: str, parse: Callable[[str], Any]) -> dict[str,
         content = parse((run.path / name).read_text(encoding="utf-8", errors="replace"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         run.notes.append(f"{name}: cannot be read ({reason})")
         return {}

@@ -16,7 +16,7 @@ from cut.engine.checkpoint import (
 )
 from cut.errors import UserError
 
-OTHERS = dict.fromkeys(("ema", "optimizers", "precision", "random", "log"))
+OTHERS: dict[str, dict] = {key: {} for key in ("ema", "optimizers", "precision", "random", "log")}
 STATE = {"method": {"w": torch.arange(1000.0)}, "config": {"a": 1}, **OTHERS}
 
 

@@ -1,0 +1,175 @@
+"""Runs the programs in children of one process that has imported torch: as real as processes of their own to every
+signal, limit and file, and many times as quick to start.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[1]
+_PRELOADED = ("cut.build", "cut.cli.train", "cut.cli.test", "cut.cli.eval", "cut.cli.data", "cut.import_weights")
+_PRELOADED += ("cut.engine.translate", "cut.engine.sampling", "cut.scoring.evaluator", "cut.report", "cv2", "jinja2")
+
+
+@dataclass
+class Ended:
+    """How a program ended: its exit status, or minus the signal that killed it; None: it hung, and was killed."""
+
+    status: int | None
+    stdout: str
+    stderr: str
+    peak_mib: float
+    seconds: float
+
+    @property
+    def mistake(self) -> str:
+        """The one line that a user's mistake is told; fails where it is anything else."""
+        lines = [line for line in self.stderr.splitlines() if line.startswith("cut-") and ": error: " in line]
+        assert self.status == 2 and len(lines) == 1 and "Traceback" not in self.stderr, self
+        return lines[0]
+
+    def check(self) -> "Ended":
+        """Fails unless the program did what it should."""
+        assert self.status == 0 and "Traceback" not in self.stderr, self
+        return self
+
+
+class Forks:
+    """The process that forks; `folder` takes what the children write to stdout and stderr."""
+
+    def __init__(self, folder: Path):
+        self._folder, self._count = folder, 0
+        self.current = folder / "current"  # the folder that programs run in, where nothing may be left
+        self.current.mkdir()
+        environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+        self._server = subprocess.Popen(
+            [sys.executable, "-W", "error", __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=REPOSITORY,
+            env=environment | {"PYTHONPATH": str(REPOSITORY)},
+        )
+
+    def start(self, program: str, *arguments, fault: dict | None = None, **limits) -> "Child":
+        """Starts `cut-<program>`.
+
+        Args:
+            fault: what `inner_faults.py` shall do to it, by name and number.
+            limits: `memory_mib` above what the imports take, `file_mib` of one file, or the paths `stdout`, `stderr`.
+        """
+        self._count += 1
+        log = {name: str(self._folder / f"{self._count}.{name}") for name in ("stdout", "stderr")} | limits
+        request = {"program": program, "arguments": list(map(str, arguments)), "fault": fault} | log
+        request["current"] = str(self.current)
+        return Child(self, self._ask(request), Path(log["stdout"]), Path(log["stderr"]))
+
+    def run(self, program: str, *arguments, seconds: float = 120, **how) -> Ended:
+        """Starts a program and waits for its end; after `seconds` it is killed."""
+        return self.start(program, *arguments, **how).wait(seconds)
+
+    def _ask(self, request: dict):
+        self._server.stdin.write(json.dumps(request) + "\n")
+        self._server.stdin.flush()
+        return json.loads(self._server.stdout.readline())
+
+    def close(self) -> None:
+        # Not by closing the pipe alone, of which a loader worker of a test may hold a copy.
+        self._server.communicate(json.dumps({"end": True}) + "\n")
+
+
+@dataclass
+class Child:
+    forks: Forks
+    pid: int
+    stdout: Path
+    stderr: Path
+
+    def send(self, number: int) -> None:
+        """Sends a signal to the program alone, not to its loader workers."""
+        with contextlib.suppress(ProcessLookupError):  # it has ended already
+            os.kill(self.pid, number)
+
+    def wait(self, seconds: float = 120) -> Ended:
+        """Waits for its end; after `seconds` it is killed."""
+        status, peak_mib, took = self.forks._ask({"wait": self.pid, "seconds": seconds})
+        texts = [path.read_text(errors="replace") if path.is_file() else "" for path in (self.stdout, self.stderr)]
+        return Ended(status, *texts, peak_mib, took)
+
+
+def _serve() -> None:
+    for name in _PRELOADED:
+        importlib.import_module(name)
+    started: dict[int, float] = {}
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "end" in request:
+            return
+        if "wait" in request:
+            answer = _wait(request["wait"], request["seconds"], started.pop(request["wait"]))
+        else:
+            answer = os.fork()
+            if answer == 0:
+                _become(request)
+            started[answer] = time.monotonic()
+        print(json.dumps(answer), flush=True)
+
+
+def _wait(pid: int, seconds: float, started: float) -> tuple[int | None, float, float]:
+    deadline, hung = time.monotonic() + seconds, False
+    while True:
+        done, status, usage = os.wait4(pid, os.WNOHANG)
+        if done:
+            status = None if hung else os.waitstatus_to_exitcode(status)
+            return status, usage.ru_maxrss / 1024, time.monotonic() - started
+        if time.monotonic() > deadline and not hung:
+            hung = True
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.002)
+
+
+def _become(request: dict) -> None:
+    """Never returns."""
+    status = 1
+    try:
+        for name, target in (("stdout", 1), ("stderr", 2)):
+            file = os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            os.dup2(file, target)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.chdir(request["current"])
+        _limit(request)
+        if request["fault"]:
+            import inner_faults
+
+            inner_faults.prepare(**request["fault"])
+        importlib.import_module(f"cut.cli.{request['program']}").main(request["arguments"])
+    except SystemExit as ending:
+        status = ending.code or 0
+    except BaseException:  # noqa: BLE001  as Python itself would print it
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
+
+
+def _limit(request: dict) -> None:
+    if mib := request.get("memory_mib"):
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        resource.setrlimit(resource.RLIMIT_AS, (used + mib * 2**20,) * 2)
+    if mib := request.get("file_mib"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(mib * 2**20),) * 2)
+
+
+if __name__ == "__main__":
+    _serve()

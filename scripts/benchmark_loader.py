@@ -123,12 +123,14 @@ def _main(args: argparse.Namespace) -> None:
             roots = {root.name: root for root in args.roots}
         else:
             roots = {name: make_pictures(Path(folder) / name, *kind, args.count) for name, kind in _MADE.items()}
-        results = [measure(name, root, args) for name, root in roots.items()]
-    print(to_markdown(results))
-    if args.markdown:
-        args.markdown.write_text(to_markdown(results) + "\n", encoding="utf-8")
-    if args.json:
-        args.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        results = []
+        for name, root in roots.items():
+            results.append(measure(name, root, args))
+            print(to_markdown(results[-1:]) + "\n", flush=True)
+            if args.markdown:
+                args.markdown.write_text(to_markdown(results) + "\n", encoding="utf-8")
+            if args.json:
+                args.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 def main(argv: list[str] | None = None) -> NoReturn:

@@ -3,6 +3,7 @@
 import atexit
 import gzip
 import os
+import shutil
 import struct
 import sys
 import tempfile
@@ -13,9 +14,8 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch: tiny tensors gain nothing f
 # Tests leave nothing in the user's cache; what others keep there stays in use.
 for variable, name in (("TORCH_HOME", "torch"), ("MPLCONFIGDIR", "matplotlib")):
     os.environ.setdefault(variable, str(Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / name))
-_CACHE = tempfile.TemporaryDirectory()
-atexit.register(_CACHE.cleanup)
-os.environ["XDG_CACHE_HOME"] = _CACHE.name
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402

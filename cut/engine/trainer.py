@@ -293,8 +293,16 @@ class Trainer:
         return self.step % every_steps == 0 or self.step == self.last_step
 
     def _read_metrics(self, seconds: float) -> dict[str, float]:
-        """Means since the last call, as plain numbers."""
+        """Means since the last call, as plain numbers.
+
+        Raises:
+            UserError: a loss was not finite meanwhile.
+        """
         steps = self._timed_steps
+        for player in dict.fromkeys(player.name for player in self.players):
+            start = f"loss/{player}/"
+            sums = {key.removeprefix(start): value for key, value in self._sums.items() if key.startswith(start)}
+            self.updates.check_finite(player, sums, self.step)
         metrics = {key: (value / self._summed_steps).item() for key, value in self._sums.items()}
         metrics["epoch"] = (self.step - 1) // self.schedule.steps_per_epoch
         metrics["lr"] = self.config.optim.lr * self._factor(self.step - 1)

@@ -48,6 +48,7 @@ class Updates:
     ):
         self.method, self.optimizers, self.fabric, self.processes = method, optimizers, fabric, processes
         self.num_micro_batches = num_micro_batches
+        self.checks_each_update = fabric.device.type == "cpu"  # a GPU would be waited for, so there the log looks
         self._through_translate: dict[str, bool] = {}  # player -> whether its gradient flows through `translate`
 
     def step(self, batch: Batch, players: Sequence[Player], lr: float, step: int) -> tuple[list[Terms], list[Piece]]:
@@ -57,7 +58,7 @@ class Updates:
             Per player its terms, means over the whole batch; and the batch's pieces.
 
         Raises:
-            UserError: a loss is not finite; that player was not updated.
+            UserError: a loss is not finite; that player was not updated. (On a CPU; see `check_finite`.)
         """
         begin = self._streams()
         pieces = list(self._pieces(batch))
@@ -71,7 +72,8 @@ class Updates:
                 terms = self._accumulate(player, pieces, begin)
             gradients = [p.grad for network in player.networks for p in network.parameters() if p.grad is not None]
             self.processes.average([*gradients, *terms.values()])
-            self._check_finite(player, terms, step)
+            if self.checks_each_update:
+                self.check_finite(player.name, terms, step)
             optimizer.step()
             logged.append(terms)
         return logged, pieces
@@ -127,14 +129,14 @@ class Updates:
             )
         return anew if self._through_translate[player.name] else piece.translated
 
-    def _check_finite(self, player: Player, terms: Terms, step: int) -> None:
-        total = torch.stack(list(terms.values())).sum()
-        if not torch.isfinite(total):
+    def check_finite(self, player: str, terms: Terms, step: int) -> None:
+        """Raises a UserError if a term of a player's loss is not finite."""
+        if not torch.isfinite(torch.stack(list(terms.values())).sum()):
             bad = [f"{n} {value.item()}" for n, value in terms.items() if not torch.isfinite(value)] or ["the sum"]
             raise self.processes.tell_once(
                 UserError(
-                    f"step {step}: the loss of the {player.name} is not finite ({', '.join(bad)}); it was not updated "
-                    "and nothing was saved since the last checkpoint; lower optim.lr or train at 32-true precision"
+                    f"step {step}: the loss of the {player} is not finite ({', '.join(bad)}); nothing was saved since "
+                    "the last checkpoint; lower optim.lr or train at 32-true precision"
                 )
             )
 

@@ -152,3 +152,12 @@ class Method(nn.Module):
         """Label -> images `(N, C, H, W)` in [-1, 1], the columns of the sample sheet; `batch` holds what the data's
         fixed samples do."""
         return {"input": batch["real_a"], "translation": self(batch["real_a"])}
+
+
+def judge_both(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    """D's scores of real and of generated images, from one pass over both unless batch norm would mix them."""
+    mixes = any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in discriminator.modules())
+    if mixes or real.shape != fake.shape:
+        return discriminator(real), discriminator(fake)
+    scores = discriminator(torch.cat([real, fake]))
+    return scores[: len(real)], scores[len(real) :]

@@ -33,7 +33,7 @@ from cut.config import MethodConfig, Section
 from cut.losses.adversarial import discriminator_loss, generator_loss
 from cut.losses.gradient_penalty import gradient_penalty, r1_penalty
 from cut.losses.patchnce import patchnce_loss
-from cut.methods.base import Batch, Judgement, Method, Networks, Player, Terms
+from cut.methods.base import Batch, Judgement, Method, Networks, Player, Terms, judge_both
 from cut.models.encoding_generator import EncodingGenerator, as_encoding
 from cut.models.image_pool import ImagePool
 from cut.models.negative_queue import NegativeQueue
@@ -159,13 +159,15 @@ class CUT(Method):
     def discriminator_terms(self, t: Translated) -> Terms:
         """L_GAN as D sees it, halved."""
         kind, fake = self.config.gan_loss, self.pool(t.fake_b.detach())
-        terms = {
-            "gan_real": 0.5 * discriminator_loss(self.discriminator(t.real_b), real=True, kind=kind),
-            "gan_fake": 0.5 * discriminator_loss(self.discriminator(fake), real=False, kind=kind),
-        }
-        if self.config.lambda_r1:
-            _, penalty = r1_penalty(self._mean_score, t.real_b)
-            terms["r1"] = 0.5 * self.config.lambda_r1 * penalty
+        terms: Terms = {}
+        if self.config.lambda_r1:  # of D's mean over its patches; r1_penalty takes their sum
+            real_scores, penalty = r1_penalty(self.discriminator, t.real_b)
+            fake_scores = self.discriminator(fake)
+            terms["r1"] = 0.5 * self.config.lambda_r1 * penalty / real_scores[0].numel() ** 2
+        else:
+            real_scores, fake_scores = judge_both(self.discriminator, t.real_b, fake)
+        terms["gan_real"] = 0.5 * discriminator_loss(real_scores, real=True, kind=kind)
+        terms["gan_fake"] = 0.5 * discriminator_loss(fake_scores, real=False, kind=kind)
         if kind == "wgangp":
             penalty = gradient_penalty(self.discriminator, t.real_b, fake)
             terms["gradient_penalty"] = 0.5 * self.config.lambda_gp * penalty
@@ -192,10 +194,6 @@ class CUT(Method):
             return {}
         real, fake = self.discriminator(t.real_b), self.discriminator(t.fake_b)
         return {"discriminator": Judgement(real, fake, self.config.gan_loss)}
-
-    def _mean_score(self, image: Tensor) -> Tensor:
-        """D's score of each image, the mean over its patches: `(N,)`."""
-        return self.discriminator(image).flatten(1).mean(1)
 
     def _generate(self, source: Tensor, flipped: bool) -> tuple[Tensor, list[Tensor]]:
         """G's output, and the encoder's features of its input, detached; `flipped` mirrors only the former's input."""

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from cut.config import MethodConfig
 from cut.losses.adversarial import discriminator_loss, generator_loss
-from cut.methods.base import Batch, Judgement, Method, Networks, Player, Terms
+from cut.methods.base import Batch, Judgement, Method, Networks, Player, Terms, judge_both
 from cut.models.image_pool import ImagePool
 
 
@@ -149,10 +149,10 @@ class CycleGAN(Method):
         return images
 
     def _judge(self, domain: str, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Terms:
-        kind = self.config.gan_loss
+        kind, (real_scores, fake_scores) = self.config.gan_loss, judge_both(discriminator, real, fake)
         return {
-            f"gan_real_{domain}": 0.5 * discriminator_loss(discriminator(real), real=True, kind=kind),
-            f"gan_fake_{domain}": 0.5 * discriminator_loss(discriminator(fake), real=False, kind=kind),
+            f"gan_real_{domain}": 0.5 * discriminator_loss(real_scores, real=True, kind=kind),
+            f"gan_fake_{domain}": 0.5 * discriminator_loss(fake_scores, real=False, kind=kind),
         }
 
     def _with_identity(self, generator: nn.Module, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:

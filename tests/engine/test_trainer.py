@@ -161,6 +161,17 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(tiny_yaml, tmp_path):
         assert torch.equal(value, before[key])
 
 
+def test_a_loss_that_is_not_finite_is_told_with_the_log_where_steps_do_not_look(tiny_yaml, tmp_path):
+    trainer = build_trainer(read_config(tiny_yaml, ["train.log_every_steps=3", "train.checkpoint_every_steps=3"]))
+    trainer.updates.checks_each_update = False
+    open_run(trainer, tmp_path / "run", False)
+    with torch.no_grad():
+        trainer.method.patch_head.mlps[0][0].bias[0] = float("nan")
+    with pytest.raises(UserError, match="step 3: the loss of the discriminator is not finite"):
+        trainer.fit(tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
 def test_drawing_samples_does_not_change_the_run(tiny_yaml, tmp_path):
     weights = []
     for every in (1, 100):

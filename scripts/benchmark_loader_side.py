@@ -64,8 +64,8 @@ def _own_epoch(job: dict[str, Any]) -> Callable[[], Iterable[list[Any]]]:
 
     def epoch() -> Iterable[list[Any]]:
         stream, number = next(streams), next(numbers)
-        first_step, last_step = number * stream.steps_per_epoch, (number + 1) * stream.steps_per_epoch
-        loaded = batches(stream, job["batch_size"], first_step, last_step, num_workers=0)
+        samples = range(number * stream.samples_per_epoch, (number + 1) * stream.samples_per_epoch)
+        loaded = batches(stream, job["batch_size"], samples, num_workers=0)
         return ([batch["real_a"], batch["real_b"]] for batch in loaded)
 
     return epoch

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import PIL
 import torch
-import torchvision
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
@@ -29,7 +28,7 @@ from cut.data.images import read_image
 from cut.data.transforms import scaled
 
 # What decides how pictures are read and scaled besides the config; raise the number when our own code changes.
-_VERSION = 1, PIL.__version__, torchvision.__version__, torch.backends.cpu.get_cpu_capability()
+_VERSION = 1, PIL.__version__, torch.__version__, torch.backends.cpu.get_cpu_capability()
 _HEADER = struct.Struct("<16sI")  # a digest of what the entry was made from; the checksum of all that follows
 _SHAPE = struct.Struct("<4I")  # bytes per number, channels, height, width; then the numbers
 _IDLE_SECONDS = 600.0  # a set that was not used for so long makes room for others

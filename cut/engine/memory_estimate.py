@@ -33,6 +33,7 @@ def estimate_bytes(
     """
     side = min(_SMALL_PX, image_px)
     for count, px in ((1, side), (2, side), (1, image_px), (2, image_px)):
+        count *= method.batches_per_step
         images = {domain: torch.zeros(count, width, px, px) for domain, width in channels.items()}
         batch = {"real_a": images["a"], "real_b": images["b"]} if "a" in images else {"real": images["b"]}
         try:

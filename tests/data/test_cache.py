@@ -113,8 +113,8 @@ def test_other_settings_do_not_meet_in_the_cache(tmp_path):
 
 def test_workers_that_fill_it_at_once_change_nothing(tmp_path):
     domains(tmp_path)
-    made = list(batches(unpaired_stream(tmp_path, cache_mib=0), 2, 0, 8, num_workers=0))
-    filled = zip(*(batches(unpaired_stream(tmp_path), 2, 0, 8, num_workers=2) for _ in range(2)), strict=True)
+    made = list(batches(unpaired_stream(tmp_path, cache_mib=0), 2, range(16), num_workers=0))
+    filled = zip(*(batches(unpaired_stream(tmp_path), 2, range(16), num_workers=2) for _ in range(2)), strict=True)
     for expected, (one, other) in zip(made, filled, strict=True):
         assert_equal([expected, expected], [one, other])
 

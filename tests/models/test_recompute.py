@@ -62,7 +62,7 @@ def test_networks_keep_less_for_the_same_gradients(monkeypatch, build):
     ours, gradients = kept_bytes_and_gradients()
     monkeypatch.setattr(recompute, "_will_go_back", lambda x, layer: False)
     plain, expected = kept_bytes_and_gradients()
-    assert ours < 0.8 * plain
+    assert ours < 0.85 * plain
     assert all(torch.equal(a, b) for a, b in zip(gradients, expected, strict=True))
 
 

@@ -12,6 +12,7 @@ MAX_BYTES = 200_000  # of a file; the largest config here has 3,000
 MAX_VALUES = 20_000
 MAX_DEPTH = 50
 _MOST_BITS = 256
+_TOO_LARGE = f"more than {MAX_BYTES} bytes"
 
 
 class YamlError(ValueError):
@@ -27,11 +28,11 @@ def read_yaml(path: Path) -> Any:
     """
     with open(path, "rb") as file:
         data = file.read(MAX_BYTES + 1)  # a device would never end
-    if len(data) > MAX_BYTES:
-        raise YamlError(f"more than {MAX_BYTES} bytes")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
+        if len(data) > MAX_BYTES:  # it may be cut within a character
+            raise YamlError(_TOO_LARGE) from None
         raise YamlError(f"byte {error.start} is not UTF-8") from None
     return parse_yaml(text)
 
@@ -42,6 +43,8 @@ def parse_yaml(text: str) -> Any:
     Raises:
         YamlError: see `read_yaml`.
     """
+    if len(text) > MAX_BYTES or len(text.encode("utf-8", "replace")) > MAX_BYTES:
+        raise YamlError(_TOO_LARGE)
     try:
         return yaml.load(text, Loader=_BoundedLoader)  # noqa: S506  a SafeLoader
     except YamlError:

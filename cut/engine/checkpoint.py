@@ -76,10 +76,14 @@ def _is_complete(state: dict[str, Any]) -> bool:
     """Whether every part is there and of its kind; what is in the parts shows when they are taken up."""
     if not all(isinstance(state.get(key), kind) for key, kind in _PARTS.items()) or state["step"] < 0:
         return False
+    if type(state.get("num_processes", 1)) is not int:
+        return False
     sums, steps = state["log"].get("sums", {}), state["log"].get("steps", 0)
     if type(steps) is not int or not isinstance(sums, dict):
         return False
     if not all(isinstance(key, str) and isinstance(v, Tensor) and v.shape == () for key, v in sums.items()):
+        return False
+    if not all(isinstance(key, str) for key in (*state["method"], *(state.get("ema") or {}))):
         return False
     # A tensor that is stretched over a few numbers would take its claimed size once it is copied.
     return all(t.numel() * t.element_size() <= t.untyped_storage().nbytes() for t in _tensors(state))
@@ -135,7 +139,7 @@ def load_inference_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], 
     """
     if path.suffix == ".pt":
         state = load_checkpoint(path)
-        return {**state["method"], **(state["ema"] or {})}, state["config"], state["step"]
+        return {**state["method"], **(state.get("ema") or {})}, state["config"], state["step"]
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     try:

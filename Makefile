@@ -9,7 +9,7 @@ RESULTS := results/quickstart
 
 help:
 	@echo "make demo    build a small satellite -> map set, train CUT on it, translate, score (about 5 minutes on 2 cores)"
-	@echo "make test    run the tests (about 3 minutes)"
+	@echo "make test    run the tests (about 5 minutes)"
 	@echo "make soak    kill, cut, fill and feed with hostile files, thousands of times (about 15 minutes)"
 	@echo "make lint    check style, types, and the installed packages for known vulnerabilities"
 	@echo "make clean   delete .venv; data, runs and results stay"

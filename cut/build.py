@@ -158,10 +158,11 @@ def build_trainer(config: RunConfig) -> Trainer:
     """
     fabric = training_fabric(config.train.accelerator, config.train.precision)
     _check_division(config, fabric.world_size)
-    return Processes(fabric).together(lambda: _build_trainer(config, fabric))
+    processes = Processes(fabric)
+    return processes.together(lambda: _build_trainer(config, fabric, processes))
 
 
-def _build_trainer(config: RunConfig, fabric: Fabric) -> Trainer:
+def _build_trainer(config: RunConfig, fabric: Fabric, processes: Processes) -> Trainer:
     seed_all(config.seed)
     set_numerics(config.train)
     method = build_method(config)
@@ -180,7 +181,7 @@ def _build_trainer(config: RunConfig, fabric: Fabric) -> Trainer:
         # Only the first process scores, and elsewhere its device would be another's.
         scoring = build_fabric(fabric.device.type, "32-true") if fabric.global_rank == 0 else fabric
         validation = Validation(config, stream, scoring, every_steps)
-    trainer = Trainer(config, method, optimizers, schedule, stream, samples, fabric, validation)
+    trainer = Trainer(config, method, optimizers, schedule, stream, samples, fabric, validation, processes)
     if config.train.compile:
         compile_networks(method)  # last, for what is compiled cannot be copied
     return trainer
@@ -188,10 +189,15 @@ def _build_trainer(config: RunConfig, fabric: Fabric) -> Trainer:
 
 def estimate_memory(config: RunConfig, num_processes: int = 1) -> int | None:
     """Bytes that each process will take at most, about, beyond Python and its libraries; None where nobody can say."""
-    with undisturbed():
-        method = build_method(config)
-    num_images = config.data.batch_size * method.batches_per_step // num_processes // config.train.num_micro_batches
-    return estimate_bytes(method, config.data.channels, config.data.crop_px, num_images, config.train.precision)
+    if "crop" not in getattr(config.data, "preprocess", "crop"):
+        return None  # pictures are as large as they are
+    try:
+        with undisturbed():
+            method = build_method(config)
+            images = config.data.batch_size // num_processes // config.train.num_micro_batches
+            return estimate_bytes(method, config.data.channels, config.data.crop_px, images, config.train.precision)
+    except Exception:  # noqa: BLE001  a comment on a training must not end it, whatever a method of the user's raises
+        return None
 
 
 def open_run(trainer: Trainer, run_dir: Path, resume: bool) -> str:

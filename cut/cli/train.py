@@ -1,6 +1,7 @@
 """cut-train: trains the method that a YAML describes."""
 
 import argparse
+import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -93,6 +94,7 @@ def _run(trainer: "Trainer", args: argparse.Namespace) -> int:
         line = trainer.dry_run()
         if processes.is_first:
             print(line)
+        processes.close()
         return 0
     run_dir = args.run_dir or Path("runs") / Path(args.config).stem
     with ExitStack() as stack:
@@ -135,6 +137,8 @@ def _say_memory(trainer: "Trainer") -> None:
 
     needed = estimate_memory(trainer.config, trainer.processes.count)
     free = available_bytes(trainer.fabric.device)
+    if free is not None and trainer.fabric.device.type == "cpu":
+        free //= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes of this machine
     if needed is None or free is None:
         return
     sizes = f"about {needed / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are free"

@@ -33,6 +33,7 @@ _HEADER = struct.Struct("<16sI")  # a digest of what the entry was made from; th
 _SHAPE = struct.Struct("<4I")  # bytes per number, channels, height, width; then the numbers
 _IDLE_SECONDS = 600.0  # a set that was not used for so long makes room for others
 _TOUCH_SECONDS = 60.0
+_MOST_AT_ONCE = 16 * 2**20  # bytes that a process writes before it looks at the sum again
 
 
 class PictureCache:
@@ -131,20 +132,19 @@ class PictureCache:
                 )
 
     def _find_room(self) -> int:
-        """Bytes for this process: a quarter of what is left, for others write too. Sets that nobody uses make room."""
+        """Bytes for this process: a part of what is left, for others write too. Sets that nobody uses make room."""
         self._folder.mkdir(parents=True, exist_ok=True)
         sizes = {}
         for folder in self._folder.parent.iterdir():
             with contextlib.suppress(OSError):  # another process deletes it
-                used = folder.stat().st_mtime
-                sizes[used, folder] = sum(entry.stat().st_size for entry in os.scandir(folder))
+                sizes[folder.stat().st_mtime, folder] = sum(map(_size, os.scandir(folder)))
         total = sum(sizes.values())
         for (used, folder), size in sorted(sizes.items()):
             is_idle = folder != self._folder and time.time() - used > _IDLE_SECONDS
             if is_idle and total > self._most_bytes * 7 // 8:
                 shutil.rmtree(folder, ignore_errors=True)
                 total -= size
-        return min(self._most_bytes - total, shutil.disk_usage(self._folder).free // 2) // 4
+        return min(self._most_bytes - total, shutil.disk_usage(self._folder).free // 2, 4 * _MOST_AT_ONCE) // 4
 
     def _touch(self) -> None:
         """Says that the set is in use."""
@@ -152,6 +152,13 @@ class PictureCache:
             self._next_touch = time.monotonic() + _TOUCH_SECONDS
             with contextlib.suppress(OSError):  # a cache that may only be read
                 os.utime(self._folder)
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat().st_size
+    except OSError:  # another process has just renamed it
+        return 0
 
 
 def _digest(values: Sequence[Any]) -> bytes:

@@ -25,7 +25,7 @@ def estimate_bytes(
         method: on the CPU, freshly built for this purpose: its pools and running averages are changed.
         channels: of each domain.
         image_px: side of the training images.
-        num_images: that a process works on at once.
+        num_images: of one of the step's batches, that a process works on at once.
         precision: as in the config.
 
     Returns:
@@ -33,18 +33,25 @@ def estimate_bytes(
     """
     side = min(_SMALL_PX, image_px)
     for count, px in ((1, side), (2, side), (1, image_px), (2, image_px)):
-        count *= method.batches_per_step
-        images = {domain: torch.zeros(count, width, px, px) for domain, width in channels.items()}
-        batch = {"real_a": images["a"], "real_b": images["b"]} if "a" in images else {"real": images["b"]}
         try:
             with undisturbed():
-                kept, largest = _kept_bytes(method, batch, precision)
+                once, twice = (
+                    _kept_bytes(method, _batch(method, channels, n, px), precision) for n in (count, 2 * count)
+                )
         except (RuntimeError, ValueError):  # a network that is built for one size, batch norm of one value
             continue
+        # Copies of weights in half precision are kept too, and do not grow with the images.
         scale = num_images * image_px**2 / (count * px**2)
+        kept, largest = (a + (scale - 1) * max(b - a, 0) for a, b in zip(once, twice, strict=True))
         weights = sum(p.numel() * p.element_size() for p in method.parameters())
-        return _ALWAYS_BYTES + _STATES * weights + int(scale * (_OF_KEPT * kept + _OF_LARGEST * largest))
+        return _ALWAYS_BYTES + _STATES * weights + int(_OF_KEPT * kept + _OF_LARGEST * largest)
     return None
+
+
+def _batch(method: Method, channels: Mapping[str, int], count: int, px: int) -> dict[str, Tensor]:
+    count *= method.batches_per_step
+    images = {domain: torch.zeros(count, width, px, px) for domain, width in channels.items()}
+    return {"real_a": images["a"], "real_b": images["b"]} if "a" in images else {"real": images["b"]}
 
 
 def _kept_bytes(method: Method, batch: dict[str, Tensor], precision: str) -> tuple[int, int]:

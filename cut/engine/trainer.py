@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ class Trainer:
         samples: what sample sheets show.
         fabric: device and precision, and the processes that share the run.
         validation: what is scored while training, or None.
+        processes: that share the run; None for those of the fabric, which all of them must ask for at once.
     """
 
     def __init__(
@@ -55,10 +57,11 @@ class Trainer:
         samples: Sequence[dict[str, Any]],
         fabric: Fabric,
         validation: Validation | None = None,
+        processes: Processes | None = None,
     ):
         self.config, self.method, self.optimizers, self.schedule = config, method, optimizers, schedule
         self.stream, self.fabric, self.validation = stream, fabric, validation
-        self.processes = Processes(fabric)
+        self.processes = processes or Processes(fabric)
         self.players = method.players()
         self.updates = Updates(method, optimizers, fabric, self.processes, config.train.num_micro_batches)
         self._turns = Counter(player.name for player in self.players)
@@ -112,7 +115,8 @@ class Trainer:
                     # Drawing and saving do not count as training time.
                     clock = time.perf_counter() if self._timed_steps == 0 else clock + time.perf_counter() - pause
         except PictureError:
-            self.save(run_dir)  # the picture can be mended, and nothing need be done again
+            with suppress(UserError):  # the picture is what must be told
+                self.save(run_dir)  # it can be mended, and nothing need be done again
             raise
         finally:
             log.close()
@@ -198,7 +202,7 @@ class Trainer:
         """Everything that a checkpoint holds."""
         broken = [
             name
-            for name, value in self.method.state_dict().items()
+            for name, value in [*self.method.state_dict().items(), *self._sums.items()]
             if isinstance(value, Tensor) and not torch.isfinite(value).all()
         ]
         if broken:

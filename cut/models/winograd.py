@@ -122,8 +122,12 @@ class _Winograd(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         if torch.is_grad_enabled():  # it will be differentiated once more
-            grad_x = conv2d_input(x.shape, weight, gradient)
-            return grad_x, conv2d_weight(x, weight.shape, gradient), gradient.sum((0, 2, 3))
+            wants_x, wants_weight, wants_bias = ctx.needs_input_grad
+            return (
+                conv2d_input(x.shape, weight, gradient) if wants_x else None,
+                conv2d_weight(x, weight.shape, gradient) if wants_weight else None,
+                gradient.sum((0, 2, 3)) if wants_bias else None,
+            )
         return _gradients(gradient, x, weight, ctx.needs_input_grad)
 
 

@@ -43,3 +43,23 @@ def test_random_streams_stay_as_they_are():
     before = torch.get_rng_state()
     _estimate()
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_copies_of_weights_do_not_grow_with_the_images():
+    """In half precision they are kept for the backward pass, as activations are."""
+    config = "configs/mnist_dcgan.yaml"
+    assert _plain("train.precision=bf16-mixed", config=config) < 1.5 * _plain(config=config)
+
+
+def _plain(*overrides, config):
+    return estimate_memory(read_config(config, overrides))
+
+
+def test_pictures_of_any_size_and_faulty_methods_have_none(monkeypatch):
+    assert _estimate("data.preprocess=none") is None
+
+    def faulty(*args):
+        raise IndexError
+
+    monkeypatch.setattr("cut.build.estimate_bytes", faulty)
+    assert _estimate() is None

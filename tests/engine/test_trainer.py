@@ -332,3 +332,23 @@ def test_a_checkpoint_of_the_plain_adam_goes_on_with_the_fused_one(tiny_yaml, tm
     trainer.fit(tmp_path / "run")
     assert trainer.step == 6
     assert all(group["fused"] for o in trainer.optimizers.values() for group in o.param_groups)
+
+
+def test_building_asks_for_the_processes_once(tiny_yaml, monkeypatch):
+    """A second time would be waited for in vain by those whose building failed."""
+    monkeypatch.setattr("cut.engine.trainer.Processes", None)
+    build_trainer(read_config(tiny_yaml))
+
+
+def test_a_broken_picture_is_told_though_nothing_can_be_saved(tiny_yaml, tmp_path, monkeypatch):
+    trainer = build_trainer(read_config(tiny_yaml, ["data.num_workers=0"]))
+    open_run(trainer, tmp_path / "run", False)
+    for path in trainer.stream.paths_a:
+        path.write_bytes(b"")
+
+    def full(run_dir):
+        raise UserError("no space left")
+
+    monkeypatch.setattr(trainer, "save", full)
+    with pytest.raises(UserError, match="is empty"):
+        trainer.fit(tmp_path / "run")

@@ -38,9 +38,10 @@ def test_results_and_gradients_are_those_of_the_plain_convolution(used, kernel, 
         assert (ours - right).abs().max() < 2e-5 * right.abs().max()
 
 
-def test_gradients_can_be_differentiated_again(used):
+@pytest.mark.parametrize("bias", [True, False])
+def test_gradients_can_be_differentiated_again(used, bias):
     torch.manual_seed(0)
-    layer, x = Conv2d(4, 4, 3), torch.randn(1, 4, 10, 10, requires_grad=True)
+    layer, x = Conv2d(4, 4, 3, bias=bias), torch.randn(1, 4, 10, 10, requires_grad=True)
     exact_x = x.detach().double().requires_grad_()
     exact = [p.detach().double().requires_grad_() for p in layer.parameters()]
 

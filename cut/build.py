@@ -22,12 +22,11 @@ from cut.engine.checkpoint import list_checkpoints, load_checkpoint, load_infere
 from cut.engine.compiling import compile_networks
 from cut.engine.distributed import training_fabric
 from cut.engine.environment import describe_environment, write_environment
-from cut.engine.memory_estimate import estimate_bytes
+from cut.engine.memory import available_bytes, estimate_bytes
 from cut.engine.numerics import set_numerics
 from cut.engine.processes import Processes
 from cut.engine.schedules import Schedule
 from cut.engine.seeding import seed_all, undisturbed
-from cut.engine.tiling.memory import available_bytes
 from cut.engine.trainer import Trainer
 from cut.engine.validation import Validation
 from cut.errors import UserError, shown

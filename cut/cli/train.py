@@ -133,7 +133,7 @@ def _train(trainer: "Trainer", run_dir: Path, resume: bool) -> int:
 def _say_memory(trainer: "Trainer") -> None:
     """What the training will need; a warning if there is less."""
     from cut.build import estimate_memory
-    from cut.engine.tiling.memory import available_bytes
+    from cut.engine.memory import available_bytes
 
     needed = estimate_memory(trainer.config, trainer.processes.count)
     free = available_bytes(trainer.fabric.device)

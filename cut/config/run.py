@@ -38,7 +38,7 @@ class TrainConfig(Section):
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Precision = "32-true"
     compile: bool = False  # torch.compile; takes minutes at the start, and on a CPU steps became slower by it
-    checkpoint_activations: bool = False  # half the memory of a generator's activations for a third more of its time
+    checkpoint_activations: bool = False  # about a third less memory for a third more time
     deterministic: bool = False  # refuse algorithms that do not repeat bit for bit; CPU runs repeat without it
     autotune: bool = True  # let cuDNN try its convolutions on each new size and keep the fastest; not if deterministic
     tf32: bool = True  # NVIDIA GPUs since Ampere multiply float32 with 10 bits of mantissa instead of 23, much faster

@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +113,11 @@ class Trainer:
                         break
                     # Drawing and saving do not count as training time.
                     clock = time.perf_counter() if self._timed_steps == 0 else clock + time.perf_counter() - pause
-        except PictureError:
-            with suppress(UserError):  # the picture is what must be told
-                self.save(run_dir)  # it can be mended, and nothing need be done again
+        except PictureError as error:
+            try:
+                self.save(run_dir)  # the picture can be mended, and nothing need be done again
+            except UserError as unsaved:
+                raise processes.tell_once(PictureError(f"{error}; the run could not be saved: {unsaved}")) from None
             raise
         finally:
             log.close()

@@ -340,7 +340,7 @@ def test_building_asks_for_the_processes_once(tiny_yaml, monkeypatch):
     build_trainer(read_config(tiny_yaml))
 
 
-def test_a_broken_picture_is_told_though_nothing_can_be_saved(tiny_yaml, tmp_path, monkeypatch):
+def test_a_broken_picture_is_told_and_that_nothing_could_be_saved(tiny_yaml, tmp_path, monkeypatch):
     trainer = build_trainer(read_config(tiny_yaml, ["data.num_workers=0"]))
     open_run(trainer, tmp_path / "run", False)
     for path in trainer.stream.paths_a:
@@ -350,5 +350,5 @@ def test_a_broken_picture_is_told_though_nothing_can_be_saved(tiny_yaml, tmp_pat
         raise UserError("no space left")
 
     monkeypatch.setattr(trainer, "save", full)
-    with pytest.raises(UserError, match="is empty"):
+    with pytest.raises(UserError, match="is empty.*; the run could not be saved: no space left"):
         trainer.fit(tmp_path / "run")

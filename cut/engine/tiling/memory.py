@@ -1,18 +1,17 @@
 """Whether a picture fits into memory as a whole."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from cut.engine.memory import available_bytes
 from cut.engine.tiling.plan import whole_bytes
 from cut.engine.tiling.recorder import record
 from cut.errors import UserError
 
 _SMALL_PIXELS = 2**21  # of all pictures of a batch; not worth the look
-_MEMORY_FILES = (("/proc/meminfo", "MemAvailable:"), ("/sys/fs/cgroup/memory.max", ""))
 
 
 def check_memory(
@@ -43,19 +42,3 @@ def check_memory(
             f"{name}: {picture.shape[1]}x{picture.shape[0]} px need at least {needed_bytes / 1e9:.1f} GB of memory, "
             f"{free_bytes / 1e9:.1f} GB are free; {fewer}cut it into tiles with --tile-px 1024"
         )
-
-
-def available_bytes(device: torch.device) -> int | None:
-    """What a process may still take; None where the system does not tell."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-    found = []
-    for path, key in _MEMORY_FILES:
-        try:
-            lines = Path(path).read_text(encoding="ascii").splitlines()
-        except OSError:
-            continue
-        words = next((line.removeprefix(key).split() for line in lines if line.startswith(key)), [])
-        if words and words[0].isdigit():  # a group without a limit says "max"
-            found.append(int(words[0]) * (1024 if words[1:] == ["kB"] else 1))
-    return min(found, default=None)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from cut.build import estimate_memory, read_config
-from cut.engine.memory_estimate import _ALWAYS_BYTES
+from cut.engine.memory import _ALWAYS_BYTES
 
 _SMALL = ["generator.base_channels=4", "generator.num_blocks=2", "discriminator.base_channels=4"]
 

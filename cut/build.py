@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from cut.config import AdamConfig, Precision, RunConfig, Section
-from cut.config_file import changes_of_run, load_config, parse_config
+from cut.config.load import changes_of_run, load_config, parse_config
 from cut.data.idx import IDXStream
 from cut.data.images import set_max_megapixels
 from cut.data.paired import PairedStream
@@ -18,25 +18,25 @@ from cut.data.plain import ImagesStream
 from cut.data.single import SingleStream
 from cut.data.stream import SampleStream
 from cut.data.unpaired import UnpairedStream
-from cut.engine.checkpoint import list_checkpoints, load_checkpoint, load_inference_file
-from cut.engine.compiling import compile_networks
-from cut.engine.distributed import training_fabric
-from cut.engine.environment import describe_environment, write_environment
-from cut.engine.memory import available_bytes, estimate_bytes
-from cut.engine.numerics import set_numerics
-from cut.engine.processes import Processes
-from cut.engine.schedules import Schedule
-from cut.engine.seeding import seed_all, undisturbed
-from cut.engine.trainer import Trainer
-from cut.engine.validation import Validation
 from cut.errors import UserError, shown
 from cut.methods import find_method, method_config
 from cut.methods.base import Method
 from cut.models.initialisation import initialise
 from cut.models.patch_discriminator import PatchDiscriminator, PixelDiscriminator
-from cut.models.resnet_generator import ResnetGenerator
+from cut.models.resnet import ResnetGenerator
 from cut.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
-from cut.models.unet_generator import UnetGenerator
+from cut.models.unet import UnetGenerator
+from cut.runtime.compiling import compile_networks
+from cut.runtime.environment import describe_environment, write_environment
+from cut.runtime.fabric import training_fabric
+from cut.runtime.numerics import set_numerics
+from cut.runtime.processes import Processes
+from cut.runtime.seeding import seed_all, undisturbed
+from cut.storage.checkpoint import list_checkpoints, load_checkpoint, load_inference_file
+from cut.train.estimate import available_bytes, estimate_bytes
+from cut.train.schedules import Schedule
+from cut.train.trainer import Trainer
+from cut.train.validation import Validation
 
 _GENERATORS = {"resnet": ResnetGenerator, "stylegan2": StyleGAN2Generator, "unet": UnetGenerator}
 _DISCRIMINATORS = {"patch": PatchDiscriminator, "pixel": PixelDiscriminator, "stylegan2": StyleGAN2Discriminator}
@@ -93,7 +93,7 @@ def _init_settings(section: Section | None) -> dict[str, Any]:
 
 
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """A YAML with overrides as a validated config; see `cut.config_file.load_config`."""
+    """A YAML with overrides as a validated config; see `cut.config.load.load_config`."""
     return load_config(path, overrides, method_config)
 
 

@@ -11,7 +11,7 @@ from itertools import count, repeat
 from types import SimpleNamespace
 from typing import Any
 
-from benchmark_side import serve
+from benchmark_side import module, serve
 
 
 def _answers(job: dict[str, Any], requests: Iterable[dict[str, Any]]) -> Any:
@@ -47,9 +47,8 @@ def _own_epoch(job: dict[str, Any]) -> Callable[[], Iterable[list[Any]]]:
     from cut.config import UnpairedDataConfig
     from cut.data.loader import batches
     from cut.data.unpaired import UnpairedStream
-    from cut.engine.allocator import keep_freed_memory
 
-    keep_freed_memory()
+    module("cut.runtime.allocator", "cut.engine.allocator").keep_freed_memory()
     fields = ("root", "load_px", "crop_px", "batch_size", "cache_mib")
     config = UnpairedDataConfig(**{key: job[key] for key in fields}, num_workers=0)
     streams = repeat(UnpairedStream(config, seed=0))

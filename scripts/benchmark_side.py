@@ -5,6 +5,7 @@ line with the time of each step and the speed of a convolution, measured right b
 """
 
 import contextlib
+import importlib
 import json
 import os
 import sys
@@ -20,6 +21,14 @@ def main() -> None:
     import cut.build  # noqa: F401  before memory is first looked at
 
     serve(_answers)
+
+
+def module(name: str, older_name: str) -> Any:
+    """A module of this project; the checkout on the path may be one from before it moved."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        return importlib.import_module(older_name)
 
 
 def serve(answer_all: Callable[[Any, Iterator[Any]], Iterable[Any]]) -> None:
@@ -38,9 +47,7 @@ def _answers(job: dict[str, Any], requests: Any) -> Any:
     from cut.errors import UserError
 
     if job["keep_freed_memory"]:
-        from cut.engine.allocator import keep_freed_memory
-
-        keep_freed_memory()
+        module("cut.runtime.allocator", "cut.engine.allocator").keep_freed_memory()
     try:
         build = _authors_step if job["authors"] else _own_step
         python_mib = _peak_mib(torch.device("cpu"))
@@ -81,17 +88,19 @@ class _NoTracker(contextlib.nullcontext):
 def _own_step(job: dict[str, Any]) -> tuple[Callable[[], None], Callable[[], int], Any, Any]:
     from cut.build import build_fabric, build_method, build_optimizers
     from cut.config import ConstantScheduleConfig
-    from cut.engine.schedules import Schedule
-    from cut.engine.seeding import seed_all
-    from cut.engine.trainer import Trainer
 
+    seed_all = module("cut.runtime.seeding", "cut.engine.seeding").seed_all
+    schedules = module("cut.train.schedules", "cut.engine.schedules")
+    trainers = module("cut.train.trainer", "cut.engine.trainer")
     config = _config(job)
     fabric = build_fabric(config.train.accelerator, config.train.precision)
     seed_all(config.seed)
     method = fabric.to_device(build_method(config))
     optimizers = build_optimizers(method, config.optim, fabric)
-    schedule = Schedule(ConstantScheduleConfig(total_steps=10**9), steps_per_epoch=1)
-    trainer = Trainer(config, method, optimizers, schedule, None, [], fabric)  # no data, no samples: steps alone
+    schedule = schedules.Schedule(ConstantScheduleConfig(total_steps=10**9), steps_per_epoch=1)
+    trainer = trainers.Trainer(
+        config, method, optimizers, schedule, None, [], fabric
+    )  # no data, no samples: steps alone
     batch = _random_batch(config, method.batches_per_step)
     return (
         lambda: trainer.train_step(batch),
@@ -236,9 +245,7 @@ def _duration(work: Callable[[], None], device: Any, now: Callable[[], float]) -
 
 
 def _peak_mib(device: Any) -> float:
-    from cut.engine.logs import peak_memory_mib
-
-    return peak_memory_mib(device)
+    return module("cut.train.log", "cut.engine.logs").peak_memory_mib(device)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,11 @@ import torch
 from conftest import make_idx, make_paired, make_single, make_unpaired
 
 from cut.build import build_trainer, read_config
-from cut.cli.launch import is_worker, launch
-from cut.engine.distributed import training_fabric
-from cut.engine.processes import Processes
-from cut.engine.updates import tensors_in
 from cut.errors import PictureError, UserError
+from cut.runtime.fabric import training_fabric
+from cut.runtime.launch import is_worker, launch
+from cut.runtime.processes import Processes
+from cut.train.step import tensors_in
 
 STEPS = 5
 # Before an instance norm the gradient of a bias is rounding alone, 1e-13 in float64, of which Adam's usual 1e-8 would

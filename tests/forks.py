@@ -17,7 +17,14 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
 _PRELOADED = ("cut.build", "cut.cli.train", "cut.cli.test", "cut.cli.eval", "cut.cli.data", "cut.import_weights")
-_PRELOADED += ("cut.engine.translate", "cut.engine.sampling", "cut.scoring.evaluator", "cut.report", "cv2", "jinja2")
+_PRELOADED += (
+    "cut.inference.translate",
+    "cut.inference.sample",
+    "cut.scoring.evaluator",
+    "cut.report",
+    "cv2",
+    "jinja2",
+)
 
 
 @dataclass

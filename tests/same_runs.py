@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from cut.engine.checkpoint import list_checkpoints, load_checkpoint
+from cut.storage.checkpoint import list_checkpoints, load_checkpoint
 
 
 def assert_same_end(one: Path, other: Path, logs: bool = True) -> None:

@@ -5,8 +5,8 @@ import torch
 from lightning_fabric import Fabric
 
 from cut.config import AdamConfig, ConstantScheduleConfig, RunConfig, TrainConfig
-from cut.engine.schedules import Schedule
-from cut.engine.trainer import Trainer
+from cut.train.schedules import Schedule
+from cut.train.trainer import Trainer
 
 LR = 2e-4
 

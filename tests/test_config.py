@@ -4,7 +4,7 @@ import pytest
 from conftest import REPOSITORY
 
 from cut.build import read_config
-from cut.config_file import changed_keys, changes_of_run
+from cut.config.load import changed_keys, changes_of_run
 from cut.errors import UserError
 
 

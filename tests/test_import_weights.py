@@ -10,11 +10,11 @@ from fixed import fill_by_formula, formula_image
 from public_weights import formula_state_dict
 
 from cut.build import load_translator
-from cut.engine.checkpoint import save_inference_file
 from cut.errors import UserError
 from cut.import_weights import import_generator
-from cut.import_weights.names import public_names
-from cut.models.resnet_generator import ResnetGenerator
+from cut.import_weights.key_names import public_names
+from cut.models.resnet import ResnetGenerator
+from cut.storage.checkpoint import save_inference_file
 
 RESNET = {"name": "resnet", "base_channels": 4, "norm": "instance", "dropout": 0.0}
 UNET = {"name": "unet", "base_channels": 4, "image_px": 128}

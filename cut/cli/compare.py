@@ -10,7 +10,7 @@ from cut.cli import run
 from cut.errors import UserError
 
 if TYPE_CHECKING:
-    from cut.compare.plan import Contender
+    from cut.compare.contenders import Contender
     from cut.data.evaluation_set import EvaluationSet
 
 _EXAMPLE = """\
@@ -68,12 +68,12 @@ def _main(args: argparse.Namespace) -> int:
         if value is not None and value < 1:
             raise UserError(f"{name} {value}: must be at least 1")
     check_metrics([name.strip() for name in args.metrics.split(",")])
-    from cut.compare.plan import plan_contenders
+    from cut.compare.contenders import plan_contenders
 
     contenders = plan_contenders(args.configs, args.set, args.steps)
     from cut.compare.runs import Outcome, Runner  # only now, for they import torch
     from cut.compare.table import csv_table, markdown_table
-    from cut.engine.signals import Stopped
+    from cut.runtime.signals import Stopped
 
     _warn_of_other_data(contenders)
     source = {"split": args.split, "data": contenders[0].config.data.model_dump(mode="json")}

@@ -146,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _earth2map(arguments: argparse.Namespace) -> int:
-    from cut.data.earth2map import build_earth2map
+    from cut.datasets.earth2map import build_earth2map
 
     counts = build_earth2map(Path(arguments.output), arguments.tile_px, arguments.paired)
     print(f"{arguments.output}: " + ", ".join(f"{folder} {count}" for folder, count in counts.items()))
@@ -154,7 +154,7 @@ def _earth2map(arguments: argparse.Namespace) -> int:
 
 
 def _download(arguments: argparse.Namespace) -> int:
-    from cut.data.download import DATASETS, download_dataset
+    from cut.datasets.download import DATASETS, download_dataset
 
     if arguments.list:
         for dataset in DATASETS.values():
@@ -171,7 +171,7 @@ def _download(arguments: argparse.Namespace) -> int:
 
 
 def _pair(arguments: argparse.Namespace) -> int:
-    from cut.data.pairs import pair_folders
+    from cut.datasets.pair_and_split import pair_folders
 
     count = pair_folders(arguments.a_dir, arguments.b_dir, arguments.output, _suffix(arguments.format))
     print(f"{arguments.output}: {count} pictures A|B")
@@ -179,7 +179,7 @@ def _pair(arguments: argparse.Namespace) -> int:
 
 
 def _split(arguments: argparse.Namespace) -> int:
-    from cut.data.pairs import split_folder
+    from cut.datasets.pair_and_split import split_folder
 
     folder_a, folder_b, count = split_folder(arguments.combined_dir, arguments.output, _suffix(arguments.format))
     print(f"{folder_a}, {folder_b}: {count} pictures each")
@@ -191,8 +191,8 @@ def _suffix(name: str) -> str:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from cut.data.check import check_folder
-    from cut.data.check_idx import with_idx_files
+    from cut.datasets.check import check_folder
+    from cut.datasets.check_idx import with_idx_files
 
     report = with_idx_files(check_folder(arguments.root))
     print(report.text())
@@ -212,8 +212,8 @@ def _convert(arguments: argparse.Namespace) -> int:
         raise UserError(f"{output}: must end in .safetensors, which is what is written")
     if output.exists():
         raise UserError(f"{output}: exists already; choose another name")
-    from cut.engine.checkpoint import save_inference_file
     from cut.import_weights import import_generator
+    from cut.storage.checkpoint import save_inference_file
 
     method, config, line = import_generator(arguments.weights, arguments.config)
     save_inference_file(output, method.inference_networks(), config.to_dict(), step=0)

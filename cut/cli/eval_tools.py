@@ -8,11 +8,11 @@ from PIL import Image
 from cut.data.images import FORMATS, list_images
 from cut.errors import UserError
 from cut.metrics.names import METRICS, NEEDS_FEATURES, NEEDS_PAIRS, NEEDS_PALETTE
-from cut.metrics.pairs import MS_SSIM_SMALLEST_PX, SSIM_WINDOW_PX
-from cut.metrics.perceptual import LPIPS_SMALLEST_PX
+from cut.metrics.similarity import MS_SSIM_SMALLEST_PX, SSIM_WINDOW_PX
 from cut.scoring.evaluator import Evaluator, find_pictures
 from cut.scoring.feature_store import default_store
-from cut.scoring.networks import ScoringFiles
+from cut.scoring.perceptual import LPIPS_SMALLEST_PX
+from cut.scoring.scoring_files import ScoringFiles
 
 _LEAST_PX = {"ssim": SSIM_WINDOW_PX, "ms_ssim": MS_SSIM_SMALLEST_PX, "lpips": LPIPS_SMALLEST_PX}
 

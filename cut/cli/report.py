@@ -32,7 +32,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _main(args: argparse.Namespace) -> None:
     from cut.report.page import check_output, render, write_page  # only now, for they import NumPy and Pillow
-    from cut.report.run import read_runs
+    from cut.report.read_run import read_runs
 
     check_output(args.output)
     runs = read_runs(args.runs)

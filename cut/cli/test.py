@@ -107,11 +107,11 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _main(args: argparse.Namespace) -> None:
     from cut.build import build_fabric  # only now, for they import torch
-    from cut.engine.allocator import keep_freed_memory
-    from cut.engine.checkpoint import INFERENCE_FILE
-    from cut.engine.sampling import sample
-    from cut.engine.seeding import seed_all
-    from cut.engine.translate import plan_jobs, translate
+    from cut.inference.sample import sample
+    from cut.inference.translate import plan_jobs, translate
+    from cut.runtime.allocator import keep_freed_memory
+    from cut.runtime.seeding import seed_all
+    from cut.storage.checkpoint import INFERENCE_FILE
 
     if args.batch_size < 1:
         raise UserError(f"--batch-size {args.batch_size}: must be at least 1")
@@ -174,7 +174,7 @@ def _is_inverse(direction: str | None, config: "RunConfig", method: "Method") ->
 
 
 def _warn_of_pairs(args: argparse.Namespace, config: "RunConfig", picture: Path) -> None:
-    from cut.data.pairs import looks_combined
+    from cut.datasets.pair_and_split import looks_combined
 
     if config.data.name == "paired" and looks_combined(picture):
         print(
@@ -187,8 +187,8 @@ def _warn_of_pairs(args: argparse.Namespace, config: "RunConfig", picture: Path)
 def _load(args: argparse.Namespace) -> tuple["Method", "RunConfig"]:
     """The method, ready for inference, and its config."""
     from cut.build import load_translator
-    from cut.engine.checkpoint import INFERENCE_FILE
     from cut.import_weights import import_generator
+    from cut.storage.checkpoint import INFERENCE_FILE
 
     if not args.weights:
         file = args.checkpoint or args.run / INFERENCE_FILE

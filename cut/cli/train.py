@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from cut.cli import run
-from cut.cli.launch import check_machines, end_with_launcher, is_first_of_machine, is_worker, launch
 from cut.errors import UserError
+from cut.runtime.launch import check_machines, end_with_launcher, is_first_of_machine, is_worker, launch
 
 if TYPE_CHECKING:
-    from cut.engine.trainer import Trainer
+    from cut.train.trainer import Trainer
 
 _EXAMPLE = """example:
   cut-train --config configs/quickstart.yaml --set train.max_steps=200 --run-dir runs/try
@@ -62,7 +62,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 def _main(args: argparse.Namespace) -> int:
     check_machines(args.devices, args.num_nodes, args.node_rank, args.main_address)
     end_with_launcher()
-    from cut.config_file import load_config
+    from cut.config.load import load_config
     from cut.methods import method_config
 
     try:
@@ -74,7 +74,7 @@ def _main(args: argparse.Namespace) -> int:
         if num_processes * num_nodes > 1 and not is_worker():
             return launch(num_processes, num_nodes, args.node_rank, args.main_address, args.main_port)
         from cut.build import build_trainer  # only now, for it imports torch
-        from cut.engine.allocator import keep_freed_memory
+        from cut.runtime.allocator import keep_freed_memory
 
         keep_freed_memory()
         trainer = build_trainer(config)
@@ -85,7 +85,7 @@ def _main(args: argparse.Namespace) -> int:
 
 
 def _run(trainer: "Trainer", args: argparse.Namespace) -> int:
-    from cut.engine.run_lock import run_lock
+    from cut.runtime.run_lock import run_lock
 
     processes = trainer.processes
     if args.dry_run:
@@ -107,7 +107,7 @@ def _run(trainer: "Trainer", args: argparse.Namespace) -> int:
 def _train(trainer: "Trainer", run_dir: Path, resume: bool) -> int:
     """Goes on to the end of the run, and says what came of it."""
     from cut.build import open_run
-    from cut.engine.signals import Stopped
+    from cut.runtime.signals import Stopped
 
     is_first = trainer.processes.is_first
     start = open_run(trainer, run_dir, resume)
@@ -133,7 +133,7 @@ def _train(trainer: "Trainer", run_dir: Path, resume: bool) -> int:
 def _say_memory(trainer: "Trainer") -> None:
     """What the training will need; a warning if there is less."""
     from cut.build import estimate_memory
-    from cut.engine.memory import available_bytes
+    from cut.train.estimate import available_bytes
 
     needed = estimate_memory(trainer.config, trainer.processes.count)
     free = available_bytes(trainer.fabric.device)

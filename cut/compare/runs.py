@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cut.compare.plan import Contender
+from cut.compare.contenders import Contender
 from cut.data.evaluation_set import EvaluationSet
 from cut.data.images import list_images
-from cut.engine.history import read_entries
-from cut.engine.signals import Stopped
 from cut.errors import UserError
+from cut.runtime.signals import Stopped
+from cut.train.history import read_entries
 
 _INTERRUPTED = {130: signal.SIGINT, 143: signal.SIGTERM, -signal.SIGINT: signal.SIGINT, -signal.SIGTERM: signal.SIGTERM}
 

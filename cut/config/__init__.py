@@ -1,6 +1,5 @@
 """The schema of a run, and the only home of defaults besides each method's own: frozen typed objects."""
 
-from cut.config.base import MethodConfig, Section
 from cut.config.data import (
     DataConfig,
     FolderConfig,
@@ -23,7 +22,7 @@ from cut.config.networks import (
     UnetGeneratorConfig,
 )
 from cut.config.run import AdamConfig, Precision, RunConfig, TrainConfig
-from cut.config.schedules import (
+from cut.config.schedule import (
     ConstantScheduleConfig,
     CosineScheduleConfig,
     LinearScheduleConfig,
@@ -31,6 +30,7 @@ from cut.config.schedules import (
     ScheduleConfig,
     StepScheduleConfig,
 )
+from cut.config.section import MethodConfig, Section
 
 __all__ = [
     "AdamConfig",

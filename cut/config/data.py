@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from cut.config.base import Section
+from cut.config.section import Section
 
 MOST_PX = 32_768
 MOST_IMAGES = 100_000  # in a batch

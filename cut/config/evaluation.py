@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from cut.config.base import Section
+from cut.config.section import Section
 from cut.metrics.names import NEEDS_FEATURES, NEEDS_PALETTE, check_metrics
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from cut.config.base import Section, Unit
+from cut.config.section import Section, Unit
 
 Initialisation = Literal["normal", "xavier", "kaiming", "orthogonal"]
 

@@ -5,11 +5,11 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, SerializeAsAny, model_validator
 
-from cut.config.base import MethodConfig, Section, Unit
 from cut.config.data import DataConfig
 from cut.config.evaluation import EvalConfig
 from cut.config.networks import DiscriminatorConfig, GeneratorConfig, PatchDiscriminatorConfig, ResnetGeneratorConfig
-from cut.config.schedules import LinearScheduleConfig, ScheduleConfig
+from cut.config.schedule import LinearScheduleConfig, ScheduleConfig
+from cut.config.section import MethodConfig, Section, Unit
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 

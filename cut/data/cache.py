@@ -23,9 +23,9 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from cut.config import TransformConfig
-from cut.data.cache_folder import user_cache, write_whole
 from cut.data.images import read_image
 from cut.data.transforms import scaled
+from cut.storage.files import user_cache, write_whole
 
 # What decides how pictures are read and scaled besides the config; raise the number when our own code changes.
 _VERSION = 1, PIL.__version__, torch.__version__, torch.backends.cpu.get_cpu_capability()

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from cut.config import IDXDataConfig
-from cut.data.download import fetch_command
 from cut.data.stream import SampleStream, noise_rows
 from cut.data.transforms import resized, to_float
+from cut.datasets.download import fetch_command
 from cut.errors import UserError
 
 MAX_BYTES = 4_000_000_000  # of numbers in a file, unless the config says otherwise; MNIST has 47 million

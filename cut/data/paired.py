@@ -9,11 +9,11 @@ from torch import Tensor
 
 from cut.config import PairedDataConfig
 from cut.data.cache import PictureCache
-from cut.data.download import fetch_command
 from cut.data.images import evenly_chosen, list_images, read_image
-from cut.data.pairs import match_folders, split_picture
 from cut.data.stream import SampleStream
 from cut.data.transforms import fixed_pair_transform, random_view, scaled_pair
+from cut.datasets.download import fetch_command
+from cut.datasets.pair_and_split import match_folders, split_picture
 from cut.errors import UserError
 
 

@@ -7,10 +7,10 @@ import numpy as np
 
 from cut.config import UnpairedDataConfig
 from cut.data.cache import PictureCache
-from cut.data.download import fetch_command
 from cut.data.images import evenly_chosen, list_images, pair_name, read_image
 from cut.data.stream import SampleStream
 from cut.data.transforms import fixed_transform, random_view
+from cut.datasets.download import fetch_command
 from cut.errors import UserError
 
 

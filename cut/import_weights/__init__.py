@@ -14,7 +14,7 @@ import torch
 from cut.build import ConfiguredNetworks, build_method, read_config
 from cut.config import FolderConfig, RunConfig, UnetGeneratorConfig
 from cut.config.data import MOST_PX
-from cut.config_file import parse_config
+from cut.config.load import parse_config
 from cut.errors import UserError
 from cut.import_weights.architecture import Found, rename_tensors, work_out
 from cut.import_weights.pth_file import read_state_dict

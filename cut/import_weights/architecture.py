@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cut.errors import UserError
-from cut.import_weights.names import public_names
+from cut.import_weights.key_names import public_names
 
 Tensors = Mapping[str, Tensor]
 _NORM_TEXT = {"batch": "batch norm", "instance": "instance norm", "none": "no norm"}

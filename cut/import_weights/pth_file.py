@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cut.engine.checkpoint import check_archive
 from cut.errors import UserError
+from cut.storage.checkpoint import check_archive
 
 _NEEDED = "needed is a generator's state_dict alone, as the authors' programs save it: latest_net_G.pth"
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from cut.losses import full_precision
-from cut.sharding import draw_rows
+from cut.runtime.sharding import draw_rows
 
 
 @contextmanager

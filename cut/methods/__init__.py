@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cut.config import MethodConfig
-from cut.config_file import nearest
+from cut.config.load import nearest
 from cut.errors import UserError
 
 if TYPE_CHECKING:

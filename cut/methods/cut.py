@@ -38,7 +38,7 @@ from cut.models.encoding_generator import EncodingGenerator, as_encoding
 from cut.models.image_pool import ImagePool
 from cut.models.negative_queue import NegativeQueue
 from cut.models.patch_head import PatchHead, random_patch_ids
-from cut.sharding import other_rows
+from cut.runtime.sharding import other_rows
 
 
 class CrossEntropyConfig(Section):

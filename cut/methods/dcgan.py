@@ -33,7 +33,7 @@ from cut.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from cut.models.initialisation import initialise
 from cut.models.noise_map_generator import NoiseMapGenerator
 from cut.models.vgg_discriminator import VGG16Discriminator
-from cut.sharding import draw_rows
+from cut.runtime.sharding import draw_rows
 
 _COLUMNS = 8  # of a sample sheet
 _INIT_STD = 0.02  # of all weights (Radford et al., section 4)

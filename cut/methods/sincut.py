@@ -31,7 +31,7 @@ from cut.losses.patchnce import patchnce_loss
 from cut.methods.base import Batch, Judgement, Method, Networks, Player, Terms
 from cut.models.encoding_generator import EncodingGenerator, as_encoding
 from cut.models.patch_head import PatchHead, random_patch_ids
-from cut.sharding import num_processes, other_rows
+from cut.runtime.sharding import num_processes, other_rows
 
 
 class SinCUTConfig(MethodConfig):

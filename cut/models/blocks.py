@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cut.models.instance_norm import InstanceNorm
-from cut.models.synchronised import BatchNorm2d
+from cut.kernels.instance_norm import InstanceNorm
+from cut.kernels.synchronised import BatchNorm2d
 
 
 def normalisation(name: str, channels: int) -> nn.Module:
@@ -69,7 +69,7 @@ class BlurDownsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         padded = self.pad(x)
-        if not isinstance(x, Tensor):  # it stands for one, and records what is done to it (engine/tiling)
+        if not isinstance(x, Tensor):  # it stands for one, and records what is done to it (inference/tiling)
             return F.conv2d(padded, self.kernel, stride=2, groups=padded.shape[1])
         return _HalvingConvolution.apply(padded, self.kernel)
 

@@ -7,7 +7,7 @@ not give their size.
 
 from torch import Tensor, nn
 
-from cut.models.synchronised import BatchNorm2d
+from cut.kernels.synchronised import BatchNorm2d
 
 
 class DCGANGenerator(nn.Module):

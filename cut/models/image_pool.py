@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cut.sharding import all_rows, draw_rows, own_rows
+from cut.runtime.sharding import all_rows, draw_rows, own_rows
 
 
 class ImagePool(nn.Module):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from cut.sharding import all_rows
+from cut.runtime.sharding import all_rows
 
 
 class NegativeQueue(nn.Module):

@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
+from cut.kernels.synchronised import BatchNorm2d
 from cut.models.residual_block import ResidualBlock
-from cut.models.synchronised import BatchNorm2d
 
 
 class NoiseMapGenerator(nn.Module):

@@ -2,9 +2,9 @@
 
 from torch import Tensor, nn
 
+from cut.kernels.recompute import run_layers
+from cut.kernels.winograd import Conv2d
 from cut.models.blocks import BlurDownsample, fastest_layout, needs_bias, normalisation
-from cut.models.recompute import run_layers
-from cut.models.winograd import Conv2d
 
 
 class PatchDiscriminator(nn.Module):

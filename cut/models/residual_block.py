@@ -2,10 +2,10 @@
 
 from torch import Tensor, nn
 
+from cut.kernels.recompute import run_layers
+from cut.kernels.synchronised import Dropout
+from cut.kernels.winograd import Conv2d
 from cut.models.blocks import ReflectionPad, needs_bias, normalisation
-from cut.models.recompute import run_layers
-from cut.models.synchronised import Dropout
-from cut.models.winograd import Conv2d
 
 
 class ResidualBlock(nn.Module):

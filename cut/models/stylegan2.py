@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from cut.kernels.recompute import run_in_stages, run_layers
 from cut.models.encoding_generator import EncodingGenerator
-from cut.models.recompute import run_in_stages, run_layers
 from cut.models.stylegan2_blocks import EqualConv2d, EqualLinear, EqualResidualBlock, UpsampleConv
 
 _MAX_GENERATOR_CHANNELS = 512

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cut.sharding import draw_rows
+from cut.runtime.sharding import draw_rows
 
 _BLUR_TAPS = (1.0, 3.0, 3.0, 1.0)
 _SLOPE = 0.2

@@ -4,8 +4,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from cut.kernels.synchronised import Dropout
 from cut.models.blocks import needs_bias, normalisation
-from cut.models.synchronised import Dropout
 
 _CONVOLUTIONS = (2, 2, 3, 3, 3)  # per block, each block followed by max pooling; 13 in all
 _WIDTHS = (1, 2, 4, 8, 8)  # of the blocks, in units of base_channels

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from cut.data.images import evenly_chosen
-from cut.engine.history import Curve, is_number
-from cut.engine.plots import moving_average
-from cut.report.run import BASELINE, GENERATORS, Run, scores_of
+from cut.report.read_run import BASELINE, GENERATORS, Run, scores_of
+from cut.train.history import Curve, is_number
+from cut.train.plots import moving_average
 
 WIDTH, HEIGHT = 340, 160  # of a chart's plot, in its own units
 _MOST_POINTS = 300  # of a line; more cannot be seen

@@ -9,7 +9,7 @@ from pathlib import Path
 from cut.errors import UserError
 from cut.report.charts import HEIGHT, WIDTH, draw_charts
 from cut.report.pictures import comparison_viewer, newest_rows, sheet_viewer
-from cut.report.run import Run, read_runs
+from cut.report.read_run import Run, read_runs
 from cut.report.tables import score_table, settings_table, summary
 
 _FOLDER = Path(__file__).parent

@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from cut.data.images import evenly_chosen, read_image
-from cut.engine.samples import shrink
 from cut.errors import UserError
-from cut.report.run import Run
+from cut.inference.sheet import shrink
+from cut.report.read_run import Run
 
 _MOST_SHEETS, _MOST_COMPARISONS = 40, 24  # on a page, of all runs together
 _SHEETS_BYTES, _COMPARISONS_BYTES = 3_000_000, 1_600_000  # what they may take of it, about

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cut.metrics.names import is_higher_better
-from cut.report.run import BASELINE, GENERATORS, Run, scores_of
+from cut.report.read_run import BASELINE, GENERATORS, Run, scores_of
 
 
 @dataclass(frozen=True)

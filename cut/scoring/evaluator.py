@@ -12,15 +12,15 @@ from tqdm import tqdm
 from cut.data.images import list_images
 from cut.errors import UserError
 from cut.metrics.names import DEFAULT_METRICS, HIGHER_IS_BETTER, METRICS, NEEDS_FEATURES, NEEDS_PALETTE, score_name
-from cut.metrics.pairs import PAIR_METRICS
-from cut.metrics.palette import Palette
-from cut.metrics.perceptual import Lpips
-from cut.metrics.segmenter import Segmenter
-from cut.scoring.features import FeatureReader, FeatureSet, score_features
+from cut.metrics.similarity import PAIR_METRICS
+from cut.scoring.feature_scores import FeatureReader, FeatureSet, score_features
 from cut.scoring.find_pictures import find_pictures
-from cut.scoring.labels import LabelScorer
-from cut.scoring.pairs import PairMetric, score_pairs
+from cut.scoring.label_scores import LabelScorer
+from cut.scoring.pair_scores import PairMetric, score_pairs
+from cut.scoring.palette import Palette
+from cut.scoring.perceptual import Lpips
 from cut.scoring.scores import Result, Score
+from cut.scoring.segmenter import Segmenter
 
 __all__ = ["HIGHER_IS_BETTER", "METRICS", "Evaluator", "Result", "Score", "evaluate", "find_pictures"]
 
@@ -114,7 +114,7 @@ class Evaluator:
 
     @cached_property
     def _reader(self) -> FeatureReader:
-        from cut.metrics.features import InceptionFeatures  # here, for torchvision is slow to import
+        from cut.scoring.feature_networks import InceptionFeatures  # here, for torchvision is slow to import
 
         network = (InceptionFeatures() if self.features is None else self.features).to(self.device)
         return FeatureReader(network, self.batch_size, self.device)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cut.data.cache_folder import user_cache, write_whole
+from cut.storage.files import user_cache, write_whole
 
 # Raise it when pictures are read or prepared for the network in another way.
 _VERSION = 1

@@ -15,11 +15,11 @@ from programs import command, fails, inside, told
 from cut.build import read_config
 from cut.cli import compare as compare_cli
 from cut.compare import runs
-from cut.compare.plan import plan_contenders
+from cut.compare.contenders import plan_contenders
 from cut.compare.runs import Outcome
 from cut.compare.table import markdown_table
-from cut.engine.signals import Stopped
 from cut.errors import UserError
+from cut.runtime.signals import Stopped
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def test_a_method_of_ones_own_is_compared(tiny_yaml, in_process, monkeypatch, tm
 
 
 def test_a_run_that_ends_by_patience_before_its_first_log_has_its_costs(tiny_yaml, in_process, tmp_path, monkeypatch):
-    from cut.engine.validation import Validation
+    from cut.train.validation import Validation
 
     values = iter([0.9, 0.3, 0.4])
     monkeypatch.setattr(Validation, "_score", lambda self, folder: {"l1": next(values)})

@@ -8,9 +8,9 @@ import time
 from conftest import REPOSITORY
 from programs import command, inside, told
 
-from cut.cli.launch import _status as status_of
-from cut.engine.checkpoint import load_checkpoint
 from cut.errors import LostProcessError
+from cut.runtime.launch import _status as status_of
+from cut.storage.checkpoint import load_checkpoint
 
 
 def start(*arguments):

@@ -12,7 +12,7 @@ from PIL import Image
 from programs import call, command, fails, saved_run, told
 
 from cut.data.images import read_image
-from cut.engine.checkpoint import load_checkpoint
+from cut.storage.checkpoint import load_checkpoint
 
 
 @pytest.mark.parametrize("program", ["train", "test", "eval", "data", "compare", "report"])

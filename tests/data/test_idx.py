@@ -10,9 +10,9 @@ from conftest import make_idx
 
 from cut.config import IDXDataConfig
 from cut.data import idx
-from cut.data.check import check_folder
-from cut.data.check_idx import with_idx_files
 from cut.data.idx import IDXStream, read_idx
+from cut.datasets.check import check_folder
+from cut.datasets.check_idx import with_idx_files
 from cut.errors import UserError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 10, 12), dtype=np.uint8)

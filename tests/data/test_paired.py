@@ -7,7 +7,7 @@ import torch
 from cut.config import PairedDataConfig
 from cut.data.images import write_image
 from cut.data.paired import PairedStream, find_pairs
-from cut.data.pairs import split_folder
+from cut.datasets.pair_and_split import split_folder
 from cut.errors import UserError
 
 

@@ -10,8 +10,8 @@ from damage import damage
 from same_runs import assert_same_end, differing
 
 from cut.data.images import read_image
-from cut.engine.checkpoint import INFERENCE_FILE, list_checkpoints, load_checkpoint, load_inference_file
 from cut.errors import UserError
+from cut.storage.checkpoint import INFERENCE_FILE, list_checkpoints, load_checkpoint, load_inference_file
 
 
 @contextmanager

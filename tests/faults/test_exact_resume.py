@@ -7,7 +7,7 @@ import yaml
 from conftest import make_idx, make_paired, make_single, make_unpaired
 from same_runs import assert_same_end, differing
 
-from cut.engine.checkpoint import list_checkpoints, load_checkpoint
+from cut.storage.checkpoint import list_checkpoints, load_checkpoint
 
 _SMALL = {"generator": {"name": "resnet", "base_channels": 2, "num_blocks": 2}}
 _SMALL |= {"discriminator": {"name": "patch", "base_channels": 2, "num_layers": 2}}

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from cut.build import read_config
 from cut.errors import UserError
-from cut.metrics.palette import known_palettes, read_palette
-from cut.yaml_file import MAX_BYTES
+from cut.scoring.palette import known_palettes, read_palette
+from cut.storage.yaml import MAX_BYTES
 
 _FEW, _MANY = 40, pytest.param(600, marks=pytest.mark.soak)
 _TEMPLATES = sorted((REPOSITORY / "configs").glob("*.yaml"))

@@ -22,7 +22,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from cut.data.images import write_image
-from cut.engine.checkpoint import INFERENCE_FILE, list_checkpoints, load_checkpoint, load_inference_file
+from cut.storage.checkpoint import INFERENCE_FILE, list_checkpoints, load_checkpoint, load_inference_file
 
 _SECONDS, _MEMORY_MIB = 60, 1000  # memory above what the imports take
 _MOST_CHARACTERS = 4000

@@ -10,10 +10,10 @@ import torch
 from conftest import REPOSITORY, make_idx, make_paired, make_single, make_unpaired
 
 from cut.build import build_method, build_trainer, load_translator, open_run, read_config
-from cut.engine.checkpoint import INFERENCE_FILE
-from cut.engine.health import to_numbers
-from cut.engine.seeding import random_state
 from cut.methods import find_method, known_methods
+from cut.runtime.seeding import random_state
+from cut.storage.checkpoint import INFERENCE_FILE
+from cut.train.health import to_numbers
 
 YAMLS = sorted((REPOSITORY / "configs").rglob("*.yaml"))
 SHRINK = (

@@ -6,11 +6,12 @@ from steps import assert_equal_weights, losses_of_step, trainer_of
 
 import cut.methods.cut as cut_method
 import cut.models.patch_head as patch_head
+from cut.kernels.instance_norm import InstanceNorm
 from cut.methods.cut import CUT, CUTConfig
-from cut.models import patch_discriminator, resnet_generator
-from cut.models.instance_norm import InstanceNorm
+from cut.models import patch_discriminator
+from cut.models import resnet as resnet_generator
 from cut.models.patch_discriminator import PatchDiscriminator
-from cut.models.resnet_generator import ResnetGenerator
+from cut.models.resnet import ResnetGenerator
 
 FASTCUT = {"lambda_nce": 10.0, "nce_idt": False, "flip_equivariance": True}
 CASES = {"cut": {}, "cut_batch2": {}, "fastcut_flip": FASTCUT, "fastcut_noflip": FASTCUT}

@@ -8,7 +8,7 @@ from cut.build import build_trainer, read_config
 from cut.losses.patchnce import patchnce_loss
 from cut.methods.cut import CUT, CUTConfig
 from cut.models.patch_discriminator import PatchDiscriminator
-from cut.models.resnet_generator import ResnetGenerator
+from cut.models.resnet import ResnetGenerator
 
 
 def train(path, *overrides, steps=3):

@@ -7,7 +7,7 @@ from steps import assert_equal_weights, losses_of_step, trainer_of
 
 from cut.methods.cyclegan import CycleGAN, CycleGANConfig
 from cut.models.patch_discriminator import PatchDiscriminator
-from cut.models.resnet_generator import ResnetGenerator
+from cut.models.resnet import ResnetGenerator
 
 
 def generator(sign):

@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 from fixed import formula_image
 
+from cut.kernels.instance_norm import InstanceNorm
 from cut.models.blocks import BlurDownsample, BlurUpsample, ReflectionPad
-from cut.models.instance_norm import InstanceNorm
 from cut.models.patch_discriminator import PatchDiscriminator
-from cut.models.resnet_generator import ResnetGenerator
+from cut.models.resnet import ResnetGenerator
 
 LAYOUTS = (torch.contiguous_format, torch.channels_last)
 

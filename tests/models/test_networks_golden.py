@@ -6,7 +6,7 @@ from fixed import fill_by_formula, formula_image
 
 from cut.models.initialisation import initialise
 from cut.models.patch_discriminator import PatchDiscriminator, PixelDiscriminator
-from cut.models.resnet_generator import ResnetGenerator
+from cut.models.resnet import ResnetGenerator
 
 NETWORKS = {
     "resnet9_antialias": lambda: ResnetGenerator(base_channels=8),

@@ -4,7 +4,7 @@ import torch
 from fixed import formula_image
 
 from cut.models.patch_head import PatchHead, gather_patches, random_patch_ids
-from cut.models.resnet_generator import ResnetGenerator
+from cut.models.resnet import ResnetGenerator
 
 
 def test_patches_are_those_of_the_ids():

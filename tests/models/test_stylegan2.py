@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cut.engine.translate import Job, _translate_group
+from cut.inference.translate import Job, _translate_group
 from cut.models.initialisation import initialise
 from cut.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from cut.models.stylegan2_blocks import EqualConv2d, EqualResidualBlock, UpsampleConv, blur

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from run_folders import make_run, write_lines
 
-from cut.engine.plots import moving_average
 from cut.report.charts import HEIGHT, WIDTH, draw_charts
-from cut.report.run import read_runs
+from cut.report.read_run import read_runs
+from cut.train.plots import moving_average
 
 
 def coordinates(points):

@@ -9,7 +9,7 @@ from PIL import Image
 from run_folders import make_run, write_picture
 
 from cut.report.pictures import comparison_viewer, newest_rows, sheet_viewer
-from cut.report.run import read_runs
+from cut.report.read_run import read_runs
 
 
 def decoded(picture):

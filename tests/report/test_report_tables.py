@@ -7,7 +7,7 @@ import pytest
 from run_folders import make_run, write_lines, write_picture
 
 from cut.errors import UserError
-from cut.report.run import read_runs, scores_of
+from cut.report.read_run import read_runs, scores_of
 from cut.report.tables import score_table, settings_table, summary
 
 

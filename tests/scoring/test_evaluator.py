@@ -10,14 +10,14 @@ from torch import nn
 
 from cut.data.images import write_image
 from cut.errors import UserError
-from cut.metrics.features import TorchScriptFeatures
 from cut.metrics.fid import feature_statistics, frechet_distance
 from cut.metrics.kid import kernel_distance
 from cut.metrics.manifold import coverage
-from cut.metrics.pairs import l1, psnr, ssim
-from cut.metrics.palette import read_palette
+from cut.metrics.similarity import l1, psnr, ssim
 from cut.scoring import feature_store
 from cut.scoring.evaluator import Evaluator, evaluate
+from cut.scoring.feature_networks import TorchScriptFeatures
+from cut.scoring.palette import read_palette
 
 # TorchScript is frozen, but loads on: https://pytorch.org/blog/pytorch-2-11-release-blog/
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit")

@@ -14,9 +14,9 @@ from pytorch_fid import fid_score, inception
 
 from cut.data.images import write_image
 from cut.errors import UserError
-from cut.metrics.features import InceptionFeatures
 from cut.metrics.fid import frechet_distance
 from cut.scoring.evaluator import evaluate
+from cut.scoring.feature_networks import InceptionFeatures
 
 WEIGHTS_NAME = inception.FID_WEIGHTS_URL.rsplit("/", 1)[-1]
 

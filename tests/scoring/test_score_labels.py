@@ -7,9 +7,9 @@ from torch import nn
 
 from cut.data.images import write_image
 from cut.errors import UserError
-from cut.metrics.palette import read_palette
-from cut.metrics.segmenter import Segmenter
 from cut.scoring.evaluator import evaluate
+from cut.scoring.palette import read_palette
+from cut.scoring.segmenter import Segmenter
 
 # TorchScript is frozen, but loads on: https://pytorch.org/blog/pytorch-2-11-release-blog/
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit")

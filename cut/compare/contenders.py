@@ -1,0 +1,76 @@
+"""Which runs a comparison is made of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cut.config import RunConfig, ScheduleConfig
+from cut.config.load import load_config
+from cut.errors import UserError
+from cut.methods import method_config
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One config of the comparison, a row of the table.
+
+    Args:
+        name: of the row and of its folder.
+        path: of the YAML.
+        overrides: `a.b=value`, for every seed.
+        config: read from both.
+    """
+
+    name: str
+    path: Path
+    overrides: tuple[str, ...]
+    config: RunConfig
+
+
+def plan_contenders(paths: Sequence[Path], overrides: Sequence[str], num_steps: int | None) -> list[Contender]:
+    """Reads all configs, so that a mistake in the last one is told before the first is trained.
+
+    Args:
+        paths: of the YAMLs.
+        overrides: for all of them.
+        num_steps: the length of every run; None leaves each its own.
+
+    Raises:
+        UserError: a config is wrong, or given twice.
+    """
+    contenders = []
+    for name, path in zip(_names(paths), paths, strict=True):
+        config = load_config(path, overrides, method_config)
+        settings = (*overrides, *(_budget(config.schedule, num_steps) if num_steps else ()))
+        contenders.append(Contender(name, path, settings, load_config(path, settings, method_config)))
+    return contenders
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """The files' names, with as many of the folders above as tell equal ones apart."""
+    whole = [path.resolve().with_suffix("").parts[1:] for path in paths]
+    for path in paths:
+        if [other.resolve() for other in paths].count(path.resolve()) > 1:
+            raise UserError(f"--configs: {path} is given twice; each config is one row of the table")
+    names = [parts[-1] for parts in whole]
+    for depth in range(2, max(map(len, whole)) + 1):
+        names = [
+            name if names.count(name) == 1 else "_".join(parts[-depth:])
+            for name, parts in zip(names, whole, strict=True)
+        ]
+    return names
+
+
+def _budget(schedule: ScheduleConfig, num_steps: int) -> list[str]:
+    """The overrides that bring a schedule to `num_steps`, its parts in proportion."""
+    fields = [name for name in type(schedule).model_fields if name.endswith(("_epochs", "_steps"))]
+    parts = {name.rsplit("_", 1)[0]: getattr(schedule, name) for name in fields if getattr(schedule, name) is not None}
+    total = parts.get("total") or sum(parts.values())
+    scaled = {name: round(num_steps * length / total) for name, length in parts.items()}
+    if "decay" in scaled:
+        scaled["decay"] = num_steps - scaled["constant"]
+    if "every" in scaled:
+        scaled["every"] = max(scaled["every"], 1)
+    lengths = {name: scaled.get(name.removesuffix("_steps"), "null") for name in fields if name.endswith("_steps")}
+    lengths |= dict.fromkeys((name for name in fields if name.endswith("_epochs")), "null")
+    return [*(f"schedule.{name}={length}" for name, length in lengths.items()), "train.max_steps=null"]

@@ -1,0 +1,197 @@
+"""YAML and overrides in, a validated config out; a mistake is one line that names the key and what is allowed."""
+
+import difflib
+import types
+import typing
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from cut.config import MethodConfig, RunConfig, Section
+from cut.errors import UserError, shortened, shown
+from cut.storage.yaml import MAX_DEPTH, YamlError, parse_yaml, read_yaml
+
+_MISTAKES_TOLD = 10
+MethodConfigs = Callable[[str], type[MethodConfig]]  # a method's name -> its config class; raises UserError
+
+
+def load_config(path: str | Path, overrides: Iterable[str], method_configs: MethodConfigs) -> RunConfig:
+    """Reads a YAML (with its `base`, if it names one), applies `a.b=value` overrides and validates the result.
+
+    Raises:
+        UserError: one line per mistake, each with the file, the dotted key, what was given and what is allowed.
+    """
+    values = _read_with_base(Path(path), ())
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key or key.count(".") > MAX_DEPTH:
+            raise UserError(f"--set {shortened(override)}: write it as key=value, e.g. --set train.max_steps=100")
+        try:
+            value = parse_yaml(text)
+        except YamlError as error:
+            raise UserError(f"--set {shortened(override)}: the value is not YAML ({error})") from None
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        values = _merge(values, value)
+    return parse_config(values, method_configs, where=str(path))
+
+
+def parse_config(values: dict[str, Any], method_configs: MethodConfigs, where: str) -> RunConfig:
+    """Validates plain values; `where` names their source in errors."""
+    method = values.get("method")
+    if not isinstance(method, dict) or not isinstance(method.get("name"), str):
+        raise UserError(f"{where}: method: must be a mapping with a name, e.g. method: {{name: cut}}")
+    # The sections that are known without torch come first, so that their mistakes are found at once.
+    known = {k: v for k, v in values.items() if k not in ("generator", "discriminator")}
+    data = values.get("data")
+    unnamed = isinstance(data, dict) and "name" not in data  # the method knows which kind is meant
+    if not unnamed:
+        _validate(RunConfig, {**known, "method": {"name": method["name"]}}, where)
+    config_class = method_configs(method["name"])
+    if isinstance(data, dict) and unnamed:
+        values = values | {"data": {"name": config_class.data_names[0], **data}}
+    checked = _validate(config_class, method, where, prefix=("method",))
+    networks = {
+        section: _with_default(values.get(section), default, f"{where}: {section}: {method['name']}")
+        for section, default in (
+            ("generator", config_class.default_generator),
+            ("discriminator", config_class.default_discriminator),
+        )
+    }
+    config = _validate(RunConfig, {**values, **networks, "method": checked}, where)
+    if config.data.name not in config_class.data_names:
+        allowed = ", ".join(config_class.data_names)
+        raise UserError(
+            f"{where}: data.name: {method['name']} cannot learn from {config.data.name} (allowed: {allowed})"
+        )
+    return config
+
+
+def _with_default(given: Any, default: dict[str, Any] | None, where: str) -> Any:
+    """A network's section as given, over the method's default."""
+    if default is None and given is not None:
+        raise UserError(f"{where} has its own networks, in its own section; remove this one")
+    return _merge(default, given or {}) if default is not None and isinstance(given, dict | None) else given
+
+
+# What may change between two starts of one run: none of it touches the weights.
+_HARMLESS = (
+    "data.num_workers",
+    "data.cache_mib",
+    "data.max_megapixels",
+    "train.log_every_steps",
+    "train.sample_every_steps",
+    "train.num_samples",
+    "train.checkpoint_every_steps",
+    "train.keep_checkpoints",
+    "train.tensorboard",
+)
+
+
+def changes_of_run(before: RunConfig, after: RunConfig) -> list[str]:
+    """`key: before -> after` for each setting in which the two would train differently."""
+    changes = changed_keys(before.to_dict(), after.to_dict())
+    # Scores change a run only where its rate or its end depends on them.
+    decided = any(c.schedule.name == "plateau" or (c.eval and c.eval.patience) for c in (before, after))
+    harmless = _HARMLESS if decided else (*_HARMLESS, "eval")
+    return [c for c in changes if not any(c.startswith((f"{key}:", f"{key}.")) for key in harmless)]
+
+
+def changed_keys(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> list[str]:
+    """`key: before -> after` for each dotted key in which two dumped configs differ."""
+    changes = []
+    for key in [*before, *(k for k in after if k not in before)]:
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            changes += changed_keys(old, new, f"{prefix}{key}.")
+        elif old != new:
+            changes.append(f"{prefix}{key}: {old} -> {new}")
+    return changes
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the nearest known word, or nothing."""
+    match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{match[0]}'?" if match else ""
+
+
+def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    if path.resolve() in seen:
+        raise UserError(f"{path}: base: the files inherit from each other in a circle")
+    try:
+        values = read_yaml(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such config file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read as a config file ({error.strerror or error})") from None
+    except ValueError as error:  # of YAML, or a name with a zero byte
+        raise UserError(f"{path}: not valid YAML ({error})") from None
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise UserError(f"{path}: must be a mapping of settings (method: ..., data: ..., ...)")
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    if not isinstance(base, str):
+        raise UserError(f"{path}: base: must be the path of another YAML, got {shown(base)}")
+    return _merge(_read_with_base(path.parent / base, (*seen, path.resolve())), values)
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """`above` over `below`, key by key; a section that changes its name starts anew."""
+    renamed = "name" in above and "name" in below and above["name"] != below["name"]
+    merged = {} if renamed else dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _validate(model: type[Section], values: dict[str, Any], where: str, prefix: tuple[str, ...] = ()) -> Any:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        lines = [f"{where}: {_describe(model, problem, prefix)}" for problem in problems[:_MISTAKES_TOLD]]
+        more = [f"and {len(problems) - _MISTAKES_TOLD} more"] if len(problems) > _MISTAKES_TOLD else []
+        raise UserError("; ".join([*dict.fromkeys(lines), *more])) from None
+
+
+def _describe(model: type[BaseModel], problem: ErrorDetails, prefix: tuple[str, ...]) -> str:
+    """One pydantic error in our words: the dotted key, what was given, what is allowed."""
+    models: list[type[BaseModel]] = [model]
+    keys: list[str] = []
+    for part in problem["loc"]:
+        fields = [m.model_fields[part] for m in models if isinstance(part, str) and part in m.model_fields]
+        if fields:
+            models = [m for f in fields for m in _models_in(f.annotation)]
+        elif named := [m for m in models if part == getattr(m.model_fields.get("name"), "default", None)]:
+            models = named  # a discriminated union puts the chosen name into the location
+            continue
+        keys.append(shortened(str(part), 60))
+    dotted = ".".join((*prefix, *keys))
+    got: Any = problem.get("input")
+    if problem["type"] == "extra_forbidden":
+        known = sorted({name for m in models for name in m.model_fields})
+        return f"{dotted}: unknown key{nearest(keys[-1], known)} (known here: {', '.join(known)})"
+    if problem["type"] == "missing":
+        return f"{dotted}: required, but not given"
+    if problem["type"] == "union_tag_invalid":
+        names = [str(m.model_fields["name"].default) for m in models]
+        name = shown(got.get("name"), quoted=False)
+        return f"{dotted}.name: no such name '{name}'{nearest(name, names)} (known here: {', '.join(names)})"
+    if problem["type"] == "union_tag_not_found":
+        return f"{dotted}: needs a name ({', '.join(str(m.model_fields['name'].default) for m in models)})"
+    message = problem["msg"].removeprefix("Value error, ")
+    given = f", got {shown(got)}" if not isinstance(got, (dict, BaseModel)) else ""
+    return f"{dotted + ': ' if dotted else ''}{message[:1].lower()}{message[1:]}{given}"
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, Annotated, list, tuple):
+        return [m for part in typing.get_args(annotation) for m in _models_in(part)]
+    return []

@@ -1,0 +1,1 @@
+"""What cut-data does: makes, fetches and examines data sets."""

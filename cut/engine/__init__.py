@@ -1,1 +1,0 @@
-"""The engine: everything about a run that is not the method's mathematics. It never names a concrete method."""

@@ -1,0 +1,1 @@
+"""Runs a trained generator: pictures in, pictures out."""

@@ -1,0 +1,86 @@
+"""Draws new images with a generator that makes them from noise."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from tqdm import tqdm
+
+from cut.data.images import SUFFIXES, write_image
+from cut.data.transforms import to_picture
+from cut.errors import UserError
+from cut.inference.sheet import write_sheet
+from cut.methods.base import Method
+
+_SHEET_IMAGES = 64  # on the contact sheet, at most
+_SHEET_COLUMNS = 8
+
+
+def sample(
+    method: Method, count: int, seed: int, fabric: Fabric, batch_size: int, output: Path, sheet: Path, suffix: str
+) -> str:
+    """Writes `count` images as `00000.png` and so on, and a contact sheet of the first ones.
+
+    Latent i depends on `seed` and i alone, so that neither the batch size nor how many are drawn changes an image.
+
+    Args:
+        method: in eval mode, with `samples_from_noise`.
+        count: of the images.
+        seed: of the latents.
+        fabric: device and precision.
+        batch_size: images that go through together.
+        output: folder for the images.
+        sheet: PNG of the contact sheet.
+        suffix: the format to write, such as `.png`.
+
+    Returns:
+        One line that says what was done.
+
+    Raises:
+        UserError: an unknown format, or a file cannot be written.
+    """
+    if suffix not in SUFFIXES:
+        raise UserError(f"--format {suffix[1:]}: not a known picture format (known: {', '.join(SUFFIXES)})")
+    if output.is_file():
+        raise UserError(f"{output}: is a file; --output must name a folder")
+    shown: list[np.ndarray] = []
+    with tqdm(total=count, unit="image", dynamic_ncols=True, disable=None) as bar:
+        for picture in draw_images(method, count, seed, fabric, batch_size, output, suffix):
+            if len(shown) < _SHEET_IMAGES:
+                shown.append(picture)
+            bar.update()
+    _write_contact_sheet(sheet, shown)
+    return f"{count} images drawn into {output}; to look at: {sheet}"
+
+
+def draw_images(
+    method: Method, count: int, seed: int, fabric: Fabric, batch_size: int, output: Path, suffix: str = ".png"
+) -> Iterator[np.ndarray]:
+    """Draws and writes, as `sample`; gives each picture."""
+    fabric.to_device(method)
+    digits = max(5, len(str(count - 1)))
+    for first in range(0, count, batch_size):
+        numbers = range(first, min(first + batch_size, count))
+        latents = torch.cat([_latent(method, seed, number) for number in numbers])  # (N, ...)
+        with torch.inference_mode(), fabric.autocast():
+            images = method(fabric.to_device(latents))
+        for number, image in zip(numbers, images, strict=True):
+            picture = to_picture(image)
+            write_image(output / f"{number:0{digits}}{suffix}", picture)
+            yield picture
+
+
+def _latent(method: Method, seed: int, number: int) -> Tensor:
+    """`(1, ...)`, from a stream of its own, mixed from both numbers as the training data's streams are."""
+    mixed = np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)
+    return method.latents(1, torch.Generator().manual_seed(int(mixed[0] >> np.uint64(1))))
+
+
+def _write_contact_sheet(path: Path, pictures: list[np.ndarray]) -> None:
+    columns = min(_SHEET_COLUMNS, len(pictures))
+    rows = [pictures[first : first + columns] for first in range(0, len(pictures), columns)]
+    names = [f"{row * columns:05} to {row * columns + len(images) - 1:05}" for row, images in enumerate(rows)]
+    write_sheet(path, [""] * columns, rows, names)

@@ -1,0 +1,211 @@
+"""Translates files: every picture in, one picture out, of the same name and size."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from tqdm import tqdm
+
+from cut.data.images import SUFFIXES, list_images, pair_name, read_image, write_image
+from cut.data.transforms import to_picture, to_tensor
+from cut.errors import UserError
+from cut.inference.background import in_background
+from cut.inference.sheet import shrink, write_sheet
+from cut.inference.tiling.memory_check import check_memory
+from cut.inference.tiling.tiled import translate_in_tiles
+from cut.methods.base import Method
+
+SHEET_ROWS = 16
+SHEET_PX = 256
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to translate; `name` is its path below the input folder."""
+
+    source: Path
+    output: Path
+    name: str
+
+
+def plan_jobs(source: Path, output: Path, suffix: str | None = None) -> list[Job]:
+    """One job per picture below the folder `source`, or for the one file.
+
+    Args:
+        source: a folder, nested or not, or a file.
+        output: the folder for the translations.
+        suffix: the format to write, such as `.png`; None keeps each picture's own.
+
+    Raises:
+        UserError: nothing to translate, an unknown format, or translations that would overwrite input pictures.
+    """
+    if suffix is not None and suffix not in SUFFIXES:
+        raise UserError(
+            f"--format {suffix[1:]}: not a known picture format (known: {', '.join(s[1:] for s in SUFFIXES)})"
+        )
+    if source.is_dir():
+        named = [(path, path.relative_to(source)) for path in list_images(source)]
+    elif source.is_file():
+        named = [(source, Path(source.name))]
+        if suffix is None and source.suffix.lower() not in SUFFIXES:
+            raise UserError(f"{source}: its name ends in no format that can be written; choose one with --format png")
+    else:
+        raise UserError(f"{source}: no such file or folder")
+    if output.is_file():
+        raise UserError(f"{output}: is a file; --output must name a folder")
+    if source.is_dir() and output.resolve().is_relative_to(source.resolve()):
+        raise UserError(
+            f"{output}: lies in the input folder, whose pictures it would mix with; choose another --output"
+        )
+    jobs = [Job(path, output / (name.with_suffix(suffix) if suffix else name), str(name)) for path, name in named]
+    sources = {job.source.resolve() for job in jobs}
+    taken: dict[Path, Job] = {}
+    for job in jobs:
+        if job.output.resolve() in sources:
+            raise UserError(f"{job.output}: would be overwritten by a translation; choose another --output")
+        if other := taken.get(job.output):
+            raise UserError(f"{other.source} and {job.source} would both become {job.output}; leave --format out")
+        taken[job.output] = job
+    return jobs
+
+
+def translate(
+    method: Method,
+    jobs: Sequence[Job],
+    channels: int,
+    fabric: Fabric,
+    batch_size: int,
+    sheet: Path,
+    target: Path | None,
+    inverse: bool = False,
+    tile_px: int | None = None,
+) -> str:
+    """Runs all jobs and draws a contact sheet of some of them.
+
+    Args:
+        method: set for inference; only its `forward` is used, or its `inverse`.
+        jobs: from `plan_jobs`.
+        channels: of the domain to translate.
+        fabric: device and precision.
+        batch_size: pictures of equal size that go through together, when they follow each other.
+        sheet: PNG with inputs and translations side by side.
+        target: a folder whose pictures of the same name are shown beside them, or None.
+        inverse: translate from the target domain to the source domain.
+        tile_px: side of the tiles that larger pictures are cut into, or None; the result is the same.
+
+    Returns:
+        One line that says what was done.
+
+    Raises:
+        UserError: `target` holds no pictures, some pictures could not be read (the others are translated), or one
+            could not be written, or does not fit into memory.
+    """
+    partners = {pair_name(path.relative_to(target)): path for path in list_images(target)} if target else {}
+    shown = set(np.linspace(0, len(jobs) - 1, min(SHEET_ROWS, len(jobs))).round().astype(int).tolist())
+    rows: list[tuple[str, list[np.ndarray | None]]] = []
+    failures: list[str] = []
+    with tqdm(total=len(jobs), unit="picture", dynamic_ncols=True, disable=None) as bar:
+        for index, picture, output in run_jobs(method, jobs, channels, fabric, batch_size, failures, inverse, tile_px):
+            if index in shown:
+                name = jobs[index].name
+                partner = _small_partner(partners.get(pair_name(Path(name))))
+                rows.append((name, [shrink(picture, SHEET_PX), shrink(output, SHEET_PX), partner]))
+            bar.update()
+    if rows:
+        columns = ["input", "translation", *(["target"] if target else [])]
+        write_sheet(sheet, columns, [pictures[: len(columns)] for _, pictures in rows], [name for name, _ in rows])
+    if failures:
+        raise UserError(f"{len(failures)} of {len(jobs)} pictures were left out: " + "; ".join(failures[:5]))
+    folder = jobs[0].output.parents[len(Path(jobs[0].name).parts) - 1]
+    return f"{len(jobs)} pictures translated into {folder}; to look at: {sheet}"
+
+
+def run_jobs(
+    method: Method,
+    jobs: Sequence[Job],
+    channels: int,
+    fabric: Fabric,
+    batch_size: int,
+    failures: list[str],
+    inverse: bool = False,
+    tile_px: int | None = None,
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Translates and writes, as `translate`; gives each job's number, its picture and the translation, once written.
+
+    What could not be read goes into `failures`, a line each. The next pictures are read and the last ones written
+    meanwhile, as many as are computed at once.
+    """
+    fabric.to_device(method)
+    depth = batch_size if tile_px is None else 1  # large ones, of which each takes much memory
+
+    def write(translated: tuple[int, np.ndarray, np.ndarray]) -> tuple[int, np.ndarray, np.ndarray]:
+        write_image(jobs[translated[0]].output, translated[2])
+        return translated
+
+    def translations() -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        for group in _groups(jobs, channels, batch_size, failures, depth):
+            pictures = [picture for _, picture in group]
+            outputs = _translate_group(method, pictures, fabric, inverse, tile_px, jobs[group[0][0]])
+            for (index, picture), output in zip(group, outputs, strict=True):
+                yield index, picture, output
+
+    for written in in_background(write, translations(), depth):
+        yield written.result()
+
+
+def _groups(
+    jobs: Sequence[Job], channels: int, batch_size: int, failures: list[str], depth: int
+) -> Iterator[list[tuple[int, np.ndarray]]]:
+    """Decoded pictures with their job's number, in runs of equal size; unreadable ones go into `failures`."""
+    group: list[tuple[int, np.ndarray]] = []
+    for index, read in enumerate(in_background(lambda job: read_image(job.source, channels), jobs, depth)):
+        try:
+            picture = read.result()
+        except UserError as error:
+            failures.append(str(error))
+            continue
+        if group and (len(group) == batch_size or group[0][1].shape != picture.shape):
+            yield group
+            group = []
+        group.append((index, picture))
+    if group:
+        yield group
+
+
+def _translate_group(
+    method: Method, pictures: Sequence[np.ndarray], fabric: Fabric, inverse: bool, tile_px: int | None, job: Job
+) -> list[np.ndarray]:
+    """Pictures of one size -> translations of that size, each with its picture's bit depth; `job` is the first's."""
+    height, width = pictures[0].shape[:2]
+    networks = method.inference_networks().values()
+    multiple = max(getattr(network, "stride", 1) for network in networks)
+    smallest = max(getattr(network, "min_size_px", 1) for network in networks)
+    (top, bottom), (left, right) = _padding(height, multiple, smallest), _padding(width, multiple, smallest)
+    padded = [np.pad(p, ((top, bottom), (left, right), (0, 0)), mode="symmetric") for p in pictures]
+    forward = method.inverse if inverse else method
+    with torch.inference_mode(), fabric.autocast():
+        if tile_px is not None and max(padded[0].shape[:2]) > tile_px:
+            folder = job.output.parent
+            arrays = [translate_in_tiles(forward, p, tile_px, fabric.device, folder, job.name) for p in padded]
+            return [array[top : top + height, left : left + width] for array in arrays]
+        check_memory(forward, padded[0], len(padded), fabric.device, job.name)
+        images = fabric.to_device(torch.stack([to_tensor(p) for p in padded]))
+        outputs = forward(images)[:, :, top : top + height, left : left + width]
+    return [to_picture(output, picture.dtype.type) for output, picture in zip(outputs, pictures, strict=True)]
+
+
+def _padding(side: int, multiple: int, smallest: int) -> tuple[int, int]:
+    """Pixels to add before and after, so that the side is a multiple and at least `smallest`."""
+    missing = max(-(-side // multiple) * multiple, -(-smallest // multiple) * multiple) - side
+    return missing // 2, missing - missing // 2
+
+
+def _small_partner(path: Path | None) -> np.ndarray | None:
+    """The target picture in 8 bits; None leaves its place on the sheet empty."""
+    try:
+        return shrink(read_image(path, 3), SHEET_PX) if path else None
+    except UserError:  # it is there to look at only, and must not keep the others from being translated
+        return None

@@ -1,0 +1,1 @@
+"""This process, its machine, and the other processes of a run."""

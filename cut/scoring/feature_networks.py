@@ -1,0 +1,125 @@
+"""Networks that turn pictures into the feature vectors which FID and its kin compare.
+
+Each takes `(N, 3, H, W)` in [0, 1], gives `(N, D)`, names its Frechet distance in `score_name`, and tells in `digest`
+which network it is.
+"""
+
+import hashlib
+import http.client
+import re
+import socket
+import sys
+import urllib.error
+from pathlib import Path
+from unittest import mock
+
+import torch
+from pytorch_fid import inception
+from torch import Tensor, nn
+
+from cut.errors import UserError
+from cut.scoring.torchscript import first_line, load_network, run_network, shape_text
+
+_STALL_SECONDS = 30.0
+
+
+class InceptionFeatures(nn.Module):
+    """The 2048 pool3 features of the Inception network of the FID paper, as pytorch-fid ported it: block index 3.
+
+    The network itself resizes to 299 x 299 (bilinear, no anti-aliasing, corners not aligned) and scales to [-1, 1].
+    Resizing or scaling before it would give another score than `python -m pytorch_fid`.
+
+    Args:
+        weights: pytorch-fid's weights file; None takes it from torch.hub's folder, and downloads it there once.
+
+    Raises:
+        UserError: the file is missing and cannot be downloaded, is broken, or holds another network.
+    """
+
+    score_name = "fid"
+
+    def __init__(self, weights: Path | None = None):
+        super().__init__()
+        path = Path(weights) if weights else _hub_weights()
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            # pytorch-fid can fetch weights from its address only, and unpickles them without weights_only.
+            with mock.patch.object(inception, "load_state_dict_from_url", lambda *_, **__: state):
+                self.network = inception.InceptionV3([inception.InceptionV3.DEFAULT_BLOCK_INDEX]).eval()
+            self.digest = _digest(path)
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file; it should hold {inception.FID_WEIGHTS_URL}") from None
+        except Exception as error:  # noqa: BLE001  a broken file raises RuntimeError, UnpicklingError, EOFError, ...
+            raise UserError(
+                f"{path}: does not hold pytorch-fid's Inception weights ({first_line(error)}); "
+                f"replace it by {inception.FID_WEIGHTS_URL}"
+            ) from None
+
+    @torch.inference_mode()
+    def forward(self, images: Tensor) -> Tensor:
+        """`(N, 3, H, W)` in [0, 1] -> `(N, 2048)`."""
+        return self.network(images)[0].flatten(1)  # (N, 2048, 1, 1) -> (N, 2048)
+
+
+class TorchScriptFeatures(nn.Module):
+    """Features of any TorchScript network that maps `(N, 3, H, W)` in [0, 1] to `(N, D)` or `(N, D, 1, 1)`.
+
+    The distance is named `fd[FILE]`: scores of different networks do not compare, and none of them is FID.
+
+    Raises:
+        UserError: the file is missing or broken; on a call, the network fails or gives another shape.
+    """
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.path = Path(path)
+        self.score_name = f"fd[{self.path.name}]"
+        self.width = 0  # D, as the first batch shows it
+        self.network = load_network(self.path)
+        self.digest = _digest(self.path)
+
+    @torch.inference_mode()
+    def forward(self, images: Tensor) -> Tensor:
+        """`(N, 3, H, W)` in [0, 1] -> `(N, D)`."""
+        given = shape_text(images)
+        features = run_network(self.network, self.path, images)
+        shape = tuple(features.shape) if isinstance(features, Tensor) else ()
+        if len(shape) < 2 or shape[0] != len(images) or shape[2:] not in ((), (1, 1)):
+            got = shape or type(features).__name__
+            raise UserError(f"{self.path}: gives {got} for images of {given}; allowed: (N, D) or (N, D, 1, 1)")
+        self.width = self.width or shape[1]
+        if shape[1] != self.width:
+            raise UserError(
+                f"{self.path}: gives {shape[1]} features for images of {given} and {self.width} for others; "
+                "it should give as many for every size"
+            )
+        return features.flatten(1)  # (N, D) or (N, D, 1, 1) -> (N, D)
+
+
+def _hub_weights() -> Path:
+    """pytorch-fid's weights file in torch.hub's folder (which TORCH_HOME moves), downloaded if it is not there."""
+    url = inception.FID_WEIGHTS_URL
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    if path.exists():
+        return path
+    digest = re.search(r"-([0-9a-f]+)\.pth$", url)  # by torch.hub's custom the first digits of the SHA-256
+    timeout_before = socket.getdefaulttimeout()
+    try:
+        socket.setdefaulttimeout(_STALL_SECONDS)  # torch.hub sets none, and would wait for a silent server for ever
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), digest[1] if digest else None, progress=sys.stderr.isatty())
+    except (OSError, RuntimeError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it holds the connection
+        raise UserError(
+            f"Inception weights: cannot download {url} ({first_line(error)}); put the file at {path} "
+            "(cut-eval also takes --inception-weights FILE or --features FILE.pt), or leave fid out of the metrics"
+        ) from None
+    finally:
+        socket.setdefaulttimeout(timeout_before)
+    return path
+
+
+def _digest(path: Path) -> str:
+    """By which features kept on disk are told to be this network's."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

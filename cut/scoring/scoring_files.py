@@ -1,0 +1,60 @@
+"""The networks and palettes that metrics read, from the files that a command line or a YAML names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from cut.metrics.names import NEEDS_FEATURES, NEEDS_PALETTE
+from cut.scoring.palette import read_palette
+from cut.scoring.perceptual import Lpips
+from cut.scoring.segmenter import Segmenter
+
+
+@dataclass(frozen=True)
+class ScoringFiles:
+    """What stands in files: see `cut-eval --help`; None takes the default, or does without."""
+
+    features: Path | None = None
+    inception_weights: Path | None = None
+    palette: str | None = None
+    segmenter: Path | None = None
+    lpips_backbone: Path | None = None
+
+    def arguments(self, metrics: Sequence[str]) -> dict[str, Any]:
+        """The keyword arguments of `Evaluator` that `metrics` need, and no others.
+
+        Raises:
+            UserError: a file is missing or broken.
+        """
+        palette = read_palette(self.palette) if self.palette and set(metrics) & set(NEEDS_PALETTE) else None
+        return {
+            "features": self.feature_network() if set(metrics) & set(NEEDS_FEATURES) else None,
+            "palette": palette,
+            "segmenter": Segmenter(self.segmenter, len(palette.names)) if palette and self.segmenter else None,
+            "lpips": self.lpips() if "lpips" in metrics else None,
+        }
+
+    def feature_network(self) -> nn.Module:
+        return _features(self.features, self.inception_weights)
+
+    def lpips(self) -> Lpips:
+        return _lpips(self.lpips_backbone)
+
+
+@cache
+def _features(features: Path | None, inception_weights: Path | None) -> nn.Module:
+    from cut.scoring.feature_networks import (  # here, for torchvision is slow to import
+        InceptionFeatures,
+        TorchScriptFeatures,
+    )
+
+    return TorchScriptFeatures(features) if features else InceptionFeatures(inception_weights)
+
+
+@cache
+def _lpips(backbone: Path | None) -> Lpips:
+    return Lpips(backbone)

@@ -1,0 +1,97 @@
+"""How much memory is free, and what a training will take of it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from cut.methods.base import Method
+from cut.runtime.seeding import undisturbed
+
+# Fitted to the peaks of twelve trainings of all methods on a CPU (docs/performance.md).
+_OF_KEPT, _OF_LARGEST, _ALWAYS_BYTES = 1.3, 5.0, 100 * 2**20
+_STATES = 4  # of each weight: itself, its gradient, Adam's two moments
+_SMALL_PX = 64
+_MEMORY_FILES = (("/proc/meminfo", "MemAvailable:"), ("/sys/fs/cgroup/memory.max", ""))
+
+
+def available_bytes(device: torch.device) -> int | None:
+    """What a process may still take; None where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    found = []
+    for path, key in _MEMORY_FILES:
+        try:
+            lines = Path(path).read_text(encoding="ascii").splitlines()
+        except OSError:
+            continue
+        words = next((line.removeprefix(key).split() for line in lines if line.startswith(key)), [])
+        if words and words[0].isdigit():  # a group without a limit says "max"
+            found.append(int(words[0]) * (1024 if words[1:] == ["kB"] else 1))
+    return min(found, default=None)
+
+
+def estimate_bytes(
+    method: Method, channels: Mapping[str, int], image_px: int, num_images: int, precision: str
+) -> int | None:
+    """About the peak of a training, beyond Python and its libraries: right to a third or so.
+
+    What a step keeps for its backward passes is counted on small images and scaled up.
+
+    Args:
+        method: on the CPU, freshly built for this purpose: its pools and running averages are changed.
+        channels: of each domain.
+        image_px: side of the training images.
+        num_images: of one of the step's batches, that a process works on at once.
+        precision: as in the config.
+
+    Returns:
+        Bytes, or None where the method does not run on small images.
+    """
+    side = min(_SMALL_PX, image_px)
+    for count, px in ((1, side), (2, side), (1, image_px), (2, image_px)):
+        try:
+            with undisturbed():
+                once, twice = (
+                    _kept_bytes(method, _batch(method, channels, n, px), precision) for n in (count, 2 * count)
+                )
+        except (RuntimeError, ValueError):  # a network that is built for one size, batch norm of one value
+            continue
+        # Copies of weights in half precision are kept too, and do not grow with the images.
+        scale = num_images * image_px**2 / (count * px**2)
+        kept, largest = (a + (scale - 1) * max(b - a, 0) for a, b in zip(once, twice, strict=True))
+        weights = sum(p.numel() * p.element_size() for p in method.parameters())
+        return _ALWAYS_BYTES + _STATES * weights + int(_OF_KEPT * kept + _OF_LARGEST * largest)
+    return None
+
+
+def _batch(method: Method, channels: Mapping[str, int], count: int, px: int) -> dict[str, Tensor]:
+    count *= method.batches_per_step
+    images = {domain: torch.zeros(count, width, px, px) for domain, width in channels.items()}
+    return {"real_a": images["a"], "real_b": images["b"]} if "a" in images else {"real": images["b"]}
+
+
+def _kept_bytes(method: Method, batch: dict[str, Tensor], precision: str) -> tuple[int, int]:
+    """What the graphs of a step hold besides weights, when they hold most, and the largest part of it."""
+    half = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
+    kept: dict[int, torch.UntypedStorage] = {}  # by address; it lives as long as the entry, so no other takes its place
+
+    def note(tensor: Tensor) -> Tensor:
+        if not isinstance(tensor, nn.Parameter):
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
+        return tensor
+
+    most = 0
+    with (
+        torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
+        torch.autocast("cpu", half or torch.bfloat16, enabled=half is not None),
+    ):
+        translated = method.translate(batch)
+        of_all = dict(kept)
+        for player in method.players():
+            kept = dict(of_all)
+            terms = player.terms(translated)
+            most = max(most, sum(storage.nbytes() for storage in kept.values()))
+            del terms
+    return most, max((storage.nbytes() for storage in kept.values()), default=0)

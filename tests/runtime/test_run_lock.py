@@ -1,0 +1,67 @@
+"""Two trainings of one run directory would mix their checkpoints: the second is refused."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from programs import command, told
+
+from cut.errors import UserError
+from cut.runtime.run_lock import run_lock
+
+HOLD = """
+import sys
+from pathlib import Path
+from cut.runtime.run_lock import run_lock
+with run_lock(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_the_second_is_refused_and_told_who_holds_the_lock_until_it_lets_go(tmp_path):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path / "run"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(UserError, match=rf"another process \(pid {holder.pid}\) is training here"):
+        with run_lock(tmp_path / "run"):
+            pass
+    holder.communicate("")
+    with run_lock(tmp_path / "run"):
+        pass
+
+
+def test_a_directory_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        with run_lock(tmp_path / "file" / "run"):
+            pass
+
+
+def test_a_training_locks_its_run_directory_until_it_is_killed(tiny_yaml, tmp_path):
+    arguments = [
+        "--config",
+        tiny_yaml,
+        "--run-dir",
+        tmp_path / "run",
+        "--set",
+        "schedule.total_steps=1000000",
+        "--set",
+        "data.num_workers=2",
+    ]
+    process = subprocess.Popen(command("train", *arguments), stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "run" / "metrics.jsonl").exists():
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.05)
+        assert f"(pid {process.pid}) is training here" in told("train", *arguments)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    with run_lock(tmp_path / "run"):
+        pass

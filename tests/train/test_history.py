@@ -1,0 +1,46 @@
+"""Reading metrics.jsonl, whole or cut off."""
+
+import pytest
+
+from cut.train.history import curves_of, is_number, read_entries
+
+
+def test_broken_lines_are_counted_and_the_others_read(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    texts = ['{"step": 1, "lr": 2}', "[1]", "{}", '{"step": "2"}', "", '{"step": 3, "x": "\u2028"}', '{"step": 4, "l']
+    path.write_text("\n".join(texts), encoding="utf-8")
+    entries, broken = read_entries(path)
+    assert [entry["step"] for entry in entries] == [1, 3] and broken == 4
+
+
+def test_bytes_that_are_no_text_spoil_their_own_line_only(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\n\xff\xfe\x00\n{"step": 2}\n')
+    entries, broken = read_entries(path)
+    assert [entry["step"] for entry in entries] == [1, 2] and broken == 1
+
+
+def test_a_file_that_is_missing_has_no_lines(tmp_path):
+    assert read_entries(tmp_path / "metrics.jsonl") == ([], 0)
+
+
+def test_curves_ascend_and_the_later_of_two_values_at_a_step_counts():
+    entries = [
+        {"step": 2, "time": 9.0, "lr": 1.0},
+        {"step": 3, "lr": 5.0},
+        {"step": 1, "lr": 4.0},
+        {"step": 3, "lr": 6},
+    ]
+    (key, (steps, values)), *others = curves_of(entries).items()
+    assert key == "lr" and not others
+    assert steps.tolist() == [1, 2, 3] and values.tolist() == [4.0, 1.0, 6.0]
+
+
+def test_what_is_no_finite_number_is_no_point():
+    values = [float("nan"), float("inf"), "text", None, True, [1], 10**400]
+    assert curves_of([{"step": step, "x": value} for step, value in enumerate(values)]) == {}
+
+
+@pytest.mark.parametrize("value, expected", [(0, True), (-1.5, True), (10**400, False), (False, False), ("1", False)])
+def test_numbers_are_told_from_others(value, expected):
+    assert is_number(value) is expected

@@ -30,7 +30,7 @@ ALLOWED = {
     "scoring": {"data", "metrics", "storage"},
     "methods": {"models", "losses", "runtime.sharding", "config"},
     "datasets": {"data"},
-    "data": {"datasets.download", "config", "storage"},
+    "data": {"datasets.download", "datasets.pair_and_split", "config", "storage"},
     "models": {"kernels", "runtime.sharding"},
     "losses": {"runtime.sharding"},
     "metrics": set(),

@@ -22,7 +22,7 @@ ALLOWED = {
     }
     | {"metrics", "runtime", "config", "storage"},
     "compare": {"build", "train", "methods", "data", "metrics", "runtime", "config"},
-    "import_weights": {"build", "methods", "models", "config", "storage"},
+    "import_weights": {"build", "methods", "models", "kernels", "config", "storage"},
     "build": {"train", "scoring", "methods", "data", "models", "losses", "metrics", "runtime", "config", "storage"},
     "report": {"train", "inference", "data", "metrics", "storage"},
     "train": {"inference", "scoring", "methods.base", "data", "metrics", "runtime", "config", "storage"},
@@ -34,7 +34,7 @@ ALLOWED = {
     "models": {"kernels", "runtime.sharding"},
     "losses": {"runtime.sharding"},
     "metrics": set(),
-    "kernels": {"models.blocks", "runtime.sharding"},
+    "kernels": {"runtime.sharding"},
     "runtime": {"config"},
     "sharding": {"runtime.sharding"},
     "config": {"metrics.names", "storage.yaml"},

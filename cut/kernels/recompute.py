@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from cut.kernels.blur import BlurDownsample, BlurUpsample
 from cut.kernels.instance_norm import InstanceNorm
+from cut.kernels.padding import ReflectionPad
 from cut.kernels.winograd import Conv2d
-from cut.models.blocks import BlurDownsample, BlurUpsample, ReflectionPad
 
 # What they give depends on their input alone, which they leave as it is.
 _CHEAP = (InstanceNorm, ReflectionPad, nn.ZeroPad2d)  # 2 % of a step of CUT on a CPU, for 550 of 1800 MB

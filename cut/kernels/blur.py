@@ -24,10 +24,7 @@ class BlurDownsample(nn.Module):
         self.register_buffer("kernel", kernel, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        padded = self.pad(x)
-        if not isinstance(x, Tensor):  # it stands for one, and records what is done to it (inference/tiling)
-            return F.conv2d(padded, self.kernel, stride=2, groups=padded.shape[1])
-        return _HalvingConvolution.apply(padded, self.kernel)
+        return _HalvingConvolution.apply(self.pad(x), self.kernel)
 
 
 class _HalvingConvolution(torch.autograd.Function):

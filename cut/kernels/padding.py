@@ -8,7 +8,7 @@ class ReflectionPad(nn.ReflectionPad2d):
     """Mirrors the borders; keeps bfloat16, which torch's CPU autocast would make float32 for nothing."""
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast("cpu", enabled=False):
             if x.device.type == "cuda" and torch.are_deterministic_algorithms_enabled():
                 return self.by_parts(x)  # torch's kernel adds its gradients in no fixed order
             return super().forward(x)

@@ -62,6 +62,11 @@ def test_imports_point_down(path):
         assert any(module == a or module.startswith(f"{a}.") for a in allowed), f"{path} imports cut.{module}"
 
 
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.relative_to(PACKAGE).as_posix())
+def test_nothing_is_mocked_outside_tests(path):
+    assert "unittest" not in path.read_text()
+
+
 def test_a_method_imports_no_other_method_and_training_names_none():
     names = {p.stem for p in (PACKAGE / "methods").glob("*.py")} - {"__init__", "base"}
     for path in [

@@ -32,7 +32,7 @@ def check_memory(
     if count * picture.shape[0] * picture.shape[1] < _SMALL_PIXELS:
         return
     try:
-        with torch.random.fork_rng([] if device.type == "cpu" else [device]):  # nothing of a run's numbers is drawn
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):  # none of the run's own is drawn
             needed_bytes = count * whole_bytes(record(forward, picture, device)[1])
     except UserError:  # not known here, so nobody can say
         return

@@ -98,7 +98,8 @@ class Moments:
         """Takes `(1, C, h, w)` in; its own moments are taken in float32 whatever its type."""
         pixels = tile[0].permute(1, 2, 0).flatten(0, 1).float()  # (h * w, C); torch.var_mean takes twice as long
         count, mean, self.device = len(pixels), pixels.mean(0), tile.device
-        variance, mean = (pixels - mean).square_().mean(0).cpu().double(), mean.cpu().double()
+        variance = (pixels - mean).square_().mean(0).cpu().double()  # Apple's GPUs have no float64
+        mean = mean.cpu().double()
         total, distance = self.count + count, mean - self.mean
         self._squares += variance * count + distance.square() * (self.count * count / total)
         self.mean += distance * (count / total)

@@ -1,5 +1,7 @@
 """Configs: what is read, and what a mistake is told."""
 
+from operator import attrgetter
+
 import pytest
 from conftest import REPOSITORY
 
@@ -64,6 +66,51 @@ def test_overrides_win_and_may_be_any_yaml(tmp_path):
     config = read_config(path, ["method.nce_layers=[0, 4]", "optim.lr=1e-4", "train.max_steps=null", "data.flip=false"])
     assert config.method.nce_layers == (0, 4) and config.optim.lr == 1e-4
     assert config.train.max_steps is None and config.data.flip is False
+
+
+CUT = """
+method: {name: cut, nce_loss: {name: cross_entropy}}
+generator: {name: resnet, num_blocks: 3}
+discriminator: {name: patch}
+data: {name: unpaired, root: x}
+schedule: {name: linear, constant_steps: 1, decay_steps: 1}
+"""
+DCGAN = """
+method: {name: dcgan, generator: {name: dcgan, latent_size: 7}, discriminator: {name: dcgan}}
+data: {name: images, root: x}
+"""
+
+
+@pytest.mark.parametrize(
+    "text, overrides, value",
+    [
+        (CUT, ["generator.base_channels=16", "generator.name=unet"], 16),
+        (CUT, ["discriminator.norm=batch", "discriminator.name=pixel"], "batch"),
+        (CUT, ["data.load_px=300", "data.name=paired", "data.root=y", "method.name=pix2pix"], 300),
+        (CUT, ["schedule.total_steps=9", "schedule.name=constant"], 9),
+        (CUT, ["method.lambda_cycle_a=3", "method.name=cyclegan"], 3.0),
+        (CUT, ["method.nce_loss.gamma=5", "method.nce_loss.name=focal"], 5.0),
+        (DCGAN, ["method.generator.base_channels=2", "method.generator.name=resnet"], 2),
+        (DCGAN, ["method.discriminator.dropout=0.25", "method.discriminator.name=vgg16"], 0.25),
+    ],
+)
+def test_overrides_of_a_section_that_changes_its_name_count_in_any_order(tmp_path, text, overrides, value):
+    path = write(tmp_path / "a.yaml", text)
+    config = read_config(path, overrides)
+    assert config == read_config(path, overrides[::-1])
+    assert attrgetter(overrides[0].partition("=")[0])(config) == value
+
+
+def test_of_two_overrides_of_one_key_the_last_wins(tmp_path):
+    path = write(tmp_path / "a.yaml", MINIMAL + "eval: {every_steps: 5, metrics: [l1]}\n")
+    names = ["generator.name=unet", "generator.base_channels=8", "generator.name=resnet", "generator.base_channels=16"]
+    generator = read_config(path, names).generator
+    assert (generator.name, generator.base_channels) == ("resnet", 16)
+    assert read_config(path, ["eval.every_steps=2", "eval=null"]).eval is None
+    afresh = read_config(path, ["eval=null", "eval.every_steps=2"]).eval
+    assert (afresh.every_steps, afresh.metrics) == (2, ("fid", "ssim"))
+    with pytest.raises(UserError, match="generator.num_blocks: unknown key"):  # and nothing is dropped silently
+        read_config(path, ["generator={name: resnet, num_blocks: 3}", "generator.name=unet"])
 
 
 def test_configs_are_frozen(tmp_path):

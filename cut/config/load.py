@@ -21,21 +21,19 @@ MethodConfigs = Callable[[str], type[MethodConfig]]  # a method's name -> its co
 def load_config(path: str | Path, overrides: Iterable[str], method_configs: MethodConfigs) -> RunConfig:
     """Reads a YAML (with its `base`, if it names one), applies `a.b=value` overrides and validates the result.
 
+    The order of the overrides matters only where two of them set the same key: the last wins.
+
     Raises:
         UserError: one line per mistake, each with the file, the dotted key, what was given and what is allowed.
     """
-    values = _read_with_base(Path(path), ())
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or not key or key.count(".") > MAX_DEPTH:
-            raise UserError(f"--set {shortened(override)}: write it as key=value, e.g. --set train.max_steps=100")
-        try:
-            value = parse_yaml(text)
-        except YamlError as error:
-            raise UserError(f"--set {shortened(override)}: the value is not YAML ({error})") from None
-        for part in reversed(key.split(".")):
-            value = {part: value}
-        values = _merge(values, value)
+    layers = [_parse_override(override) for override in overrides]
+    names: dict[str, Any] = {}
+    for layer in layers:
+        names = _merge(names, _names_in(layer), keep_renamed=True)
+    # What the file says of a section under another name goes first, so that no override goes with it.
+    values = _merge(_read_with_base(Path(path), ()), names)
+    for layer in layers:
+        values = _merge(values, layer, keep_renamed=True)
     return parse_config(values, method_configs, where=str(path))
 
 
@@ -118,6 +116,27 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean '{match[0]}'?" if match else ""
 
 
+def _parse_override(override: str) -> dict[str, Any]:
+    """`a.b=value` as nested mappings."""
+    key, equals, text = override.partition("=")
+    if not equals or not key or key.count(".") > MAX_DEPTH:
+        raise UserError(f"--set {shortened(override)}: write it as key=value, e.g. --set train.max_steps=100")
+    try:
+        value = parse_yaml(text)
+    except YamlError as error:
+        raise UserError(f"--set {shortened(override)}: the value is not YAML ({error})") from None
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
+
+
+def _names_in(values: dict[str, Any]) -> dict[str, Any]:
+    """The names of the sections, and nothing else."""
+    sections = {key: _names_in(value) for key, value in values.items() if isinstance(value, dict)}
+    names = {"name": values["name"]} if "name" in values else {}
+    return names | {key: section for key, section in sections.items() if section}
+
+
 def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in seen:
         raise UserError(f"{path}: base: the files inherit from each other in a circle")
@@ -139,13 +158,14 @@ def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     return _merge(_read_with_base(path.parent / base, (*seen, path.resolve())), values)
 
 
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """`above` over `below`, key by key; a section that changes its name starts anew."""
+def _merge(below: dict[str, Any], above: dict[str, Any], keep_renamed: bool = False) -> dict[str, Any]:
+    """`above` over `below`, key by key; a section that changes its name starts afresh unless `keep_renamed`."""
     renamed = "name" in above and "name" in below and above["name"] != below["name"]
-    merged = {} if renamed else dict(below)
+    merged = {} if renamed and not keep_renamed else dict(below)
     for key, value in above.items():
         old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        both = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = _merge(old, value, keep_renamed) if both else value
     return merged
 
 

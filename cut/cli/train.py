@@ -54,7 +54,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--node-rank", type=int, default=0, metavar="R", help="which machine this is, from 0")
     parser.add_argument("--main-address", default="127.0.0.1", metavar="HOST", help="machine 0, as the others reach it")
     parser.add_argument("--main-port", type=int, metavar="PORT", help="a free port there (default: 29500, alone any)")
-    parser.add_argument("--print-config", action="store_true", help="print the complete config and exit")
+    parser.add_argument(
+        "--print-config", action="store_true", help="print the complete config with what each setting means, and exit"
+    )
     parser.add_argument("--dry-run", action="store_true", help="build everything, do one step, write nothing and exit")
     return parser.parse_args(argv)
 
@@ -68,7 +70,9 @@ def _main(args: argparse.Namespace) -> int:
     try:
         config = load_config(args.config, args.set, method_config)
         if args.print_config:
-            print(config.to_yaml(), end="")
+            from cut.config.explain import to_explained_yaml
+
+            print(to_explained_yaml(config), end="")
             return 0
         num_processes, num_nodes = args.devices or 1, args.num_nodes or 1
         if num_processes * num_nodes > 1 and not is_worker():

@@ -164,8 +164,9 @@ def _merge(below: dict[str, Any], above: dict[str, Any], keep_renamed: bool = Fa
     merged = {} if renamed and not keep_renamed else dict(below)
     for key, value in above.items():
         old = merged.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict)
-        merged[key] = _merge(old, value, keep_renamed) if both else value
+        if isinstance(old, dict) and isinstance(value, dict):
+            value = _merge(old, value, keep_renamed)
+        merged[key] = value
     return merged
 
 

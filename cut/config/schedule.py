@@ -26,30 +26,45 @@ class LinearScheduleConfig(_Length):
     """The full rate, then linearly to 0; by default CUT's 200 + 200 epochs."""
 
     name: Literal["linear"] = "linear"
+    """The full learning rate, then linearly to 0."""
     constant_epochs: int | None = Field(None, ge=0)
+    """Epochs at the full rate."""
     decay_epochs: int | None = Field(None, ge=0)
+    """Epochs in which the rate goes to 0."""
     constant_steps: int | None = Field(None, ge=0)
+    """Steps at the full rate, instead of constant_epochs."""
     decay_steps: int | None = Field(None, ge=0)
+    """Steps in which the rate goes to 0, instead of decay_epochs."""
 
 
 class CosineScheduleConfig(_Length):
     """Half a cosine from the full rate to `final_factor` of it, once over the whole length."""
 
     name: Literal["cosine"] = "cosine"
+    """Half a cosine from the full learning rate to a share of it."""
     total_epochs: int | None = Field(None, ge=1)
+    """Length of the run in epochs."""
     total_steps: int | None = Field(None, ge=1)
+    """Length of the run in steps, instead of total_epochs."""
     final_factor: float = Field(0.0, ge=0.0, le=1.0)
+    """Share of the full rate at the end, from 0 to 1."""
 
 
 class StepScheduleConfig(_Length):
     """The rate times `factor` after every so many epochs or steps."""
 
     name: Literal["step"] = "step"
+    """The learning rate times a factor every so often."""
     total_epochs: int | None = Field(None, ge=1)
+    """Length of the run in epochs."""
     every_epochs: int | None = Field(None, ge=1)
+    """Epochs between two reductions, with total_epochs."""
     total_steps: int | None = Field(None, ge=1)
+    """Length of the run in steps, instead of total_epochs."""
     every_steps: int | None = Field(None, ge=1)
+    """Steps between two reductions, with total_steps."""
     factor: float = Field(0.1, gt=0.0, le=1.0)
+    """Factor of each reduction, above 0 and at most 1."""
 
     @model_validator(mode="after")
     def _has_interval(self) -> "StepScheduleConfig":
@@ -59,19 +74,29 @@ class StepScheduleConfig(_Length):
 
 
 class ConstantScheduleConfig(_Length):
+    """The full rate, all the time."""
+
     name: Literal["constant"] = "constant"
+    """The full learning rate, all the time."""
     total_epochs: int | None = Field(None, ge=1)
+    """Length of the run in epochs."""
     total_steps: int | None = Field(None, ge=1)
+    """Length of the run in steps, instead of total_epochs."""
 
 
 class PlateauScheduleConfig(_Length):
     """The rate times `factor` after every `patience` evaluations in a row without a better score; needs `eval`."""
 
     name: Literal["plateau"] = "plateau"
+    """The learning rate times a factor when the scores of eval stop getting better."""
     total_epochs: int | None = Field(None, ge=1)
+    """Length of the run in epochs."""
     total_steps: int | None = Field(None, ge=1)
+    """Length of the run in steps, instead of total_epochs."""
     factor: float = Field(0.5, gt=0.0, lt=1.0)
-    patience: int = Field(5, ge=1)  # evaluations
+    """Factor of each reduction, above 0 and below 1."""
+    patience: int = Field(5, ge=1)
+    """Number of evaluations in a row without a better score before a reduction."""
 
 
 ScheduleConfig = Annotated[

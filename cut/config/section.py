@@ -9,9 +9,12 @@ _LARGEST = 10**12  # of any whole number but the seed; products of a few of them
 
 
 class Section(BaseModel):
-    """A group of settings: unknown keys are refused, values cannot change after loading."""
+    """A group of settings: unknown keys are refused, values cannot change after loading.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    The text below a field is its comment in `cut-train --print-config`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     @field_validator("*")
     @classmethod
@@ -33,3 +36,4 @@ class MethodConfig(Section):
     data_names: ClassVar[tuple[str, ...]] = ("unpaired",)
 
     name: str
+    """Method: a file of cut/methods, or package.module:Class."""

@@ -113,6 +113,39 @@ def test_of_two_overrides_of_one_key_the_last_wins(tmp_path):
         read_config(path, ["generator={name: resnet, num_blocks: 3}", "generator.name=unet"])
 
 
+def test_a_later_yaml_goes_over_an_earlier_one_each_with_its_own_base(tmp_path):
+    write(tmp_path / "cut.yaml", CUT)
+    write(tmp_path / "small_base.yaml", "generator: {num_blocks: 2, base_channels: 8}\ndata: {load_px: 80}\n")
+    child = write(tmp_path / "child.yaml", "base: cut.yaml\ndata: {crop_px: 64}\n")
+    small = write(tmp_path / "small.yaml", "base: small_base.yaml\ngenerator: {base_channels: 4}\n")
+    config = read_config([child, small], ["data.load_px=72"])
+    assert (config.generator.num_blocks, config.generator.base_channels) == (2, 4)
+    assert (config.data.root, config.data.load_px, config.data.crop_px) == ("x", 72, 64)
+    last = write(tmp_path / "last.yaml", "generator: {num_blocks: 5}\n")
+    assert read_config([child, small, last]).generator.num_blocks == 5
+    assert read_config([child, last, small]).generator.num_blocks == 2
+
+
+def test_what_a_yaml_says_under_another_name_is_left_and_the_rest_is_kept(tmp_path):
+    cut = write(tmp_path / "cut.yaml", CUT)
+    narrow = write(tmp_path / "narrow.yaml", "generator: {base_channels: 4}\n")
+    resnet = write(tmp_path / "resnet.yaml", "generator: {name: resnet, num_blocks: 2, base_channels: 6}\n")
+    unet = write(tmp_path / "unet.yaml", "generator: {name: unet, dropout: 0.25}\n")
+    for files in ([cut, narrow, unet], [cut, unet, narrow], [cut, resnet, narrow, unet]):
+        generator = read_config(files).generator
+        assert (generator.name, generator.base_channels, generator.dropout) == ("unet", 4, 0.25)
+    assert read_config([cut, resnet, unet]).generator.base_channels == 64
+    dcgan = write(tmp_path / "dcgan.yaml", DCGAN + "generator: null\ndiscriminator: null\n")
+    assert read_config([cut, dcgan]).discriminator is None
+    assert read_config([cut, dcgan, cut]).method.nce_loss.name == "cross_entropy"
+
+
+def test_a_mistake_in_several_yamls_names_them_all(tmp_path):
+    files = [write(tmp_path / "a.yaml", MINIMAL), write(tmp_path / "b.yaml", "train: {max_stepz: 2}\n")]
+    with pytest.raises(UserError, match=r"a\.yaml \+ .*b\.yaml: train.max_stepz: unknown key; did you mean"):
+        read_config(files)
+
+
 def test_configs_are_frozen(tmp_path):
     config = read_config(write(tmp_path / "a.yaml", MINIMAL))
     with pytest.raises(ValueError, match="frozen"):

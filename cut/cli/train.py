@@ -35,7 +35,13 @@ def main(argv: list[str] | None = None) -> NoReturn:
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("cut-train", description=__doc__, epilog=_EXAMPLE, formatter_class=formatter)
-    parser.add_argument("--config", required=True, metavar="FILE", help="the YAML of the run")
+    parser.add_argument(
+        "--config",
+        required=True,
+        action="append",
+        metavar="FILE",
+        help="the YAML of the run; repeatable: a later one goes over an earlier one, e.g. one of configs/overlays",
+    )
     parser.add_argument(
         "--set",
         action="append",
@@ -44,7 +50,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         help="override a setting, e.g. optim.lr=1e-4; repeatable",
     )
     parser.add_argument(
-        "--run-dir", metavar="DIR", type=Path, help="where the run goes (default: runs/<name of the YAML>)"
+        "--run-dir", metavar="DIR", type=Path, help="where the run goes (default: runs/<names of the YAMLs>)"
     )
     parser.add_argument(
         "--resume", action="store_true", help="go on in the run directory even though the config has changed since"
@@ -100,7 +106,7 @@ def _run(trainer: "Trainer", args: argparse.Namespace) -> int:
             print(line)
         processes.close()
         return 0
-    run_dir = args.run_dir or Path("runs") / Path(args.config).stem
+    run_dir = args.run_dir or Path("runs") / "_".join(Path(path).stem for path in args.config)
     with ExitStack() as stack:
         processes.on_first(lambda: stack.enter_context(run_lock(run_dir)))
         status = _train(trainer, run_dir, args.resume)

@@ -3,7 +3,7 @@
 import difflib
 import types
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,26 +15,36 @@ from cut.errors import UserError, shortened, shown
 from cut.storage.yaml import MAX_DEPTH, YamlError, parse_yaml, read_yaml
 
 _MISTAKES_TOLD = 10
+PathOrPaths = str | Path | Sequence[str | Path]
 MethodConfigs = Callable[[str], type[MethodConfig]]  # a method's name -> its config class; raises UserError
 
 
-def load_config(path: str | Path, overrides: Iterable[str], method_configs: MethodConfigs) -> RunConfig:
-    """Reads a YAML (with its `base`, if it names one), applies `a.b=value` overrides and validates the result.
+def load_config(paths: PathOrPaths, overrides: Iterable[str], method_configs: MethodConfigs) -> RunConfig:
+    """Reads YAMLs, a later one over an earlier one, applies `a.b=value` overrides and validates the result.
 
-    The order of the overrides matters only where two of them set the same key: the last wins.
+    Each YAML may name a `base`. The order of the overrides matters only where two of them set the same key: the last
+    wins. What a YAML says of a section under another name than the section's last one is left out.
+
+    Args:
+        paths: Path of the YAML, or several paths.
+        overrides: Settings that go over all of them.
+        method_configs: Finds a method's config class.
 
     Raises:
-        UserError: one line per mistake, each with the file, the dotted key, what was given and what is allowed.
+        UserError: One line per mistake, each with the file, the dotted key, what was given and what is allowed.
     """
-    layers = [_parse_override(override) for override in overrides]
+    files = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    layers = [_read_with_base(path, ()) for path in files]
+    settings = [_parse_override(override) for override in overrides]
     names: dict[str, Any] = {}
-    for layer in layers:
-        names = _merge(names, _names_in(layer), keep_renamed=True)
-    # What the file says of a section under another name goes first, so that no override goes with it.
-    values = _merge(_read_with_base(Path(path), ()), names)
-    for layer in layers:
+    for setting in settings:
+        names = _merge(names, _names_in(setting), keep_renamed=True)
+    for layer in reversed(layers):
+        names = _merge(_names_in(layer), names)
+    values: dict[str, Any] = {}
+    for layer in (*(_under_names(layer, names) for layer in layers), *settings):
         values = _merge(values, layer, keep_renamed=True)
-    return parse_config(values, method_configs, where=str(path))
+    return parse_config(values, method_configs, where=" + ".join(map(str, files)))
 
 
 def parse_config(values: dict[str, Any], method_configs: MethodConfigs, where: str) -> RunConfig:
@@ -135,6 +145,18 @@ def _names_in(values: dict[str, Any]) -> dict[str, Any]:
     sections = {key: _names_in(value) for key, value in values.items() if isinstance(value, dict)}
     names = {"name": values["name"]} if "name" in values else {}
     return names | {key: section for key, section in sections.items() if section}
+
+
+def _under_names(values: dict[str, Any], names: dict[str, Any]) -> dict[str, Any]:
+    """The values without sections that have another name in `names`."""
+    kept = {}
+    for key, value in values.items():
+        last = names.get(key)
+        if isinstance(value, dict) and isinstance(last, dict):
+            renamed = "name" in value and "name" in last and value["name"] != last["name"]
+            value = {} if renamed else _under_names(value, last)
+        kept[key] = value
+    return kept
 
 
 def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import pytest
 from conftest import REPOSITORY
+from pydantic import AfterValidator
 
 from cut.build import read_config
 from cut.config import RunConfig
@@ -25,6 +26,17 @@ def sections():
 def test_every_field_has_a_text_of_one_line(section):
     for name, field in section.model_fields.items():
         assert field.description and "\n" not in field.description, f"{section.__name__}.{name}"
+
+
+def test_every_setting_that_is_a_text_is_a_name_or_marked_as_a_path():
+    """So that `~` works in it."""
+    texts = {
+        name
+        for section in sections()
+        for name, field in section.model_fields.items()
+        if field.annotation in (str, str | None) and not any(isinstance(m, AfterValidator) for m in field.metadata)
+    }
+    assert texts == {"name", "split", "best"}
 
 
 def test_all_sections_are_looked_at():

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from cut.config.section import Section
+from cut.config.section import PathText, Section
 
 MOST_PX = 32_768
 MOST_IMAGES = 100_000  # in a batch
@@ -34,7 +34,7 @@ class LoaderConfig(Section):
 class TransformConfig(LoaderConfig):
     """Pictures on disk, scaled, cropped and mirrored."""
 
-    root: str
+    root: PathText
     """Folder of the data set."""
     preprocess: Preprocess = "resize_and_crop"
     """How pictures are scaled to load_px, and whether they are cropped then."""
@@ -117,7 +117,7 @@ class IDXDataConfig(LoaderConfig):
 
     name: Literal["idx"] = "idx"
     """A set in MNIST's format, <root>/<split>-images-idx3-ubyte, packed (.gz) or not."""
-    root: str
+    root: PathText
     """Folder of the data set."""
     split: str = Field("train", pattern=r"^[\w-]+$")
     """First word of the file's name; MNIST has train and t10k."""
@@ -140,9 +140,9 @@ class SingleDataConfig(LoaderConfig):
 
     name: Literal["single"] = "single"
     """One picture per domain, of which each step takes crops at a random size."""
-    a: str
+    a: PathText
     """Path of the picture to translate."""
-    b: str
+    b: PathText
     """Path of the picture whose style it takes on."""
     channels_a: Literal[1, 3] = 3
     """Channels of picture a: 3 colour, 1 gray."""

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from cut.config.section import Section
+from cut.config.section import PathText, Section
 from cut.metrics.names import NEEDS_FEATURES, NEEDS_PALETTE, check_metrics
 
 
@@ -27,13 +27,13 @@ class EvalConfig(Section):
     """Pictures at once, in the generator and in the feature network."""
     patience: int | None = Field(None, ge=1)
     """Number of evaluations in a row without a better one after which the run stops. null: it never does."""
-    features: str | None = None
+    features: PathText | None = None
     """TorchScript network in place of Inception, as in cut-eval --features."""
-    inception_weights: str | None = None
+    inception_weights: PathText | None = None
     """pytorch-fid's file of weights. null: torch.hub's copy."""
-    palette: str | None = None
+    palette: PathText | None = None
     """Colours of the classes for the label metrics: a name or a file, as in cut-eval --palette."""
-    segmenter: str | None = None
+    segmenter: PathText | None = None
     """TorchScript network that labels photographs, as in cut-eval --segmenter."""
 
     @field_validator("metrics")

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from cut.config import MethodConfig, RunConfig, Section
+from cut.config.section import ExpandedPath
 from cut.errors import UserError, shortened, shown
 from cut.storage.yaml import MAX_DEPTH, YamlError, parse_yaml, read_yaml
 
@@ -101,7 +102,7 @@ _HARMLESS = (
 
 def changes_of_run(before: RunConfig, after: RunConfig) -> list[str]:
     """`key: before -> after` for each setting in which the two would train differently."""
-    changes = changed_keys(before.to_dict(), after.to_dict())
+    changes = changed_keys(before.to_dict(written=False), after.to_dict(written=False))
     # Scores change a run only where its rate or its end depends on them.
     decided = any(c.schedule.name == "plateau" or (c.eval and c.eval.patience) for c in (before, after))
     harmless = _HARMLESS if decided else (*_HARMLESS, "eval")
@@ -177,7 +178,7 @@ def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         return values
     if not isinstance(base, str):
         raise UserError(f"{path}: base: must be the path of another YAML, got {shown(base)}")
-    return _merge(_read_with_base(path.parent / base, (*seen, path.resolve())), values)
+    return _merge(_read_with_base(path.parent / ExpandedPath(base), (*seen, path.resolve())), values)
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any], keep_renamed: bool = False) -> dict[str, Any]:

@@ -116,9 +116,13 @@ class RunConfig(Section):
             raise ValueError("train.checkpoint_activations needs a generator resnet or stylegan2 without batch norm")
         return self
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, every default written out."""
-        return self.model_dump(mode="json")
+    def to_dict(self, written: bool = True) -> dict[str, Any]:
+        """Plain values, every default written out.
+
+        Args:
+            written: Paths as the user wrote them, else with `~` and environment variables replaced.
+        """
+        return self.model_dump(mode="json", context={"written": written})
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.to_dict(), sort_keys=False, default_flow_style=None, width=120)

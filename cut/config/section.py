@@ -1,9 +1,41 @@
 """What every section of a config is."""
 
+import os
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializationInfo,
+    ValidationInfo,
+    field_validator,
+)
 
+
+class ExpandedPath(str):
+    """A path with `~` and environment variables replaced, as a shell does it.
+
+    What is stored is `written`, the user's own text: a run whose data lie in `$TMPDIR` goes on where that is another
+    folder, and its config.yaml means the same to another user.
+    """
+
+    written: str
+
+    def __new__(cls, text: str) -> "ExpandedPath":
+        path = super().__new__(cls, os.path.expandvars(os.path.expanduser(text)))
+        path.written = getattr(text, "written", text)
+        return path
+
+
+def _to_store(path: str, info: SerializationInfo) -> str:
+    is_written = (info.context or {}).get("written", True)
+    return getattr(path, "written", path) if is_written else str(path)
+
+
+PathText = Annotated[str, AfterValidator(ExpandedPath), PlainSerializer(_to_store)]
 Unit = Annotated[float, Field(ge=0.0, lt=1.0)]
 _LARGEST = 10**12  # of any whole number but the seed; products of a few of them still fit into 64 bits
 

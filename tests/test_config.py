@@ -190,6 +190,12 @@ def test_configs_are_frozen(tmp_path):
             ["schedule={name: constant}"],
             r"schedule: give the length in one unit, either total_epochs or total_s",
         ),
+        (MINIMAL, ["schedule={name: constant, warmup_steps: 5}"], r"schedule: give the length in one unit"),
+        (
+            MINIMAL,
+            ["schedule={name: constant, warmup_steps: 5, total_epochs: 9}"],
+            r"schedule: give the warm-up in the unit of the length: warmup_epochs",
+        ),
         (MINIMAL, ["train.precision=fp16"], r"train.precision: .*'32-true'.*got 'fp16'"),
         ("method: {name: cut}\n", [], r"data: required, but not given"),
         ("data: {root: x}\n", [], r"method: must be a mapping with a name"),

@@ -5,9 +5,10 @@ import torch
 from conftest import make_idx, make_paired, make_single, make_unpaired
 from programs import told
 
-from cut.build import build_method, build_stream, build_trainer, open_run, read_config
+from cut.build import build_method, build_stream, build_trainer, read_config
 from cut.data import images
 from cut.errors import UserError
+from cut.train.run_dir import open_run
 
 SMALL = ("generator.base_channels=4", "generator.num_blocks=4", "discriminator.base_channels=4", "data.crop_px=32")
 

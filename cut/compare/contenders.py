@@ -69,10 +69,10 @@ def _budget(schedule: ScheduleConfig, num_steps: int) -> list[str]:
     """The overrides that bring a schedule to `num_steps`, its parts in proportion."""
     fields = [name for name in type(schedule).model_fields if name.endswith(("_epochs", "_steps"))]
     parts = {name.rsplit("_", 1)[0]: getattr(schedule, name) for name in fields if getattr(schedule, name) is not None}
-    total = parts.get("total") or sum(parts.values())
+    total = parts.get("total") or parts.get("constant", 0) + parts.get("decay", 0)
     scaled = {name: round(num_steps * length / total) for name, length in parts.items()}
     if "decay" in scaled:
-        scaled["decay"] = num_steps - scaled["constant"]
+        scaled["decay"] = num_steps - scaled.get("constant", 0)
     if "every" in scaled:
         scaled["every"] = max(scaled["every"], 1)
     lengths = {name: scaled.get(name.removesuffix("_steps"), "null") for name in fields if name.endswith("_steps")}

@@ -236,6 +236,6 @@ def _describe(model: type[BaseModel], problem: ErrorDetails, prefix: tuple[str, 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType, Annotated, list, tuple):
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, Annotated, list, tuple, dict):
         return [m for part in typing.get_args(annotation) for m in _models_in(part)]
     return []

@@ -9,9 +9,22 @@ from cut.config.data import DataConfig
 from cut.config.evaluation import EvalConfig
 from cut.config.networks import DiscriminatorConfig, GeneratorConfig, PatchDiscriminatorConfig, ResnetGeneratorConfig
 from cut.config.schedule import LinearScheduleConfig, ScheduleConfig
-from cut.config.section import MethodConfig, Section, Unit
+from cut.config.section import MethodConfig, PathText, Section, Unit
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+
+
+class PlayerAdamConfig(Section):
+    """What one player's optimizer has otherwise; null takes the common value."""
+
+    lr: float | None = Field(None, gt=0)
+    """Learning rate (alpha), before the schedule."""
+    betas: tuple[Unit, Unit] | None = None
+    """Decay of the averages of the gradient and of its square (beta 1 and beta 2), each from 0 to below 1."""
+    eps: float | None = Field(None, gt=0)
+    """Term in the denominator against a division by 0 (epsilon)."""
+    weight_decay: float | None = Field(None, ge=0)
+    """Weight of half the sum of all squared parameters in the loss."""
 
 
 class AdamConfig(Section):
@@ -27,6 +40,22 @@ class AdamConfig(Section):
     """Term in the denominator against a division by 0 (epsilon)."""
     weight_decay: float = Field(0.0, ge=0)
     """Weight of half the sum of all squared parameters in the loss."""
+    per_player: dict[str, PlayerAdamConfig] = Field({})
+    """What single players have otherwise, by their names, e.g. {discriminator: {lr: 1e-4}}."""
+
+    def of(self, player: str) -> "AdamConfig":
+        """The settings of one player's optimizer."""
+        own = self.per_player.get(player, PlayerAdamConfig())
+        return self.model_copy(update={key: value for key, value in own if value is not None})
+
+
+class StartConfig(Section):
+    """Weights of an earlier run that a new run starts from."""
+
+    file: PathText
+    """Run directory (its newest checkpoint), checkpoint (.pt) or inference file (.safetensors)."""
+    rename: dict[str, str] = Field({})
+    """Beginnings of keys in the file, each with what it is called in this run."""
 
 
 class TrainConfig(Section):
@@ -87,6 +116,8 @@ class RunConfig(Section):
     """How the run is trained, logged and saved."""
     eval: EvalConfig | None = None
     """What is scored while training. null: nothing."""
+    start: StartConfig | None = None
+    """Weights to start from. null: new ones."""
 
     @model_validator(mode="after")
     def _plateau_is_measured(self) -> "RunConfig":

@@ -10,13 +10,26 @@ from cut.config.section import Section
 class _Length(Section):
     """A schedule's length, in epochs or in steps: subclasses name the pairs of fields of which one unit is given."""
 
+    warmup_epochs: int | None = Field(None, ge=0)
+    """Epochs in which the rate rises evenly from 0, at every step."""
+    warmup_steps: int | None = Field(None, ge=0)
+    """Steps in which the rate rises evenly from 0, instead of warmup_epochs."""
+
     @model_validator(mode="after")
     def _one_unit(self) -> "_Length":
-        given = {n.rsplit("_", 1)[-1] for n in type(self).model_fields if getattr(self, n) and n.endswith(_UNITS)}
+        fields = [n for n in type(self).model_fields if n.endswith(_UNITS)]
+        lengths = [n for n in fields if not n.startswith("warmup")]
+        given = {_unit(n) for n in lengths if getattr(self, n)}
         if len(given) != 1:
-            pair = " or ".join(", ".join(n for n in type(self).model_fields if n.endswith(u)) for u in _UNITS)
+            pair = " or ".join(", ".join(n for n in lengths if n.endswith(unit)) for unit in _UNITS)
             raise ValueError(f"give the length in one unit, either {pair}")
+        if {_unit(n) for n in fields if getattr(self, n)} != given:
+            raise ValueError(f"give the warm-up in the unit of the length: warmup_{given.pop()}")
         return self
+
+
+def _unit(name: str) -> str:
+    return name.rsplit("_", 1)[-1]
 
 
 _UNITS = ("epochs", "steps")

@@ -12,7 +12,7 @@ from cut.errors import UserError
 if TYPE_CHECKING:
     from cut.methods.base import Method
 
-_NOT_METHODS = ("base",)
+_NOT_METHODS = ("base", "styled")
 
 
 def known_methods() -> list[str]:

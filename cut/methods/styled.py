@@ -83,7 +83,7 @@ class StyledMethod(Method):
 
 
 def check_size(image_px: int, smallest_px: Mapping[str, int]) -> None:
-    """Refuses training images that are too small for a network, or that encoding and decoding would resize.
+    """Refuses training images that are too small for a network.
 
     Args:
         image_px: Side of the images.
@@ -95,8 +95,6 @@ def check_size(image_px: int, smallest_px: Mapping[str, int]) -> None:
     for field, needed in smallest_px.items():
         if image_px < needed:
             raise ValueError(f"{field}: needs images of at least {needed} px, but data.crop_px is {image_px}; lower it")
-    if image_px % 4:
-        raise ValueError(f"data.crop_px must be a multiple of 4 for this method, but is {image_px}")
 
 
 def draw_normal(shape: Sequence[int], like: Tensor) -> Tensor:

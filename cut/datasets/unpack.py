@@ -133,7 +133,7 @@ def _places(data: bytes, mark: bytes, size: int) -> Iterator[int]:
 class _BoundedReader:
     """A stream of which no more than so many bytes are read, whatever it is that they say."""
 
-    def __init__(self, file: IO[bytes], most_bytes: int, error: UserError):
+    def __init__(self, file: gzip.GzipFile, most_bytes: int, error: UserError):
         self._file, self._left, self._error = file, most_bytes, error
 
     def read(self, size: int) -> bytes:

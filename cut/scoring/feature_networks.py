@@ -11,7 +11,6 @@ import socket
 import sys
 import urllib.error
 from pathlib import Path
-from unittest import mock
 
 import torch
 from pytorch_fid import inception
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from cut.errors import UserError
 from cut.scoring.torchscript import first_line, load_network, run_network, shape_text
+from cut.storage.torch_file import read_torch_file
 
 _STALL_SECONDS = 30.0
 
@@ -42,10 +42,7 @@ class InceptionFeatures(nn.Module):
         super().__init__()
         path = Path(weights) if weights else _hub_weights()
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            # pytorch-fid can fetch weights from its address only, and unpickles them without weights_only.
-            with mock.patch.object(inception, "load_state_dict_from_url", lambda *_, **__: state):
-                self.network = inception.InceptionV3([inception.InceptionV3.DEFAULT_BLOCK_INDEX]).eval()
+            self.network = _inception_with(read_torch_file(path))
             self.digest = _digest(path)
         except FileNotFoundError:
             raise UserError(f"{path}: no such file; it should hold {inception.FID_WEIGHTS_URL}") from None
@@ -94,6 +91,16 @@ class TorchScriptFeatures(nn.Module):
                 "it should give as many for every size"
             )
         return features.flatten(1)  # (N, D) or (N, D, 1, 1) -> (N, D)
+
+
+def _inception_with(state: dict[str, Tensor]) -> nn.Module:
+    """pytorch-fid's network with these weights: by itself it fetches some, and unpickles them without weights_only."""
+    fetch = inception.load_state_dict_from_url
+    try:
+        inception.load_state_dict_from_url = lambda *_, **__: state
+        return inception.InceptionV3([inception.InceptionV3.DEFAULT_BLOCK_INDEX]).eval()
+    finally:
+        inception.load_state_dict_from_url = fetch
 
 
 def _hub_weights() -> Path:

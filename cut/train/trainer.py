@@ -248,8 +248,7 @@ class Trainer:
         cuda = state["random"]["cuda"][:1] * len(state["random"]["cuda"])  # all devices draw what the first one does
         restore_random_state(state["random"] | {"cuda": cuda})
         if self.validation:
-            settings = {"settings": self.validation.settings}  # of checkpoints from before they were kept
-            self.validation.history = [settings | entry for entry in state.get("evaluations", [])]
+            self.validation.take_up(state.get("evaluations", []))
             if self.validation.is_out_of_patience:
                 self.last_step = self.step
 

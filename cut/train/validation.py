@@ -93,6 +93,17 @@ class Validation:
         self.history.append({"step": step, "scores": copied, "settings": self.settings})
         return self.best is self.history[-1]
 
+    def take_up(self, history: Any) -> None:
+        """Goes on from the `history` of a checkpoint, which may come from anywhere.
+
+        Raises:
+            ValueError: it is no list of evaluations.
+        """
+        own = {"settings": self.settings}  # of checkpoints from before they were kept
+        if not (isinstance(history, list) and all(isinstance(e, dict) and _is_evaluation(own | e) for e in history)):
+            raise ValueError("its evaluations are no scores of generators by their steps")
+        self.history = [own | entry for entry in history]
+
     @property
     def values(self) -> list[float | None]:
         """What decides, of every evaluation: of the generator that inference uses, greater is better.
@@ -192,6 +203,20 @@ class Validation:
         files = ScoringFiles(features, weights, config.palette, segmenter).arguments(config.metrics)
         files |= {"batch_size": config.batch_size, "device": str(self.fabric.device), "intervals": False}
         return Evaluator(self.pictures.targets, config.metrics, **files)
+
+
+def _is_evaluation(entry: dict[str, Any]) -> bool:
+    """Whether it is what `Validation.add` makes."""
+    step, scores, settings = entry.get("step"), entry.get("scores"), entry["settings"]
+    if not (
+        type(step) is int and step >= 0 and isinstance(settings, dict) and isinstance(settings.get("decisive"), str)
+    ):
+        return False
+    if not (isinstance(scores, dict) and "last" in scores and all(isinstance(v, dict) for v in scores.values())):
+        return False
+    named = [*scores, *(name for values in scores.values() for name in values)]
+    numbers = [number for values in scores.values() for number in values.values()]
+    return all(isinstance(name, str) for name in named) and all(type(number) in (int, float) for number in numbers)
 
 
 def _json_number(value: float) -> float | None:

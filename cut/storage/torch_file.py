@@ -10,6 +10,8 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
+from cut.storage.files import open_regular
+
 # Of the functions that torch would call for a pickle, those that a file of plain tensors needs; others make arrays of
 # any size that a few bytes ask for.
 _NEEDED = re.compile(
@@ -40,7 +42,7 @@ def read_torch_file(path: Path, archives_only: bool = False) -> Any:
         OSError: it cannot be read.
         Exception: damaged; zipfile, pickletools and torch raise many kinds.
     """
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         if archives_only or zipfile.is_zipfile(file):
             _check_archive(file)
         else:

@@ -20,6 +20,7 @@ from torchvision.models.inception import BasicConv2d, Inception3, InceptionAux, 
 
 from cut.errors import UserError
 from cut.scoring.torchscript import first_line, load_network, run_network, shape_text
+from cut.storage.torch_file import read_torch_file
 
 _STALL_SECONDS = 30.0
 
@@ -43,8 +44,7 @@ class InceptionFeatures(nn.Module):
         super().__init__()
         path = Path(weights) if weights else _hub_weights()
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            self.network = _fid_inception(state)
+            self.network = _fid_inception(read_torch_file(path))
             self.digest = _digest(path)
         except FileNotFoundError:
             raise UserError(f"{path}: no such file; it should hold {inception.FID_WEIGHTS_URL}") from None

@@ -22,8 +22,21 @@ ALLOWED = {
     }
     | {"metrics", "runtime", "config", "storage"},
     "compare": {"build", "train", "methods", "data", "metrics", "runtime", "config", "storage"},
-    "import_weights": {"build", "methods", "models", "kernels", "config", "storage"},
-    "build": {"train", "scoring", "methods", "data", "models", "losses", "metrics", "runtime", "config", "storage"},
+    "import_weights": {"build", "networks", "methods", "models", "kernels", "config", "storage"},
+    "build": {
+        "networks",
+        "train",
+        "scoring",
+        "methods",
+        "data",
+        "models",
+        "losses",
+        "metrics",
+        "runtime",
+        "config",
+        "storage",
+    },
+    "networks": {"models", "config"},
     "report": {"train", "inference", "data", "metrics", "storage"},
     "train": {
         "inference",

@@ -96,7 +96,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (default: %(default)s)")
     parser.add_argument(
-        "--allow-import", action="store_true", help="the file may name a method outside this package, which is imported"
+        "--allow-import", action="store_true", help="the file may name code outside this package, which is imported"
     )
     parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default: auto")
     parser.add_argument(
@@ -177,7 +177,7 @@ def _is_inverse(direction: str | None, config: "RunConfig", method: "Method") ->
 def _warn_of_pairs(args: argparse.Namespace, config: "RunConfig", picture: Path) -> None:
     from cut.data.pair_files import looks_combined
 
-    if config.data.name == "paired" and looks_combined(picture):
+    if config.data.kind == "paired" and looks_combined(picture):
         print(
             f"cut-test: warning: {args.input}: the pictures look like pairs A|B, and both halves are translated; "
             f"if they are, split them first: cut-data split {args.input} FOLDER",

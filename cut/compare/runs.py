@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cut.compare.contenders import Contender
+from cut.config.own_code import own_code
 from cut.data.evaluation_set import EvaluationSet
 from cut.data.images import list_images
 from cut.errors import UserError
@@ -97,7 +98,7 @@ class Runner:
         else:
             what = ["--input", self.pictures.inputs, "--target", self.pictures.targets, "--format", "png"]
         device = ["--accelerator", contender.config.train.accelerator]
-        trusted = ["--allow-import"] if ":" in contender.config.method.name else []  # it was imported to train
+        trusted = ["--allow-import"] if own_code(contender.config.to_dict()) else []  # it was imported to train
         self._call("test", run_dir, "--run", run_dir, *what, "--output", translated, *device, *trusted)
         self._score(translated, result, run_dir, known)
 

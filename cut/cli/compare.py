@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from cut.cli import run
 from cut.errors import UserError
+from cut.terminal import say
 
 if TYPE_CHECKING:
     from cut.compare.contenders import Contender
@@ -85,21 +86,21 @@ def _main(args: argparse.Namespace) -> int:
         for seed in range(args.seeds):
             for contender in contenders:
                 number = len(outcomes) + 1
-                print(f"[{number}/{args.seeds * len(contenders)}] {contender.name}, seed {seed}", file=sys.stderr)
+                say(f"[{number}/{args.seeds * len(contenders)}] {contender.name}, seed {seed}")
                 outcomes.append(runner.run(contender, seed))
                 if outcomes[-1].error:
-                    print(f"  failed: {outcomes[-1].error}", file=sys.stderr)
+                    say(f"  failed: {outcomes[-1].error}")
                 ordered = sorted(outcomes, key=lambda outcome: (places[outcome.name], outcome.seed))
                 table = markdown_table(ordered, baseline)
                 (args.output / "table.md").write_text(table, encoding="utf-8")
                 (args.output / "table.csv").write_text(csv_table(ordered, baseline), encoding="utf-8")
     except Stopped as stopped:
-        print(f"cut-compare: {stopped}", file=sys.stderr)
+        say(f"cut-compare: {stopped}")
         return 128 + stopped.signum
-    print(table, end="")
+    say(table.rstrip("\n"), sys.stdout)
     lengths = {outcome.name: int(outcome.costs["steps"]) for outcome in outcomes if outcome.costs}
     if len(set(lengths.values())) > 1:
-        print("cut-compare: warning: the runs differ in length; --steps N gives all the same", file=sys.stderr)
+        say("cut-compare: warning: the runs differ in length; --steps N gives all the same")
     return 1 if any(outcome.error for outcome in outcomes) else 0
 
 
@@ -111,10 +112,9 @@ def _warn_of_other_data(contenders: Sequence["Contender"]) -> None:
         pairs = {key: [getattr(data, key, None) for data in (first, contender.config.data)] for key in keys}
         told = [f"data.{key} is {own}, not {theirs}" for key, (theirs, own) in pairs.items() if own != theirs]
         if told:
-            print(
+            say(
                 f"cut-compare: warning: {contender.name}: {', '.join(told)}; it is scored on the pictures of "
-                f"{contenders[0].name}",
-                file=sys.stderr,
+                f"{contenders[0].name}"
             )
 
 

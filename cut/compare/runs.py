@@ -18,6 +18,7 @@ from cut.data.evaluation_set import EvaluationSet
 from cut.data.images import list_images
 from cut.errors import UserError
 from cut.runtime.signals import Stopped
+from cut.terminal import say
 from cut.train.history import read_entries
 
 _INTERRUPTED = {130: signal.SIGINT, 143: signal.SIGTERM, -signal.SIGINT: signal.SIGINT, -signal.SIGTERM: signal.SIGTERM}
@@ -136,7 +137,7 @@ class Runner:
         if status:
             said = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
             raise UserError(f"{said[-1]} (status {status}; all of it: {log})")
-        print(f"  cut-{program}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
+        say(f"  cut-{program}: {time.perf_counter() - start:.0f} s")
 
 
 def _wait(process: subprocess.Popen) -> int:

@@ -9,7 +9,6 @@ import hashlib
 import os
 import shutil
 import struct
-import sys
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ from cut.config import TransformConfig
 from cut.data.images import read_image
 from cut.data.transforms import scaled
 from cut.storage.files import user_cache, write_whole
+from cut.terminal import say
 
 # What decides how pictures are read and scaled besides the config; raise the number when our own code changes.
 _VERSION = 1, PIL.__version__, torch.__version__, torch.backends.cpu.get_cpu_capability()
@@ -125,10 +125,9 @@ class PictureCache:
             worker = get_worker_info()
             if worker is None or worker.id == 0:
                 reason = error.strerror or error
-                print(
+                say(
                     f"data.cache_mib: {self._folder}: pictures cannot be kept there ({reason}), which costs speed "
-                    "alone; set XDG_CACHE_HOME to another folder, or data.cache_mib=0",
-                    file=sys.stderr,
+                    "alone; set XDG_CACHE_HOME to another folder, or data.cache_mib=0"
                 )
 
     def _find_room(self) -> int:

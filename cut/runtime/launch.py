@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from cut.errors import LostProcessError, UserError
+from cut.terminal import say
 
 DEFAULT_PORT = 29500  # torchrun's
 _GRACE_SECONDS = 5.0  # for the others to notice that one has ended, and to say so
@@ -145,11 +146,10 @@ def _status(statuses: Mapping[int, int | None], asked: Sequence[int]) -> int:
         if -code in asked:  # before it was ready to save
             return 128 - code
         if code < 0:
-            print(
+            say(
                 f"cut-train: error: process {rank} was ended by {signal.Signals(-code).name}"
                 f"{' (for want of memory?)' if -code == signal.SIGKILL else ''}, and the others with it; "
-                "the same command goes on from the last checkpoint",
-                file=sys.stderr,
+                "the same command goes on from the last checkpoint"
             )
             return 128 - code
     return next(iter((causes or failed).values()), 0)

@@ -15,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from cut.errors import UserError
+from cut.terminal import say
 
 
 class RunLog:
@@ -85,10 +86,8 @@ class RunLog:
 
     def say(self, line: str) -> None:
         """One line to the terminal, above the bar."""
-        if self._is_silent:
-            return
-        with contextlib.suppress(OSError):  # it may have gone, or lie on a full disk: metrics.jsonl has the figures
-            self._bar.write(line, file=sys.stderr)
+        if not self._is_silent:
+            say(line, above_bars=True)
 
     def _write(self, step: int, values: Mapping[str, Any]) -> None:
         if self._file:

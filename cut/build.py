@@ -18,7 +18,7 @@ from cut.data.plain import ImagesStream
 from cut.data.single import SingleStream
 from cut.data.stream import SampleStream
 from cut.data.unpaired import UnpairedStream
-from cut.errors import UserError, shown
+from cut.errors import UserError, reason, shown
 from cut.methods import find_method, method_config
 from cut.methods.base import Method
 from cut.models.initialisation import initialise
@@ -26,14 +26,15 @@ from cut.models.patch_discriminator import PatchDiscriminator, PixelDiscriminato
 from cut.models.resnet import ResnetGenerator
 from cut.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from cut.models.unet import UnetGenerator
-from cut.runtime.compiling import compile_networks
 from cut.runtime.environment import describe_environment, write_environment
 from cut.runtime.fabric import training_fabric
-from cut.runtime.numerics import set_numerics
+from cut.runtime.memory import available_bytes
+from cut.runtime.numerics import compile_networks, set_numerics
 from cut.runtime.processes import Processes
 from cut.runtime.seeding import seed_all, undisturbed
 from cut.storage.checkpoint import list_checkpoints, load_checkpoint, load_inference_file
-from cut.train.estimate import available_bytes, estimate_bytes
+from cut.storage.files import write_whole
+from cut.train.estimate import estimate_bytes
 from cut.train.schedules import Schedule
 from cut.train.trainer import Trainer
 from cut.train.validation import Validation
@@ -107,7 +108,7 @@ def build_method(config: RunConfig) -> Method:
     try:
         return find_method(config.method.name).build(config.method, ConfiguredNetworks(config))
     except (ValueError, RuntimeError, MemoryError, OverflowError) as error:  # too large is a RuntimeError of torch
-        raise UserError(f"method: {str(error).strip().partition(chr(10))[0] or 'not enough memory'}") from None
+        raise UserError(f"method: {reason(error)}") from None
 
 
 def _check_network_memory(config: RunConfig) -> None:
@@ -309,8 +310,8 @@ def load_translator(path: Path, allow_import: bool = False, deterministic: bool 
         try:
             network.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
         except (RuntimeError, TypeError, AttributeError, KeyError) as error:
-            reason = str(error).strip().splitlines()[-1].strip()
-            raise UserError(f"{path}: the weights do not fit the config beside them ({reason})") from None
+            last = str(error).strip().splitlines()[-1].strip()
+            raise UserError(f"{path}: the weights do not fit the config beside them ({last})") from None
     return method.prepare_inference(deterministic), config
 
 
@@ -323,7 +324,7 @@ def build_fabric(accelerator: str, precision: Precision) -> Fabric:
     try:
         fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
     except (RuntimeError, ValueError) as error:
-        raise UserError(f"accelerator {accelerator}, precision {precision}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"accelerator {accelerator}, precision {precision}: {reason(error)}") from None
     fabric.launch()
     return fabric
 
@@ -346,8 +347,7 @@ def _describe_run(run_dir: Path, trainer: Trainer) -> None:
     environment |= {"seed": trainer.config.seed, "first_step": trainer.step, "parameters": parameters}
     environment["num_processes"] = trainer.processes.count
     try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        (run_dir / "config.yaml").write_text(trainer.config.to_yaml(), encoding="utf-8")
+        write_whole(run_dir / "config.yaml", trainer.config.to_yaml())
         write_environment(run_dir, environment)
     except OSError as error:
-        raise UserError(f"{run_dir}: cannot be written ({error.strerror or error}); choose another --run-dir") from None
+        raise UserError(f"{run_dir}: cannot be written ({reason(error)}); choose another --run-dir") from None

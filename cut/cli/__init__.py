@@ -3,9 +3,10 @@
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
-from cut.errors import UserError
+from cut.errors import UserError, reason
 from cut.terminal import discard, prepare_streams, say
 
 
@@ -34,12 +35,11 @@ def run(program: str, main: Callable[[], int | None]) -> NoReturn:
         elif error.filename is None and error.strerror is None:  # not from the system: a fault of ours, to be seen
             raise
         else:
-            status = _tell(program, f"{error.filename or 'input/output'}: {error.strerror}")
+            status = _tell(program, f"{error.filename or 'input/output'}: {reason(error)}")
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not _is_lack_of_memory(error):
             raise
-        reason = str(error).strip().partition("\n")[0] or "the system gives no more"
-        status = _tell(program, f"not enough memory ({reason}); take smaller pictures, batches or networks")
+        status = _tell(program, f"not enough memory ({reason(error)}); take smaller pictures, batches or networks")
     except KeyboardInterrupt:
         say(f"\n{program}: interrupted")
         status = 130
@@ -81,6 +81,21 @@ def set_max_megapixels(megapixels: float | None) -> None:
     from cut.data import images  # only now, for it imports Pillow
 
     images.set_max_megapixels(megapixels)
+
+
+def write_json_file(path: str, value: object) -> None:
+    """Writes what `--json FILE` asks for.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    from cut.storage.files import write_json  # only now, because --help needs none of it
+
+    try:
+        Path(path).parent.stat()  # a mistyped folder is not made
+        write_json(Path(path), value, indent=2)
+    except OSError as error:
+        raise UserError(f"--json {path}: cannot be written ({reason(error)})") from None
 
 
 def _tell(program: str, text: str) -> int:

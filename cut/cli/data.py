@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from cut.cli import add_max_megapixels, run, set_max_megapixels
+from cut.cli import add_max_megapixels, run, set_max_megapixels, write_json_file
 from cut.errors import UserError
 from cut.terminal import say
 
@@ -198,12 +198,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
     report = with_idx_files(check_folder(arguments.root))
     if arguments.json:
-        import json
-
-        try:
-            Path(arguments.json).write_text(json.dumps(report.to_dict(), indent=2) + "\n")
-        except OSError as error:
-            raise UserError(f"--json {arguments.json}: cannot be written ({error.strerror or error})") from None
+        write_json_file(arguments.json, report.to_dict())
     print(report.text())
     return 1 if report.has_errors else 0
 

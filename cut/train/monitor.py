@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from cut.data.transforms import to_picture
-from cut.errors import UserError
+from cut.errors import UserError, reason
 from cut.inference.sheet import write_sheet
 from cut.methods.base import Method
 from cut.runtime.seeding import undisturbed
@@ -109,7 +109,7 @@ class Monitor:
                 with self._inference(averaged=name == "ema"):
                     scores[name] = self.validation.score(self.method, name)
         except _PASSED_OVER as error:
-            self.log.warn(step, f"not evaluated: {str(error).partition(chr(10))[0]}")
+            self.log.warn(step, f"not evaluated: {reason(error)}")
             return False
         is_best = self.validation.add(step, scores)
         self.log.scores(step, scores)

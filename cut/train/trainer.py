@@ -14,8 +14,9 @@ from torch.optim import Optimizer
 from cut.config import RunConfig
 from cut.data.loader import SampleNumbers, batches
 from cut.data.stream import SampleStream
-from cut.errors import PictureError, UserError
+from cut.errors import PictureError, UserError, reason
 from cut.methods.base import Batch, Method
+from cut.runtime.memory import peak_memory_mib
 from cut.runtime.processes import Processes
 from cut.runtime.seeding import random_state, restore_random_state
 from cut.runtime.sharding import working_on
@@ -23,7 +24,7 @@ from cut.runtime.signals import Stopped, stop_on_signals
 from cut.storage.checkpoint import BEST_FILE, INFERENCE_FILE, save_checkpoint, save_inference_file, write_checkpoint
 from cut.train.ema import AveragedNetworks
 from cut.train.health import to_numbers
-from cut.train.log import RunLog, peak_memory_mib
+from cut.train.log import RunLog
 from cut.train.monitor import Monitor
 from cut.train.plots import plot_losses
 from cut.train.schedules import Schedule
@@ -137,10 +138,9 @@ class Trainer:
             if self.step or isinstance(error, UserError):
                 raise
             # The very first step: the settings do not fit each other, or the machine.
-            reason = str(error).strip().splitlines()[0]
             raise UserError(
-                f"the first step failed ({reason}); the networks may not fit data.crop_px, or the memory the batch: "
-                "try another data.crop_px, discriminator.num_layers, data.batch_size or base_channels"
+                f"the first step failed ({reason(error)}); the networks may not fit data.crop_px, or the memory the "
+                "batch: try another data.crop_px, discriminator.num_layers, data.batch_size or base_channels"
             ) from error
         self._summed_steps += 1
         self._timed_steps += 1
@@ -236,9 +236,9 @@ class Trainer:
                 for group, configured in zip(optimizer.param_groups, groups, strict=True):
                     group.update(configured)  # the config's settings, which `--resume` may have changed
         except (RuntimeError, KeyError, ValueError) as error:
-            reason = str(error).strip().splitlines()[-1].strip()
+            last = str(error).strip().splitlines()[-1].strip()
             raise UserError(
-                f"the checkpoint does not fit the config's networks ({reason}); use a new --run-dir"
+                f"the checkpoint does not fit the config's networks ({last}); use a new --run-dir"
             ) from None
         if state["precision"]:
             self.fabric.strategy.precision.load_state_dict(state["precision"])

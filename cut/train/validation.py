@@ -1,8 +1,6 @@
 """Scores a run's generators while it trains, by the same steps as cut-test and cut-eval."""
 
-import json
 import math
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +20,7 @@ from cut.metrics.names import NEEDS_FEATURES, is_higher_better, metric_of
 from cut.runtime.seeding import seed_all
 from cut.scoring.evaluator import Evaluator
 from cut.scoring.scoring_files import ScoringFiles
+from cut.storage.files import write_json
 
 Scores = dict[str, float]
 FOLDER = "evaluation"
@@ -161,9 +160,7 @@ class Validation:
         content = {"step": last["step"], "generator": generator, "metrics": {}, "best": told}
         content["metrics"] = {name: _json_number(value) for name, value in scores[generator].items()}
         content["pictures"] = self._shown(run_dir, generator)
-        temporary = run_dir / ".evaluation.part.json"
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, run_dir / "evaluation.json")
+        write_json(run_dir / "evaluation.json", content)
 
     def _shown(self, run_dir: Path, generator: str) -> list[dict[str, str | None]]:
         inputs, targets = self.pictures.inputs, self.pictures.targets

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from cut.errors import UserError, reason
+from cut.runtime.children import listen_to_parent
 from cut.terminal import discard, prepare_streams, say
 
 
@@ -22,6 +23,7 @@ def run(program: str, main: Callable[[], int | None]) -> NoReturn:
         main: does the work and returns the exit status.
     """
     prepare_streams()
+    listen_to_parent()
     try:
         status = _status(main)
         sys.stdout.flush()

@@ -72,7 +72,15 @@ def _main(args: argparse.Namespace) -> int:
     from cut.compare.contenders import plan_contenders
 
     contenders = plan_contenders(args.configs, args.set, args.steps)
-    from cut.compare.runs import Outcome, Runner  # only now, for they import torch
+    from cut.runtime.run_lock import run_lock
+
+    with run_lock(args.output, "comparing", "--output", written=(".",)):
+        return _compare(contenders, args)
+
+
+def _compare(contenders: Sequence["Contender"], args: argparse.Namespace) -> int:
+    """Does all runs, writes the tables after each, and returns the exit status."""
+    from cut.compare.runs import Outcome, Runner  # only now, because they import torch
     from cut.compare.table import csv_table, markdown_table
     from cut.runtime.signals import Stopped
     from cut.storage.files import write_whole

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from cut.cli import run
 from cut.errors import UserError
-from cut.runtime.launch import check_machines, end_with_launcher, is_first_of_machine, is_worker, launch
+from cut.runtime.launch import check_machines, is_first_of_machine, is_worker, launch
 from cut.terminal import say
 
 if TYPE_CHECKING:
@@ -63,7 +63,6 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _main(args: argparse.Namespace) -> int:
     check_machines(args.devices, args.num_nodes, args.node_rank, args.main_address)
-    end_with_launcher()
     from cut.config.load import load_config
     from cut.methods import method_config
 

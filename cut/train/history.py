@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from cut.storage.files import open_regular
+
 _LARGEST = float(np.finfo(np.float32).max)
 
 Curve = tuple[np.ndarray, np.ndarray]  # steps, ascending, and the finite values at them; both float64
@@ -20,8 +22,13 @@ def read_entries(path: Path) -> tuple[list[dict[str, Any]], int]:
         OSError: the file cannot be read.
     """
     entries, broken = [], 0
+    try:
+        with open_regular(path) as file:
+            text = file.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return [], 0
     # Not `splitlines`, which also splits at characters that JSON allows inside a text.
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []:
+    for line in text.split("\n"):
         if not line.strip():
             continue
         try:

@@ -134,7 +134,7 @@ def _pictures(contender: "Contender", args: argparse.Namespace) -> "EvaluationSe
     from cut.methods import find_method
 
     folder = args.output / "pictures"
-    if find_method(contender.config.method.name).samples_from_noise:
+    if "image" not in find_method(contender.config.method.name).inputs:
         return noise_evaluation_set(build_stream(contender.config), folder, None)
     return evaluation_set(contender.config.data, folder, args.split)
 

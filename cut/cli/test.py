@@ -132,14 +132,15 @@ def _main(args: argparse.Namespace) -> None:
     method, config = _load(args)
     output = args.output.resolve()  # "." has no name
     sheet = output.with_name(f"{output.name}_sheet.png")
-    _check_kind(args, method.samples_from_noise)
-    if method.samples_from_noise:
+    from_noise = "image" not in method.inputs
+    _check_kind(args, from_noise)
+    if from_noise:
         count = 64 if args.num_images is None else args.num_images
         line = sample(method, count, args.seed, fabric, args.batch_size, args.output, sheet, suffix or ".png")
         say(line, sys.stdout)
         return
     inverse = _is_inverse(args.direction, config, method)
-    batch_size = 1 if method.mixes_batches else args.batch_size
+    batch_size = 1 if method.goes_one_by_one else args.batch_size
     _warn_of_pairs(args, config, jobs[0].source)
     seed_all(args.seed)
     channels = config.data.channels["b" if inverse else "a"]
@@ -165,7 +166,7 @@ def _is_inverse(direction: str | None, config: "RunConfig", method: "Method") ->
     """Whether the asked direction, which is that of the folders on disk, is against the run's own."""
     own = getattr(config.data, "direction", "AtoB")  # two single pictures are called a and b
     inverse = direction not in (None, own)
-    if inverse and not method.has_inverse:
+    if inverse and "ba" not in method.directions():
         how = (
             f"--set data.direction={direction}" if hasattr(config.data, "direction") else "data.a and data.b exchanged"
         )
@@ -197,7 +198,8 @@ def _load(args: argparse.Namespace) -> tuple["Method", "RunConfig"]:
         return load_translator(file, args.allow_import, args.deterministic)
     method, config, line = import_generator(args.weights, args.config)
     say(line, sys.stdout)
-    return method.prepare_inference(args.deterministic), config
+    method.prepare_inference(args.deterministic)
+    return method, config
 
 
 if __name__ == "__main__":

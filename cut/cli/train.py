@@ -107,8 +107,8 @@ def _run(trainer: "Trainer", args: argparse.Namespace) -> int:
 
 def _train(trainer: "Trainer", run_dir: Path, resume: bool) -> int:
     """Goes on to the end of the run, and says what came of it."""
-    from cut.build import open_run
     from cut.runtime.signals import Stopped
+    from cut.train.run_dir import open_run
 
     is_first = trainer.processes.is_first
     start = open_run(trainer, run_dir, resume)
@@ -156,11 +156,12 @@ def _say_memory(trainer: "Trainer") -> None:
 
 
 def _say_end(trainer: "Trainer", run_dir: Path) -> None:
-    if trainer.validation and trainer.validation.best:
-        say(f"{run_dir}: {trainer.validation.summary()}", sys.stdout)
+    if trainer.evaluations and trainer.evaluations.best:
+        say(f"{run_dir}: {trainer.evaluations.summary()}", sys.stdout)
     _report(run_dir)
-    use = "draw images with" if trainer.method.samples_from_noise else "translate pictures with"
-    what = "--num-images 64" if trainer.method.samples_from_noise else "--input FOLDER"
+    from_noise = "image" not in trainer.method.inputs
+    use = "draw images with" if from_noise else "translate pictures with"
+    what = "--num-images 64" if from_noise else "--input FOLDER"
     say(f"{run_dir}: finished; {use}: cut-test --run {run_dir} {what} --output FOLDER", sys.stdout)
 
 

@@ -14,17 +14,17 @@ from cut.config.load import PathOrPaths, load_config, parse_config
 from cut.config.own_code import own_code
 from cut.data.kinds import open_stream
 from cut.data.stream import SampleStream
-from cut.errors import UserError, shown
+from cut.errors import UserError, reason, shown
 from cut.methods import find_method, method_config
 from cut.methods.base import Method, keep_networks
 from cut.networks import ConfiguredNetworks
-from cut.runtime.compiling import compile_networks
 from cut.runtime.fabric import build_fabric
-from cut.runtime.numerics import set_numerics
+from cut.runtime.memory import available_bytes
+from cut.runtime.numerics import compile_networks, set_numerics
 from cut.runtime.processes import Processes
 from cut.runtime.seeding import seed_all, undisturbed
 from cut.storage.checkpoint import load_inference_file
-from cut.train.estimate import available_bytes, estimate_bytes
+from cut.train.estimate import estimate_bytes
 from cut.train.evaluations import Evaluations
 from cut.train.schedules import Schedule
 from cut.train.trainer import Trainer
@@ -45,7 +45,7 @@ def build_method(config: RunConfig) -> Method:
     try:
         return find_method(config.method.name).build(config.method, ConfiguredNetworks(config))
     except (ValueError, RuntimeError, MemoryError, OverflowError) as error:  # too large is a RuntimeError of torch
-        raise UserError(f"method: {str(error).strip().partition(chr(10))[0] or 'not enough memory'}") from None
+        raise UserError(f"method: {reason(error)}") from None
 
 
 def _check_network_memory(config: RunConfig) -> None:
@@ -170,8 +170,8 @@ def load_translator(path: Path, allow_import: bool = False, deterministic: bool 
         try:
             network.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
         except (RuntimeError, TypeError, AttributeError, KeyError) as error:
-            reason = str(error).strip().splitlines()[-1].strip()
-            raise UserError(f"{path}: the weights do not fit the config beside them ({reason})") from None
+            last = str(error).strip().splitlines()[-1].strip()
+            raise UserError(f"{path}: the weights do not fit the config beside them ({last})") from None
     method.prepare_inference(deterministic)
     return method, config
 

@@ -109,7 +109,7 @@ def _main(args: argparse.Namespace) -> None:
     from cut.build import build_fabric  # only now, for they import torch
     from cut.inference.sample import sample
     from cut.inference.translate import plan_jobs, translate
-    from cut.runtime.allocator import keep_freed_memory
+    from cut.runtime.memory import keep_freed_memory
     from cut.runtime.seeding import seed_all
     from cut.storage.checkpoint import INFERENCE_FILE
 
@@ -175,7 +175,7 @@ def _is_inverse(direction: str | None, config: "RunConfig", method: "Method") ->
 
 
 def _warn_of_pairs(args: argparse.Namespace, config: "RunConfig", picture: Path) -> None:
-    from cut.datasets.pair_and_split import looks_combined
+    from cut.data.pair_files import looks_combined
 
     if config.data.kind == "paired" and looks_combined(picture):
         print(

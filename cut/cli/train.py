@@ -84,7 +84,7 @@ def _main(args: argparse.Namespace) -> int:
         if num_processes * num_nodes > 1 and not is_worker():
             return launch(num_processes, num_nodes, args.node_rank, args.main_address, args.main_port)
         from cut.build import build_trainer  # only now, for it imports torch
-        from cut.runtime.allocator import keep_freed_memory
+        from cut.runtime.memory import keep_freed_memory
 
         keep_freed_memory()
         trainer = build_trainer(config)
@@ -143,7 +143,7 @@ def _train(trainer: "Trainer", run_dir: Path, resume: bool) -> int:
 def _say_memory(trainer: "Trainer") -> None:
     """What the training will need; a warning if there is less."""
     from cut.build import estimate_memory
-    from cut.train.estimate import available_bytes
+    from cut.runtime.memory import available_bytes
 
     needed = estimate_memory(trainer.config, trainer.processes.count)
     free = available_bytes(trainer.fabric.device)

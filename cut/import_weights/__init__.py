@@ -103,7 +103,7 @@ def _agreeing_config(found: Found, path: Path, config: Path) -> RunConfig:
     if isinstance(given.data, FolderConfig) and _is_inverse(path) and _is_two_way(given):
         back = "BtoA" if given.data.direction == "AtoB" else "AtoB"
         given = given.model_copy(update={"data": given.data.model_copy(update={"direction": back})})
-    source, target = "ba" if getattr(given.data, "direction", "AtoB") == "BtoA" else "ab"
+    source, target = (domain.lower() for domain in given.data.domains)
     if generator["name"] != found.generator["name"]:
         pairs = {"generator.name": (found.generator["name"], generator["name"])}
     else:

@@ -5,14 +5,13 @@ import pkgutil
 from typing import TYPE_CHECKING
 
 from cut.config import MethodConfig
-from cut.config.load import nearest
 from cut.config.own_code import HINT, import_own, is_own
-from cut.errors import UserError
+from cut.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from cut.methods.base import Method
 
-_NOT_METHODS = ("base",)
+_NOT_METHODS = ("base", "styled")
 
 
 def known_methods() -> list[str]:
@@ -29,7 +28,7 @@ def find_method(name: str) -> "type[Method]":
     known = known_methods()
     if not is_own(name) and name not in known:
         raise UserError(
-            f"method.name: no such method '{name}'{nearest(name, known)} (known: {', '.join(known)}, {HINT})"
+            f"method.name: no such method '{name}'{did_you_mean(name, known)} (known: {', '.join(known)}, {HINT})"
         )
     from cut.methods.base import Method  # only now, for it imports torch, and a name may be known to be wrong without
 

@@ -11,7 +11,7 @@ from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import DDPStrategy
 
 from cut.config import Precision
-from cut.errors import UserError
+from cut.errors import UserError, reason
 
 # For all processes to come, and for one exchange of a step; one that has ended is noticed at once, whatever this is.
 _TIMEOUT = timedelta(minutes=10)
@@ -37,13 +37,13 @@ def build_fabric(accelerator: str, precision: Precision, shared: bool = False) -
     try:
         fabric = Fabric(accelerator=accelerator, devices=per_machine, precision=precision, **joined)
     except (RuntimeError, ValueError) as error:
-        raise UserError(f"accelerator {accelerator}, precision {precision}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"accelerator {accelerator}, precision {precision}: {reason(error)}") from None
     try:
         fabric.launch()
     except RuntimeError as error:  # of which torch's own are kinds
         where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         raise UserError(
-            f"the {count} processes did not find each other at {where} ({str(error).splitlines()[0]}); start all "
+            f"the {count} processes did not find each other at {where} ({reason(error)}); start all "
             f"machines within {_TIMEOUT.seconds // 60} minutes, with their own --node-rank, and let that port through"
         ) from None
     return fabric

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cut.data.images import read_image
+from cut.data.images import read_image, to_8_bit
 from cut.errors import UserError
 from cut.metrics.intervals import bootstrap_interval
 from cut.metrics.segmentation import (
@@ -81,7 +81,7 @@ class LabelScorer:
         # One picture at a time: the scores then cannot depend on how pictures are batched.
         image = torch.from_numpy(read_scaled(path, np.float32)).permute(2, 0, 1)[None]  # (H, W, 3) -> (1, 3, H, W)
         labels, log_odds = self.segmenter(image.to(self.device), size)
-        return labels[0].cpu().numpy(), log_odds[0].cpu().numpy()
+        return labels[0].numpy(), log_odds[0].numpy()
 
     def _warnings(self, pixels: np.ndarray, far: float) -> list[str]:
         warnings = []
@@ -110,5 +110,4 @@ def _score(values: np.ndarray, statistic: Callable[[np.ndarray], float], interva
 
 
 def _read_8_bit(path: Path) -> np.ndarray:
-    array = read_image(path, channels=3)
-    return array if array.dtype == np.uint8 else ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return to_8_bit(read_image(path, channels=3))

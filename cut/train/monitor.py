@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from cut.data.transforms import to_picture
-from cut.errors import UserError
+from cut.errors import UserError, reason
 from cut.inference.sheet import write_sheet
 from cut.methods.base import Method
 from cut.runtime.seeding import undisturbed
@@ -76,7 +76,7 @@ class Monitor:
                 with as_at_inference(self.method, self.ema if name == "ema" else None):
                     scores[name] = self.validation.score(self.method, name)
         except _PASSED_OVER as error:
-            self.log.warn(step, f"not evaluated: {str(error).partition(chr(10))[0]}")
+            self.log.warn(step, f"not evaluated: {reason(error)}")
             return False
         is_best = self.evaluations.add(step, scores)
         self.log.scores(step, scores)

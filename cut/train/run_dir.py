@@ -9,10 +9,11 @@ from torch.optim import Optimizer
 from cut.config import RunConfig
 from cut.config.load import changes_of_run, parse_config
 from cut.config.own_code import own_code
-from cut.errors import UserError, shown
+from cut.errors import UserError, reason, shown
 from cut.methods import method_config
 from cut.runtime.environment import describe_environment, write_environment
 from cut.storage.checkpoint import list_checkpoints, load_checkpoint
+from cut.storage.files import write_whole
 from cut.train.start import start_from
 from cut.train.state import restore
 from cut.train.trainer import Trainer
@@ -111,8 +112,7 @@ def _describe_run(run_dir: Path, trainer: Trainer) -> None:
     environment |= {"seed": trainer.config.seed, "first_step": trainer.step, "parameters": parameters}
     environment["num_processes"] = trainer.processes.count
     try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        (run_dir / "config.yaml").write_text(trainer.config.to_yaml(), encoding="utf-8")
+        write_whole(run_dir / "config.yaml", trainer.config.to_yaml())
         write_environment(run_dir, environment)
     except OSError as error:
-        raise UserError(f"{run_dir}: cannot be written ({error.strerror or error}); choose another --run-dir") from None
+        raise UserError(f"{run_dir}: cannot be written ({reason(error)}); choose another --run-dir") from None

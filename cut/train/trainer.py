@@ -1,7 +1,6 @@
 """The training loop. It knows players and terms, never a method's mathematics."""
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +15,10 @@ from tqdm import tqdm
 from cut.config import RunConfig
 from cut.data.loader import SampleNumbers, batches
 from cut.data.stream import SampleStream
-from cut.errors import PictureError, UserError
+from cut.errors import PictureError, UserError, reason
 from cut.methods.base import Batch, Method, Player
 from cut.runtime.fabric import build_fabric
+from cut.runtime.memory import peak_memory_mib
 from cut.runtime.processes import Processes
 from cut.runtime.seeding import undisturbed
 from cut.runtime.signals import Stopped, stop_on_signals
@@ -26,7 +26,7 @@ from cut.storage.checkpoint import BEST_FILE, INFERENCE_FILE, save_checkpoint, s
 from cut.train.ema import AveragedNetworks
 from cut.train.evaluations import Evaluations
 from cut.train.health import judge, to_numbers
-from cut.train.log import RunLog, peak_memory_mib
+from cut.train.log import RunLog
 from cut.train.monitor import Monitor
 from cut.train.plots import plot_losses
 from cut.train.schedules import Schedule
@@ -136,15 +136,15 @@ class Trainer:
             if self.step or isinstance(error, UserError):
                 raise
             # The very first step: the settings do not fit each other, or the machine.
-            reason = str(error).strip().splitlines()[0]
             raise UserError(
-                f"the first step failed ({reason}); the networks may not fit data.crop_px, or the memory the batch: "
-                "try another data.crop_px, discriminator.num_layers, data.batch_size or base_channels"
+                f"the first step failed ({reason(error)}); the networks may not fit data.crop_px, or the memory the "
+                "batch: try another data.crop_px, discriminator.num_layers, data.batch_size or base_channels"
             ) from error
-        turns = Counter(player.name for player in self.players)
-        for player, own in zip(self.players, terms, strict=True):
-            self.losses.add({f"loss/{player.name}/{k}": term / turns[player.name] for k, term in own.items()})
-        self.losses.steps += 1
+        self.losses.add_step(
+            (f"loss/{player.name}/{name}", term)
+            for player, own in zip(self.players, terms, strict=True)
+            for name, term in own.items()
+        )
         self._timed_steps += 1
         self.step += 1
         if self._is_due(self.config.train.log_every_steps):

@@ -1,7 +1,5 @@
 """Scores a run's generators while it trains, by the same steps as cut-test and cut-eval."""
 
-import json
-import os
 import shutil
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from cut.metrics.names import NEEDS_FEATURES
 from cut.runtime.seeding import seed_all
 from cut.scoring.evaluator import Evaluator
 from cut.scoring.scoring_files import ScoringFiles
+from cut.storage.files import write_json
 from cut.train.evaluations import Evaluations, Scores
 
 FOLDER = "evaluation"
@@ -80,9 +79,7 @@ class Validation:
         """Writes evaluation.json: the last scores, the best, and where pictures lie, for whoever looks at the run."""
         content = evaluations.content()
         content["pictures"] = self._shown(content["generator"])
-        temporary = self.run_dir / ".evaluation.part.json"
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, self.run_dir / "evaluation.json")
+        write_json(self.run_dir / "evaluation.json", content)
 
     def _shown(self, generator: str) -> list[dict[str, str | None]]:
         inputs, targets = self.pictures.inputs, self.pictures.targets

@@ -50,6 +50,19 @@ SMALL_SECTIONS = {
     ("data", "unpaired"): {"load_px": 36, "crop_px": 32},
     ("data", "paired"): {"load_px": 72, "crop_px": 64},
     ("method", "dcgan"): {"generator.base_channels": 2, "discriminator.base_channels": 2},
+    ("method", "munit"): {
+        "generator.base_channels": 2,
+        "generator.num_blocks": 1,
+        "generator.mlp_channels": 8,
+        "discriminator.base_channels": 2,
+        "discriminator.num_scales": 2,
+    },
+    ("method", "drit"): {
+        "generator.base_channels": 2,
+        "discriminator.base_channels": 2,
+        "discriminator.num_scales": 2,
+        "content_discriminator_layers": 0,
+    },
     ("data", "idx"): {"batch_size": 2},
     ("data", "single"): {"crop_px": 16, "batch_size": 2, "crops_per_epoch": 8},
 }

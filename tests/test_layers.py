@@ -24,8 +24,8 @@ ALLOWED = {
     | {"metrics", "runtime", "config", "storage"},
     "compare": {"build", "train", "methods", "data", "metrics", "runtime", "config", "storage"},
     "import_weights": {"build", "networks", "methods", "models", "kernels", "config", "storage"},
-    "build": {
-        "networks",
+    "build": {"networks", "train", "scoring", "methods", "data", "metrics", "runtime", "config", "storage"},
+    "networks",
         "train",
         "scoring",
         "methods",

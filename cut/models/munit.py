@@ -136,7 +136,7 @@ class LayerNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C, H, W)` -> the same shape."""
         exact = x.to(torch.promote_types(x.dtype, torch.float32))  # statistics of bfloat16 are too coarse
-        deviation, mean = torch.std_mean(exact, (1, 2, 3), correction=1, keepdim=True)
+        mean, deviation = exact.mean((1, 2, 3), keepdim=True), exact.std((1, 2, 3), correction=1, keepdim=True)
         scale = self.weight[:, None, None] / (deviation + self.eps)  # (N, C, 1, 1)
         return torch.addcmul(self.bias[:, None, None], exact - mean, scale).to(x.dtype)
 

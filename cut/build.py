@@ -9,8 +9,8 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.optim import Optimizer
 
-from cut.config import AdamConfig, Precision, RunConfig, Section
-from cut.config.load import changes_of_run, load_config, parse_config
+from cut.config import AdamConfig, RunConfig, Section
+from cut.config.load import load_config, parse_config
 from cut.data.idx import IDXStream
 from cut.data.images import set_max_megapixels
 from cut.data.paired import PairedStream
@@ -18,25 +18,24 @@ from cut.data.plain import ImagesStream
 from cut.data.single import SingleStream
 from cut.data.stream import SampleStream
 from cut.data.unpaired import UnpairedStream
-from cut.errors import UserError, shown
+from cut.errors import UserError, reason
 from cut.methods import find_method, method_config
-from cut.methods.base import Method
+from cut.methods.base import Method, keep_networks
 from cut.models.initialisation import initialise
 from cut.models.patch_discriminator import PatchDiscriminator, PixelDiscriminator
 from cut.models.resnet import ResnetGenerator
 from cut.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from cut.models.unet import UnetGenerator
-from cut.runtime.compiling import compile_networks
-from cut.runtime.environment import describe_environment, write_environment
-from cut.runtime.fabric import training_fabric
-from cut.runtime.numerics import set_numerics
+from cut.runtime.fabric import build_fabric
+from cut.runtime.memory import available_bytes
+from cut.runtime.numerics import compile_networks, set_numerics
 from cut.runtime.processes import Processes
 from cut.runtime.seeding import seed_all, undisturbed
-from cut.storage.checkpoint import list_checkpoints, load_checkpoint, load_inference_file
-from cut.train.estimate import available_bytes, estimate_bytes
+from cut.storage.checkpoint import load_inference_file
+from cut.train.estimate import estimate_bytes
+from cut.train.evaluations import Evaluations
 from cut.train.schedules import Schedule
 from cut.train.trainer import Trainer
-from cut.train.validation import Validation
 
 _GENERATORS = {"resnet": ResnetGenerator, "stylegan2": StyleGAN2Generator, "unet": UnetGenerator}
 _DISCRIMINATORS = {"patch": PatchDiscriminator, "pixel": PixelDiscriminator, "stylegan2": StyleGAN2Discriminator}
@@ -107,7 +106,7 @@ def build_method(config: RunConfig) -> Method:
     try:
         return find_method(config.method.name).build(config.method, ConfiguredNetworks(config))
     except (ValueError, RuntimeError, MemoryError, OverflowError) as error:  # too large is a RuntimeError of torch
-        raise UserError(f"method: {str(error).strip().partition(chr(10))[0] or 'not enough memory'}") from None
+        raise UserError(f"method: {reason(error)}") from None
 
 
 def _check_network_memory(config: RunConfig) -> None:
@@ -138,13 +137,22 @@ def build_stream(config: RunConfig, batches_per_step: int = 1) -> SampleStream:
 
 
 def build_optimizers(method: Method, adam: AdamConfig, fabric: Fabric) -> dict[str, Optimizer]:
-    """One optimizer per player, by the player's name, over the parameters of its networks."""
+    """One optimizer per player, by the player's name, over the parameters of all networks that it ever updates.
+
+    Raises:
+        UserError: `optim.per_player` names a player that the method has not.
+    """
     fused = True if fabric.device.type == "cpu" else None  # four times as fast; elsewhere torch chooses well itself
-    networks = {player.name: player.networks for player in method.players()}
+    networks: dict[str, list[nn.Module]] = {}
+    for player in method.players():
+        networks.setdefault(player.name, []).extend(player.networks)
+    if unknown := [name for name in adam.per_player if name not in networks]:
+        raise UserError(f"optim.per_player: no player '{unknown[0]}' (this method has: {', '.join(networks)})")
     optimizers = {}
     for name, trained in networks.items():
-        parameters = [p for network in trained for p in network.parameters()]
-        optimizer = torch.optim.Adam(parameters, adam.lr, adam.betas, adam.eps, adam.weight_decay, fused=fused)
+        parameters = list(dict.fromkeys(p for network in trained for p in network.parameters()))
+        own = adam.of(name)
+        optimizer = torch.optim.Adam(parameters, own.lr, own.betas, own.eps, own.weight_decay, fused=fused)
         optimizers[name] = cast(Optimizer, fabric.setup_optimizers(optimizer))  # one in, one out
     return optimizers
 
@@ -155,7 +163,7 @@ def build_trainer(config: RunConfig) -> Trainer:
     Raises:
         UserError: data are missing, or a setting does not fit.
     """
-    fabric = training_fabric(config.train.accelerator, config.train.precision)
+    fabric = build_fabric(config.train.accelerator, config.train.precision, shared=True)
     _check_division(config, fabric.world_size)
     processes = Processes(fabric)
     return processes.together(lambda: _build_trainer(config, fabric, processes))
@@ -174,13 +182,11 @@ def _build_trainer(config: RunConfig, fabric: Fabric, processes: Processes) -> T
     if getattr(config.data, "no_crop_in_decay", False) and schedule.decay_start_step is not None:
         stream.whole_from = schedule.decay_start_step * stream.samples_per_step
     samples = stream.fixed_samples(config.train.num_samples)
-    validation = None
+    evaluations = None
     if config.eval:
         every_steps = config.eval.every_steps or (config.eval.every_epochs or 1) * stream.steps_per_epoch
-        # Only the first process scores, and elsewhere its device would be another's.
-        scoring = build_fabric(fabric.device.type, "32-true") if fabric.global_rank == 0 else fabric
-        validation = Validation(config, stream, scoring, every_steps)
-    trainer = Trainer(config, method, optimizers, schedule, stream, samples, fabric, validation, processes)
+        evaluations = Evaluations(config.eval, every_steps)
+    trainer = Trainer(config, method, optimizers, schedule, stream, samples, fabric, processes, evaluations)
     if config.train.compile:
         compile_networks(method)  # last, for what is compiled cannot be copied
     return trainer
@@ -197,89 +203,6 @@ def estimate_memory(config: RunConfig, num_processes: int = 1) -> int | None:
             return estimate_bytes(method, config.data.channels, config.data.crop_px, images, config.train.precision)
     except Exception:  # noqa: BLE001  a comment on a training must not end it, whatever a method of the user's raises
         return None
-
-
-def open_run(trainer: Trainer, run_dir: Path, resume: bool) -> str:
-    """Prepares the run directory: a new one gets the config, one with checkpoints is taken up.
-
-    Args:
-        trainer: at step 0; loaded with the newest readable checkpoint, if there is one.
-        run_dir: of the run.
-        resume: go on even if the config has changed.
-
-    Returns:
-        One line that says where the run starts.
-
-    Raises:
-        UserError: the config has changed (the line says how), or no checkpoint can be read.
-    """
-    processes = trainer.processes
-    path, state, lines = processes.on_first(lambda: _newest_state(trainer.config, run_dir, resume))
-    if state is None:
-        processes.on_first(lambda: _describe_run(run_dir, trainer))
-        return f"{run_dir}: a new run of {trainer.last_step} steps"
-    processes.together(lambda: _take_up(trainer, state, path))
-    if trainer.step < trainer.last_step:  # of a finished run, what it ran on stays
-        processes.on_first(lambda: _describe_run(run_dir, trainer))
-    at = f"{run_dir}: going on from step {trainer.step} of {trainer.last_step}"
-    before = state.get("num_processes", 1)
-    if before != processes.count:
-        at += f" (number of processes {before} -> {processes.count}: equal to rounding, not bit for bit)"
-    *damaged, changes = lines
-    return "; ".join([*damaged, at, *([f"with {changes}"] if changes else [])])
-
-
-def _newest_state(config: RunConfig, run_dir: Path, resume: bool) -> tuple[Path, dict[str, Any] | None, list[str]]:
-    """The newest readable checkpoint with its path, or None in a new run; what is to be said of damaged ones, and of
-    changes, which come last."""
-    lines = []
-    for path in reversed(list_checkpoints(run_dir / "checkpoints")):
-        try:
-            state = load_checkpoint(path)
-        except UserError as error:
-            lines.append(str(error))
-            continue
-        _refuse_foreign_code(path, state["config"], config)
-        changes = changes_of_run(parse_config(state["config"], method_config, str(path)), config)
-        if changes and not resume:
-            raise UserError(
-                f"{run_dir}: holds a run with another config ({'; '.join(changes)}); "
-                "choose another --run-dir, or give --resume to go on with the new settings"
-            )
-        return path, state, [*lines, ", ".join(changes)]
-    if lines:
-        raise UserError("; ".join(lines))
-    return run_dir, None, []
-
-
-def _refuse_foreign_code(path: Path, values: dict[str, Any], config: RunConfig) -> None:
-    """A checkpoint may name a method outside this package only where the user's own config names it too."""
-    method = values.get("method")
-    name = str(method.get("name")) if isinstance(method, dict) else ""
-    if ":" in name and name != config.method.name:
-        raise UserError(
-            f"{path}: its method {shown(name)} is code outside this program, and not that of the config; "
-            "choose another --run-dir"
-        )
-
-
-def _take_up(trainer: Trainer, state: dict[str, Any], path: Path) -> None:
-    try:
-        trainer.load(state)
-        for optimizer in trainer.optimizers.values():
-            _check_optimizer(optimizer)
-    except UserError:
-        raise
-    except Exception as error:  # noqa: BLE001  states of the wrong kind or shape raise whatever they meet first
-        raise UserError(f"{path}: holds a state that cannot be taken up ({type(error).__name__}: {error})") from None
-
-
-def _check_optimizer(optimizer: Optimizer) -> None:
-    """Raises a ValueError where a state has not the shape of its parameter, which torch would find in mid-step."""
-    for parameter, state in optimizer.state.items():
-        numbers = {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
-        if any(value.shape not in ((), parameter.shape) for value in numbers.values()) or len(numbers) < len(state):
-            raise ValueError("an optimizer's state has not the shape of its parameter")
 
 
 def load_translator(path: Path, allow_import: bool = False, deterministic: bool = False) -> tuple[Method, RunConfig]:
@@ -301,31 +224,19 @@ def load_translator(path: Path, allow_import: bool = False, deterministic: bool 
         )
     config = parse_config(values, method_config, where=str(path))
     method = build_method(config)
-    networks = {key.partition(".")[0] for key in tensors}
-    if method.has_inverse and not method.inference_networks().keys() <= networks:
-        method.keep_one_way()  # a file that was made from one public generator
+    try:  # a file that was made from one public generator holds one direction alone
+        keep_networks(method, {key.partition(".")[0] for key in tensors})
+    except ValueError as error:
+        raise UserError(f"{path}: the weights do not fit the config beside them ({error})") from None
     for name, network in method.inference_networks().items():
         prefix = f"{name}."
         try:
             network.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
         except (RuntimeError, TypeError, AttributeError, KeyError) as error:
-            reason = str(error).strip().splitlines()[-1].strip()
-            raise UserError(f"{path}: the weights do not fit the config beside them ({reason})") from None
-    return method.prepare_inference(deterministic), config
-
-
-def build_fabric(accelerator: str, precision: Precision) -> Fabric:
-    """Device and precision, launched.
-
-    Raises:
-        UserError: no such device here.
-    """
-    try:
-        fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
-    except (RuntimeError, ValueError) as error:
-        raise UserError(f"accelerator {accelerator}, precision {precision}: {str(error).splitlines()[0]}") from None
-    fabric.launch()
-    return fabric
+            last = str(error).strip().splitlines()[-1].strip()
+            raise UserError(f"{path}: the weights do not fit the config beside them ({last})") from None
+    method.prepare_inference(deterministic)
+    return method, config
 
 
 def _check_division(config: RunConfig, num_processes: int) -> None:
@@ -336,18 +247,3 @@ def _check_division(config: RunConfig, num_processes: int) -> None:
             f"{f' and {config.train.num_micro_batches} micro-batches' if parts > num_processes else ''}; it counts the "
             f"images of all of them together, so take a multiple of {parts}"
         )
-
-
-def _describe_run(run_dir: Path, trainer: Trainer) -> None:
-    """Writes what decides the run, and what it runs on."""
-    networks = {name: sum(p.numel() for p in part.parameters()) for name, part in trainer.method.named_children()}
-    parameters = {name: count for name, count in networks.items() if count}
-    environment = describe_environment(trainer.fabric.device)
-    environment |= {"seed": trainer.config.seed, "first_step": trainer.step, "parameters": parameters}
-    environment["num_processes"] = trainer.processes.count
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        (run_dir / "config.yaml").write_text(trainer.config.to_yaml(), encoding="utf-8")
-        write_environment(run_dir, environment)
-    except OSError as error:
-        raise UserError(f"{run_dir}: cannot be written ({error.strerror or error}); choose another --run-dir") from None

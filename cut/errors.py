@@ -1,6 +1,8 @@
 """The errors that a user's own mistake raises, and what was given, in words short enough for their one line."""
 
+import difflib
 import reprlib
+from collections.abc import Iterable
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlist, _SHORT.maxtuple, _SHORT.maxdict, _SHORT.maxlevel = 80, 80, 8, 8, 4, 3
@@ -19,6 +21,25 @@ def shown(value: object, quoted: bool = True) -> str:
 def shortened(text: str, most: int = 160) -> str:
     """The text, with dots in the middle if it is longer than `most` characters."""
     return text if len(text) <= most else f"{text[: most // 2]}...{text[-most // 2 :]}"
+
+
+def reason(error: BaseException) -> str:
+    """Why something failed, on one line: what the system says, or the first line of the error's text, or its class."""
+    text = str(getattr(error, "strerror", None) or error).strip()
+    if isinstance(error, MemoryError) and not text:
+        return "the system gives no more memory"
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that a mistyped one is most like; None if it is like none."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)), None)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the nearest known word, or nothing."""
+    match = nearest(word, known)
+    return f"; did you mean '{match}'?" if match else ""
 
 
 class UserError(ValueError):

@@ -48,7 +48,7 @@ def _own_epoch(job: dict[str, Any]) -> Callable[[], Iterable[list[Any]]]:
     from cut.data.loader import batches
     from cut.data.unpaired import UnpairedStream
 
-    module("cut.runtime.allocator", "cut.engine.allocator").keep_freed_memory()
+    module("cut.runtime.memory", "cut.runtime.allocator", "cut.engine.allocator").keep_freed_memory()
     fields = ("root", "load_px", "crop_px", "batch_size", "cache_mib")
     config = UnpairedDataConfig(**{key: job[key] for key in fields}, num_workers=0)
     streams = repeat(UnpairedStream(config, seed=0))

@@ -23,12 +23,14 @@ def main() -> None:
     serve(_answers)
 
 
-def module(name: str, older_name: str) -> Any:
+def module(name: str, *older_names: str) -> Any:
     """A module of this project; the checkout on the path may be one from before it moved."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError:
-        return importlib.import_module(older_name)
+        if not older_names:
+            raise
+        return module(*older_names)
 
 
 def serve(answer_all: Callable[[Any, Iterator[Any]], Iterable[Any]]) -> None:
@@ -47,7 +49,7 @@ def _answers(job: dict[str, Any], requests: Any) -> Any:
     from cut.errors import UserError
 
     if job["keep_freed_memory"]:
-        module("cut.runtime.allocator", "cut.engine.allocator").keep_freed_memory()
+        module("cut.runtime.memory", "cut.runtime.allocator", "cut.engine.allocator").keep_freed_memory()
     try:
         build = _authors_step if job["authors"] else _own_step
         python_mib = _peak_mib(torch.device("cpu"))
@@ -98,9 +100,9 @@ def _own_step(job: dict[str, Any]) -> tuple[Callable[[], None], Callable[[], int
     method = fabric.to_device(build_method(config))
     optimizers = build_optimizers(method, config.optim, fabric)
     schedule = schedules.Schedule(ConstantScheduleConfig(total_steps=10**9), steps_per_epoch=1)
-    trainer = trainers.Trainer(
-        config, method, optimizers, schedule, None, [], fabric
-    )  # no data, no samples: steps alone
+    processes = module("cut.runtime.processes", "cut.engine.processes").Processes(fabric)
+    # No data, no samples: steps alone.
+    trainer = trainers.Trainer(config, method, optimizers, schedule, None, [], fabric, processes=processes)
     batch = _random_batch(config, method.batches_per_step)
     return (
         lambda: trainer.train_step(batch),
@@ -245,7 +247,7 @@ def _duration(work: Callable[[], None], device: Any, now: Callable[[], float]) -
 
 
 def _peak_mib(device: Any) -> float:
-    return module("cut.train.log", "cut.engine.logs").peak_memory_mib(device)
+    return module("cut.runtime.memory", "cut.train.log", "cut.engine.logs").peak_memory_mib(device)
 
 
 if __name__ == "__main__":

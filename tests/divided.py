@@ -9,7 +9,7 @@ from conftest import make_idx, make_paired, make_single, make_unpaired
 
 from cut.build import build_trainer, read_config
 from cut.errors import PictureError, UserError
-from cut.runtime.fabric import training_fabric
+from cut.runtime.fabric import build_fabric
 from cut.runtime.launch import is_worker, launch
 from cut.runtime.processes import Processes
 from cut.train.step import tensors_in
@@ -135,10 +135,10 @@ def train(folder: Path, settings: dict, dtype: torch.dtype = torch.float64, eps:
     torch.set_default_dtype(dtype)
     try:
         trainer, losses = build_trainer(read_config(folder / "empty.yaml", overrides)), []
-        for batch in trainer._batches(STEPS):
-            trainer._sums = {}
+        for batch in trainer.batches(STEPS):
+            trainer.losses.sums = {}
             trainer.train_step({key: images.to(dtype) for key, images in batch.items()})
-            losses += [value.item() for value in trainer._sums.values()]
+            losses += [value.item() for value in trainer.losses.sums.values()]
         trainer._require_equal()
     finally:
         torch.set_default_dtype(torch.float32)
@@ -158,7 +158,7 @@ def largest_difference(one: dict, other: dict) -> float:
 
 def agreements() -> dict[str, str | float]:
     """What two processes make of something that one of them alone meets with."""
-    processes = Processes(training_fabric("cpu", "32-true"))
+    processes = Processes(build_fabric("cpu", "32-true", shared=True))
 
     def refuse(error: UserError) -> None:
         raise error

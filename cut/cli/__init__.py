@@ -6,9 +6,10 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
-from cut.errors import UserError
+from cut.errors import UserError, reason
 
 
 def run(program: str, main: Callable[[], int | None]) -> NoReturn:
@@ -39,12 +40,11 @@ def run(program: str, main: Callable[[], int | None]) -> NoReturn:
         elif error.filename is None and error.strerror is None:  # not from the system: a fault of ours, to be seen
             raise
         else:
-            status = _tell(program, f"{error.filename or 'input/output'}: {error.strerror}")
+            status = _tell(program, f"{error.filename or 'input/output'}: {reason(error)}")
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not _is_lack_of_memory(error):
             raise
-        reason = str(error).strip().partition("\n")[0] or "the system gives no more"
-        status = _tell(program, f"not enough memory ({reason}); take smaller pictures, batches or networks")
+        status = _tell(program, f"not enough memory ({reason(error)}); take smaller pictures, batches or networks")
     except KeyboardInterrupt:
         print(f"\n{program}: interrupted", file=sys.stderr)
         status = 130
@@ -74,6 +74,21 @@ def set_max_megapixels(megapixels: float | None) -> None:
     from cut.data import images  # only now, for it imports Pillow
 
     images.set_max_megapixels(megapixels)
+
+
+def write_json_file(path: str, value: object) -> None:
+    """Writes what `--json FILE` asks for.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    from cut.storage.files import write_json  # only now, because --help needs none of it
+
+    try:
+        Path(path).parent.stat()  # a mistyped folder is not made
+        write_json(Path(path), value, indent=2)
+    except OSError as error:
+        raise UserError(f"--json {path}: cannot be written ({reason(error)})") from None
 
 
 def _tell(program: str, text: str) -> int:

@@ -74,6 +74,7 @@ def _main(args: argparse.Namespace) -> int:
     from cut.compare.runs import Outcome, Runner  # only now, for they import torch
     from cut.compare.table import csv_table, markdown_table
     from cut.runtime.signals import Stopped
+    from cut.storage.files import write_whole
 
     _warn_of_other_data(contenders)
     source = {"split": args.split, "data": contenders[0].config.data.model_dump(mode="json")}
@@ -91,8 +92,8 @@ def _main(args: argparse.Namespace) -> int:
                     print(f"  failed: {outcomes[-1].error}", file=sys.stderr)
                 ordered = sorted(outcomes, key=lambda outcome: (places[outcome.name], outcome.seed))
                 table = markdown_table(ordered, baseline)
-                (args.output / "table.md").write_text(table, encoding="utf-8")
-                (args.output / "table.csv").write_text(csv_table(ordered, baseline), encoding="utf-8")
+                write_whole(args.output / "table.md", table)
+                write_whole(args.output / "table.csv", csv_table(ordered, baseline))
     except Stopped as stopped:
         print(f"cut-compare: {stopped}", file=sys.stderr)
         return 128 + stopped.signum
@@ -125,7 +126,7 @@ def _pictures(contender: "Contender", args: argparse.Namespace) -> "EvaluationSe
     from cut.methods import find_method
 
     folder = args.output / "pictures"
-    if find_method(contender.config.method.name).samples_from_noise:
+    if "image" not in find_method(contender.config.method.name).inputs:
         return noise_evaluation_set(build_stream(contender.config), folder, None)
     return evaluation_set(contender.config.data, folder, args.split)
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import NoReturn
 
-from cut.cli import add_max_megapixels, run, set_max_megapixels
+from cut.cli import add_max_megapixels, run, set_max_megapixels, write_json_file
 from cut.errors import UserError
 
 _EXAMPLES = """\
@@ -197,12 +197,7 @@ def _check(arguments: argparse.Namespace) -> int:
     report = with_idx_files(check_folder(arguments.root))
     print(report.text())
     if arguments.json:
-        import json
-
-        try:
-            Path(arguments.json).write_text(json.dumps(report.to_dict(), indent=2) + "\n")
-        except OSError as error:
-            raise UserError(f"--json {arguments.json}: cannot be written ({error.strerror or error})") from None
+        write_json_file(arguments.json, report.to_dict())
     return 1 if report.has_errors else 0
 
 

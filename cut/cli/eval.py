@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from cut.cli import add_max_megapixels, run, set_max_megapixels
+from cut.cli import add_max_megapixels, run, set_max_megapixels, write_json_file
 from cut.errors import UserError
 from cut.metrics.names import (
     DEFAULT_METRICS,
@@ -128,16 +128,13 @@ def _evaluate(args: argparse.Namespace) -> None:
     for role, result in results.items():
         for warning in result.warnings:
             print(f"cut-eval: warning: {role}: {warning}", file=sys.stderr)
-    text = json.dumps(_report(args.target, folders, results), indent=2, allow_nan=False)
+    report = _report(args.target, folders, results)
     if args.json == "-":
-        print(text)
+        print(json.dumps(report, indent=2, allow_nan=False))
         return
     print(_table(results))
     if args.json:
-        try:
-            Path(args.json).write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"{args.json}: cannot be written ({error.strerror})") from None
+        write_json_file(args.json, report)
 
 
 def _check_options(args: argparse.Namespace, metrics: tuple[str, ...]) -> None:

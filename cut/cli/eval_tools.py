@@ -1,12 +1,13 @@
 """What cut-eval needs torch for: its networks, and which metrics the folders and options allow."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from PIL import Image
 
 from cut.data.images import FORMATS, list_images
-from cut.errors import UserError
+from cut.errors import UserError, reason
 from cut.metrics.names import METRICS, NEEDS_FEATURES, NEEDS_PAIRS, NEEDS_PALETTE
 from cut.metrics.similarity import MS_SSIM_SMALLEST_PX, SSIM_WINDOW_PX
 from cut.scoring.evaluator import Evaluator, find_pictures
@@ -25,10 +26,21 @@ def make_evaluator(args: argparse.Namespace, metrics: tuple[str, ...]) -> Evalua
         batch_size=args.batch_size,
         device=_device(args.device),
         progress=True,
-        store=None if args.no_cache else args.cache_dir or default_store(),
+        store=None if args.no_cache else args.cache_dir or _default_store(),
         intervals=not args.no_intervals,
         **_files(args).arguments(metrics),
     )
+
+
+def _default_store() -> Path | None:
+    try:
+        return default_store()
+    except OSError as error:
+        print(
+            f"cut-eval: warning: {error.filename}: features are not kept ({reason(error)}); choose a --cache-dir",
+            file=sys.stderr,
+        )
+        return None
 
 
 def everything(args: argparse.Namespace, folders: list[Path]) -> tuple[tuple[str, ...], list[str]]:

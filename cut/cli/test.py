@@ -109,7 +109,7 @@ def _main(args: argparse.Namespace) -> None:
     from cut.build import build_fabric  # only now, for they import torch
     from cut.inference.sample import sample
     from cut.inference.translate import plan_jobs, translate
-    from cut.runtime.allocator import keep_freed_memory
+    from cut.runtime.memory import keep_freed_memory
     from cut.runtime.seeding import seed_all
     from cut.storage.checkpoint import INFERENCE_FILE
 
@@ -131,13 +131,14 @@ def _main(args: argparse.Namespace) -> None:
     method, config = _load(args)
     output = args.output.resolve()  # "." has no name
     sheet = output.with_name(f"{output.name}_sheet.png")
-    _check_kind(args, method.samples_from_noise)
-    if method.samples_from_noise:
+    from_noise = "image" not in method.inputs
+    _check_kind(args, from_noise)
+    if from_noise:
         count = 64 if args.num_images is None else args.num_images
         print(sample(method, count, args.seed, fabric, args.batch_size, args.output, sheet, suffix or ".png"))
         return
     inverse = _is_inverse(args.direction, config, method)
-    batch_size = 1 if method.mixes_batches else args.batch_size
+    batch_size = 1 if method.goes_one_by_one else args.batch_size
     _warn_of_pairs(args, config, jobs[0].source)
     seed_all(args.seed)
     channels = config.data.channels["b" if inverse else "a"]
@@ -162,7 +163,7 @@ def _is_inverse(direction: str | None, config: "RunConfig", method: "Method") ->
     """Whether the asked direction, which is that of the folders on disk, is against the run's own."""
     own = getattr(config.data, "direction", "AtoB")  # two single pictures are called a and b
     inverse = direction not in (None, own)
-    if inverse and not method.has_inverse:
+    if inverse and "ba" not in method.directions():
         how = (
             f"--set data.direction={direction}" if hasattr(config.data, "direction") else "data.a and data.b exchanged"
         )
@@ -174,7 +175,7 @@ def _is_inverse(direction: str | None, config: "RunConfig", method: "Method") ->
 
 
 def _warn_of_pairs(args: argparse.Namespace, config: "RunConfig", picture: Path) -> None:
-    from cut.datasets.pair_and_split import looks_combined
+    from cut.data.pair_files import looks_combined
 
     if config.data.name == "paired" and looks_combined(picture):
         print(
@@ -195,7 +196,8 @@ def _load(args: argparse.Namespace) -> tuple["Method", "RunConfig"]:
         return load_translator(file, args.allow_import, args.deterministic)
     method, config, line = import_generator(args.weights, args.config)
     print(line)
-    return method.prepare_inference(args.deterministic), config
+    method.prepare_inference(args.deterministic)
+    return method, config
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def _main(args: argparse.Namespace) -> int:
         if num_processes * num_nodes > 1 and not is_worker():
             return launch(num_processes, num_nodes, args.node_rank, args.main_address, args.main_port)
         from cut.build import build_trainer  # only now, for it imports torch
-        from cut.runtime.allocator import keep_freed_memory
+        from cut.runtime.memory import keep_freed_memory
 
         keep_freed_memory()
         trainer = build_trainer(config)
@@ -106,8 +106,8 @@ def _run(trainer: "Trainer", args: argparse.Namespace) -> int:
 
 def _train(trainer: "Trainer", run_dir: Path, resume: bool) -> int:
     """Goes on to the end of the run, and says what came of it."""
-    from cut.build import open_run
     from cut.runtime.signals import Stopped
+    from cut.train.run_dir import open_run
 
     is_first = trainer.processes.is_first
     start = open_run(trainer, run_dir, resume)
@@ -133,7 +133,7 @@ def _train(trainer: "Trainer", run_dir: Path, resume: bool) -> int:
 def _say_memory(trainer: "Trainer") -> None:
     """What the training will need; a warning if there is less."""
     from cut.build import estimate_memory
-    from cut.train.estimate import available_bytes
+    from cut.runtime.memory import available_bytes
 
     needed = estimate_memory(trainer.config, trainer.processes.count)
     free = available_bytes(trainer.fabric.device)
@@ -154,11 +154,12 @@ def _say_memory(trainer: "Trainer") -> None:
 
 
 def _say_end(trainer: "Trainer", run_dir: Path) -> None:
-    if trainer.validation and trainer.validation.best:
-        print(f"{run_dir}: {trainer.validation.summary()}")
+    if trainer.evaluations and trainer.evaluations.best:
+        print(f"{run_dir}: {trainer.evaluations.summary()}")
     _report(run_dir)
-    use = "draw images with" if trainer.method.samples_from_noise else "translate pictures with"
-    what = "--num-images 64" if trainer.method.samples_from_noise else "--input FOLDER"
+    from_noise = "image" not in trainer.method.inputs
+    use = "draw images with" if from_noise else "translate pictures with"
+    what = "--num-images 64" if from_noise else "--input FOLDER"
     print(f"{run_dir}: finished; {use}: cut-test --run {run_dir} {what} --output FOLDER")
 
 

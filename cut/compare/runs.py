@@ -1,7 +1,6 @@
 """Trains, translates and scores one run after the other, each by the program that a user would call."""
 
 import json
-import os
 import shutil
 import signal
 import statistics
@@ -18,6 +17,7 @@ from cut.data.evaluation_set import EvaluationSet
 from cut.data.images import list_images
 from cut.errors import UserError
 from cut.runtime.signals import Stopped
+from cut.storage.files import open_regular, write_json
 from cut.train.history import read_entries
 
 _INTERRUPTED = {130: signal.SIGINT, 143: signal.SIGTERM, -signal.SIGINT: signal.SIGINT, -signal.SIGTERM: signal.SIGTERM}
@@ -105,10 +105,7 @@ class Runner:
         folders = ["--generated", folder, "--target", self.pictures.targets]
         result.unlink(missing_ok=True)
         self._call("eval", log, *folders, "--json", result, *self.scoring)
-        content = json.dumps({**_read(result), **known}, indent=1) + "\n"
-        temporary = result.with_name(f".{result.name}.part")
-        temporary.write_text(content, encoding="utf-8")
-        os.replace(temporary, result)
+        write_json(result, {**_read(result), **known})
 
     def _call(self, program: str, run_dir: Path, *arguments: Any) -> None:
         """Runs a program in a process of its own; what it says goes into `<run>.log`.
@@ -174,7 +171,8 @@ def costs_of(run_dir: Path) -> dict[str, float]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with open_regular(path) as file:
+            content = json.load(file)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -21,7 +21,7 @@ from cut.config.networks import (
     StyleGAN2GeneratorConfig,
     UnetGeneratorConfig,
 )
-from cut.config.run import AdamConfig, Precision, RunConfig, TrainConfig
+from cut.config.run import AdamConfig, Precision, RunConfig, StartConfig, TrainConfig
 from cut.config.schedule import (
     ConstantScheduleConfig,
     CosineScheduleConfig,
@@ -55,6 +55,7 @@ __all__ = [
     "ScheduleConfig",
     "Section",
     "SingleDataConfig",
+    "StartConfig",
     "StepScheduleConfig",
     "StyleGAN2DiscriminatorConfig",
     "StyleGAN2GeneratorConfig",

@@ -1,5 +1,6 @@
 """Where pictures come from, and what is done to them before a network sees them."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -25,6 +26,11 @@ class LoaderConfig(Section):
     def channels(self) -> dict[str, int]:
         """Channels of the source domain `a` and of the target domain `b`, in the run's direction."""
         raise NotImplementedError
+
+    @property
+    def domains(self) -> tuple[str, str]:
+        """What the source and the target domain are called on disk, in the run's direction."""
+        return "A", "B"
 
 
 class TransformConfig(LoaderConfig):
@@ -57,8 +63,17 @@ class FolderConfig(TransformConfig):
 
     @property
     def channels(self) -> dict[str, int]:
-        channels = (self.channels_a, self.channels_b)
-        return dict(zip("ab", channels if self.direction == "AtoB" else channels[::-1], strict=True))
+        on_disk = {"A": self.channels_a, "B": self.channels_b}
+        return dict(zip("ab", (on_disk[domain] for domain in self.domains), strict=True))
+
+    @property
+    def domains(self) -> tuple[str, str]:
+        return ("A", "B") if self.direction == "AtoB" else ("B", "A")
+
+    def folders(self, split: str) -> tuple[Path, Path]:
+        """The folders of a split: of the source and of the target domain, in the run's direction."""
+        source, target = (Path(self.root) / f"{split}{domain}" for domain in self.domains)
+        return source, target
 
 
 class UnpairedDataConfig(FolderConfig):

@@ -1,6 +1,5 @@
 """YAML and overrides in, a validated config out; a mistake is one line that names the key and what is allowed."""
 
-import difflib
 import types
 import typing
 from collections.abc import Callable, Iterable
@@ -11,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from cut.config import MethodConfig, RunConfig, Section
-from cut.errors import UserError, shortened, shown
+from cut.errors import UserError, did_you_mean, reason, shortened, shown
 from cut.storage.yaml import MAX_DEPTH, YamlError, parse_yaml, read_yaml
 
 _MISTAKES_TOLD = 10
@@ -112,12 +111,6 @@ def changed_keys(before: dict[str, Any], after: dict[str, Any], prefix: str = ""
     return changes
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the nearest known word, or nothing."""
-    match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean '{match[0]}'?" if match else ""
-
-
 def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in seen:
         raise UserError(f"{path}: base: the files inherit from each other in a circle")
@@ -126,7 +119,7 @@ def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such config file") from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read as a config file ({error.strerror or error})") from None
+        raise UserError(f"{path}: cannot be read as a config file ({reason(error)})") from None
     except ValueError as error:  # of YAML, or a name with a zero byte
         raise UserError(f"{path}: not valid YAML ({error})") from None
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
@@ -175,13 +168,13 @@ def _describe(model: type[BaseModel], problem: ErrorDetails, prefix: tuple[str, 
     got: Any = problem.get("input")
     if problem["type"] == "extra_forbidden":
         known = sorted({name for m in models for name in m.model_fields})
-        return f"{dotted}: unknown key{nearest(keys[-1], known)} (known here: {', '.join(known)})"
+        return f"{dotted}: unknown key{did_you_mean(keys[-1], known)} (known here: {', '.join(known)})"
     if problem["type"] == "missing":
         return f"{dotted}: required, but not given"
     if problem["type"] == "union_tag_invalid":
         names = [str(m.model_fields["name"].default) for m in models]
         name = shown(got.get("name"), quoted=False)
-        return f"{dotted}.name: no such name '{name}'{nearest(name, names)} (known here: {', '.join(names)})"
+        return f"{dotted}.name: no such name '{name}'{did_you_mean(name, names)} (known here: {', '.join(names)})"
     if problem["type"] == "union_tag_not_found":
         return f"{dotted}: needs a name ({', '.join(str(m.model_fields['name'].default) for m in models)})"
     message = problem["msg"].removeprefix("Value error, ")

@@ -14,12 +14,34 @@ from cut.config.section import MethodConfig, Section, Unit
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
+class PlayerAdamConfig(Section):
+    """What one player's optimizer has otherwise; null takes the common value."""
+
+    lr: float | None = Field(None, gt=0)
+    betas: tuple[Unit, Unit] | None = None
+    eps: float | None = Field(None, gt=0)
+    weight_decay: float | None = Field(None, ge=0)
+
+
 class AdamConfig(Section):
     name: Literal["adam"] = "adam"
     lr: float = Field(2e-4, gt=0)
     betas: tuple[Unit, Unit] = (0.5, 0.999)
     eps: float = Field(1e-8, gt=0)
     weight_decay: float = Field(0.0, ge=0)
+    per_player: dict[str, PlayerAdamConfig] = Field({})  # by the players' names, e.g. {discriminator: {lr: 1e-4}}
+
+    def of(self, player: str) -> "AdamConfig":
+        """The settings of one player's optimizer."""
+        own = self.per_player.get(player, PlayerAdamConfig())
+        return self.model_copy(update={key: value for key, value in own if value is not None})
+
+
+class StartConfig(Section):
+    """Weights of an earlier run that a new run starts from."""
+
+    file: str  # a run directory (its newest checkpoint), a checkpoint (.pt) or an inference file (.safetensors)
+    rename: dict[str, str] = Field({})  # beginnings of keys in the file: how they are called in this run
 
 
 class TrainConfig(Section):
@@ -57,6 +79,7 @@ class RunConfig(Section):
     schedule: ScheduleConfig = LinearScheduleConfig(constant_epochs=200, decay_epochs=200)
     train: TrainConfig = TrainConfig()
     eval: EvalConfig | None = None  # null: nothing is scored while training
+    start: StartConfig | None = None  # null: new weights
 
     @model_validator(mode="after")
     def _plateau_is_measured(self) -> "RunConfig":

@@ -10,6 +10,9 @@ from cut.config.section import Section
 class _Length(Section):
     """A schedule's length, in epochs or in steps: subclasses name the pairs of fields of which one unit is given."""
 
+    warmup_epochs: int | None = Field(None, ge=0)  # in which the rate rises evenly from 0, at every step
+    warmup_steps: int | None = Field(None, ge=0)
+
     @model_validator(mode="after")
     def _one_unit(self) -> "_Length":
         given = {n.rsplit("_", 1)[-1] for n in type(self).model_fields if getattr(self, n) and n.endswith(_UNITS)}

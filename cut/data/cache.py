@@ -25,7 +25,8 @@ from torch.utils.data import get_worker_info
 from cut.config import TransformConfig
 from cut.data.images import read_image
 from cut.data.transforms import scaled
-from cut.storage.files import user_cache, write_whole
+from cut.errors import reason
+from cut.storage.files import user_cache, write_entry
 
 # What decides how pictures are read and scaled besides the config; raise the number when our own code changes.
 _VERSION = 1, PIL.__version__, torch.__version__, torch.backends.cpu.get_cpu_capability()
@@ -53,10 +54,14 @@ class PictureCache:
         self.config, self._most_bytes = config, config.cache_mib * 2**20
         self._is_read = self.is_written = config.cache_mib > 0
         recipe = [_VERSION, os.path.abspath(config.root), config.preprocess, config.load_px, config.crop_px]
-        self._folder = user_cache("pictures") / _digest(recipe).hex()
         self._room_bytes = 0  # that this process may write before it looks again
         self._checked: set[str] = set()  # entries whose checksum this process has seen to be right
         self._next_touch = 0.0
+        try:
+            self._folder = user_cache("pictures") / _digest(recipe).hex()
+        except OSError as error:
+            self._is_read = False
+            self._give_up(error, Path(error.filename))
 
     def scaled(self, path: Path, channels: int, whole: bool) -> Tensor:
         """`cut.data.transforms.scaled` of a picture file.
@@ -118,18 +123,20 @@ class PictureCache:
                 self._room_bytes = self._find_room()
                 self.is_written = len(numbers) <= self._room_bytes
             if self.is_written:
-                write_whole(self._folder / name, lambda file: (file.write(header), file.write(numbers)))
+                write_entry(self._folder / name, lambda file: (file.write(header), file.write(numbers.data)))
                 self._room_bytes -= len(numbers)
         except OSError as error:
-            self.is_written = False
-            worker = get_worker_info()
-            if worker is None or worker.id == 0:
-                reason = error.strerror or error
-                print(
-                    f"data.cache_mib: {self._folder}: pictures cannot be kept there ({reason}), which costs speed "
-                    "alone; set XDG_CACHE_HOME to another folder, or data.cache_mib=0",
-                    file=sys.stderr,
-                )
+            self._give_up(error, self._folder)
+
+    def _give_up(self, error: OSError, folder: Path) -> None:
+        """Writes no more, and says so once."""
+        worker, was_written, self.is_written = get_worker_info(), self.is_written, False
+        if was_written and (worker is None or worker.id == 0):
+            print(
+                f"data.cache_mib: {folder}: pictures cannot be kept there ({reason(error)}), which costs speed "
+                "alone; set XDG_CACHE_HOME to another folder, or data.cache_mib=0",
+                file=sys.stderr,
+            )
 
     def _find_room(self) -> int:
         """Bytes for this process: a part of what is left, for others write too. Sets that nobody uses make room."""

@@ -71,8 +71,7 @@ def noise_evaluation_set(stream: SampleStream, folder: Path, num_images: int | N
 
 
 def _of_folders(config: FolderConfig, split: str) -> TranslationSet:
-    source, target = "AB" if config.direction == "AtoB" else "BA"
-    return TranslationSet(Path(config.root) / f"{split}{source}", Path(config.root) / f"{split}{target}")
+    return TranslationSet(*config.folders(split))
 
 
 def _of_pairs(config: PairedDataConfig, folder: Path, split: str) -> TranslationSet:

@@ -15,8 +15,9 @@ import numpy as np
 from cut.config import IDXDataConfig
 from cut.data.stream import SampleStream, noise_rows
 from cut.data.transforms import resized, to_float
-from cut.datasets.download import fetch_command
-from cut.errors import UserError
+from cut.datasets.catalogue import fetch_command
+from cut.errors import UserError, reason
+from cut.storage.files import open_regular
 
 MAX_BYTES = 4_000_000_000  # of numbers in a file, unless the config says otherwise; MNIST has 47 million
 _BLOCK_BYTES = 1 << 20
@@ -72,9 +73,7 @@ def read_idx(path: Path, num_dimensions: int | None = None, max_bytes: int = MAX
         UserError: the file is missing, of another kind, or its length does not fit its header.
     """
     try:
-        if path.exists() and not path.is_file():
-            raise ValueError("it is no regular file")
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+        with open_regular(path) as raw, gzip.open(raw) if path.suffix == ".gz" else raw as file:
             shape = _read_shape(file, num_dimensions, max_bytes)
             expected = math.prod(shape)
             data = bytearray()  # it grows with what arrives, whatever the header promises
@@ -86,9 +85,8 @@ def read_idx(path: Path, num_dimensions: int | None = None, max_bytes: int = MAX
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (OSError, EOFError, zlib.error, ValueError) as error:  # gzip.BadGzipFile is an OSError
-        reason = getattr(error, "strerror", None) or str(error)
         raise UserError(
-            f"{path}: not a whole IDX file of unsigned bytes ({reason}); delete it and fetch it again"
+            f"{path}: not a whole IDX file of unsigned bytes ({reason(error)}); delete it and fetch it again"
         ) from None
     return np.frombuffer(data, dtype=np.uint8).reshape(shape)
 

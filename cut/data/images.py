@@ -4,23 +4,21 @@ Inside the package images are float tensors `(C, H, W)` in [-1, 1]. Files are re
 where the file holds 16 bits a channel, uint16, and written from the same.
 """
 
-import contextlib
 import io
 import math
 import os
-import stat
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from cut.errors import UserError
+from cut.errors import UserError, reason
+from cut.storage.files import open_regular, write_whole
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
-MAX_MEGAPIXELS = 179.0  # of a picture, unless `set_max_megapixels` says otherwise; Pillow's own bound
 SUFFIXES_16_BIT = (".png", ".tif", ".tiff", ".ppm", ".pgm")
 # What may be inside, whatever the suffix; of Pillow's other decoders one runs programs (EPS), and most are hardly used.
 FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -113,7 +111,7 @@ def read_image(path: str | os.PathLike, channels: int) -> np.ndarray:
         what = "is damaged, or of no format that is known here" if data else "is empty"
         raise UserError(f"{path}: cannot be read as a picture (it {what})") from None
     except Exception as error:  # noqa: BLE001  decoders raise SyntaxError, struct.error, OSError, ... on broken files
-        raise UserError(f"{path}: cannot be read as a picture ({_first_line(error)})") from None
+        raise UserError(f"{path}: cannot be read as a picture ({reason(error)})") from None
     return _with_channels(array, channels)
 
 
@@ -130,32 +128,29 @@ def write_image(path: str | os.PathLike, array: np.ndarray) -> None:
     if suffix not in SUFFIXES:
         raise UserError(f"{path}: no picture format {suffix or '(none)'}; known: {', '.join(SUFFIXES)}")
     if array.dtype == np.uint16 and suffix not in SUFFIXES_16_BIT:
-        array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)  # the nearest of 0, 257, ..., 65535
-    temporary = path.with_name(f".{path.stem}.part{suffix}")
+        array = to_8_bit(array)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _encode(temporary, array, suffix)
-        os.replace(temporary, path)
+        write_whole(path, lambda file: _encode(file, array, suffix))
     except (OSError, ValueError) as error:  # ValueError: too large for the format, says WebP's encoder
-        reason = getattr(error, "strerror", None) or _first_line(error)
-        raise UserError(f"{path}: cannot be written ({reason})") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()  # what a failure left; a whole file has its own name by now
+        raise UserError(f"{path}: cannot be written ({reason(error)})") from None
+
+
+def to_8_bit(picture: np.ndarray) -> np.ndarray:
+    """uint16 -> uint8, to the nearest of 0, 257, ..., 65535; uint8 stays as it is."""
+    return picture if picture.dtype == np.uint8 else ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _read_bytes(path: Path) -> bytes:
-    """The content of a regular file: a pipe would hang, a device never end."""
-    about = path.stat()
-    if not (stat.S_ISREG(about.st_mode) or stat.S_ISDIR(about.st_mode)):
-        raise UserError(f"{path}: cannot be read as a picture (it is a device or a pipe)")
+    """The content of a regular file of sensible size."""
     most = max_megapixels() * 1e6 * _MOST_BYTES_PER_PIXEL + _MOST_OTHER_BYTES
-    if about.st_size > most:
-        raise UserError(
-            f"{path}: refused, for {about.st_size} bytes are more than a picture of {max_megapixels():g} megapixels "
-            "has, the bound of --max-megapixels and data.max_megapixels"
-        )
-    return path.read_bytes()
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise UserError(
+                f"{path}: refused, because {size} bytes are more than a picture of {max_megapixels():g} megapixels "
+                "has, the bound of --max-megapixels and data.max_megapixels"
+            )
+        return file.read()
 
 
 def _decode(data: bytes, path: str | os.PathLike) -> np.ndarray:
@@ -246,7 +241,7 @@ def _with_channels(array: np.ndarray, channels: int) -> np.ndarray:
     return np.rint(array @ _LUMA).astype(array.dtype)[:, :, None]
 
 
-def _encode(path: Path, array: np.ndarray, suffix: str) -> None:
+def _encode(file: IO[bytes], array: np.ndarray, suffix: str) -> None:
     if array.shape[2] == 1:
         array = array[:, :, 0]
     elif array.dtype == np.uint16:
@@ -255,7 +250,7 @@ def _encode(path: Path, array: np.ndarray, suffix: str) -> None:
         # OpenCV would make a .pgm gray; Pillow writes and reads colour under both names.
         done, data = cv2.imencode(".ppm" if suffix == ".pgm" else suffix, array[..., ::-1])
         assert done, f"OpenCV cannot encode {array.shape} {array.dtype} as {suffix}"
-        path.write_bytes(data.tobytes())
+        file.write(data.tobytes())
         return
     options: dict[str, dict[str, Any]] = {
         ".jpg": {"quality": 95, "subsampling": 0},
@@ -263,8 +258,4 @@ def _encode(path: Path, array: np.ndarray, suffix: str) -> None:
         ".tif": {"compression": "tiff_lzw"},
     }
     options |= {".jpeg": options[".jpg"], ".tiff": options[".tif"]}
-    Image.fromarray(array).save(path, **options.get(suffix, {}))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    Image.fromarray(array).save(file, format=Image.registered_extensions()[suffix], **options.get(suffix, {}))

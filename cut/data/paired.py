@@ -10,10 +10,10 @@ from torch import Tensor
 from cut.config import PairedDataConfig
 from cut.data.cache import PictureCache
 from cut.data.images import evenly_chosen, list_images, read_image
+from cut.data.pair_files import match_folders, split_picture
 from cut.data.stream import SampleStream
 from cut.data.transforms import fixed_pair_transform, random_view, scaled_pair
-from cut.datasets.download import fetch_command
-from cut.datasets.pair_and_split import match_folders, split_picture
+from cut.datasets.catalogue import fetch_command
 from cut.errors import UserError
 
 
@@ -107,13 +107,15 @@ def read_pair(pair: Pair, config: PairedDataConfig) -> tuple[np.ndarray, np.ndar
     Raises:
         UserError: a picture cannot be read, or is no pair.
     """
-    channels = (config.channels_a, config.channels_b)
+    channels = {"A": config.channels_a, "B": config.channels_b}
     if pair.path_b:
-        half_a, half_b = (read_image(path, c) for path, c in zip((pair.path_a, pair.path_b), channels, strict=True))
+        paths = {"A": pair.path_a, "B": pair.path_b}
+        pictures = {domain: read_image(path, channels[domain]) for domain, path in paths.items()}
     else:
-        whole = {c: read_image(pair.path_a, c) for c in set(channels)}
-        half_a, half_b = (split_picture(whole[c], pair.path_a)[side] for side, c in enumerate(channels))
-    return (half_a, half_b) if config.direction == "AtoB" else (half_b, half_a)
+        whole = {c: read_image(pair.path_a, c) for c in set(channels.values())}
+        pictures = {domain: split_picture(whole[c], pair.path_a)[domain == "B"] for domain, c in channels.items()}
+    source, target = config.domains
+    return pictures[source], pictures[target]
 
 
 def _layout(root: Path, split: str) -> str | None:

@@ -10,7 +10,7 @@ from cut.data.cache import PictureCache
 from cut.data.images import list_images
 from cut.data.stream import SampleStream, noise_rows
 from cut.data.transforms import random_view
-from cut.datasets.download import fetch_command
+from cut.datasets.catalogue import fetch_command
 from cut.errors import UserError
 
 

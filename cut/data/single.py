@@ -12,7 +12,7 @@ from cut.data.images import read_image
 from cut.data.resize import resize
 from cut.data.stream import SampleStream
 from cut.data.transforms import MULTIPLE_PX, to_float, to_tensor
-from cut.datasets.download import fetch_command
+from cut.datasets.catalogue import fetch_command
 from cut.errors import UserError
 
 SHEET_PX = 1024  # longer side of what sample sheets show, at most

@@ -10,7 +10,7 @@ from cut.data.cache import PictureCache
 from cut.data.images import evenly_chosen, list_images, pair_name, read_image
 from cut.data.stream import SampleStream
 from cut.data.transforms import fixed_transform, random_view
-from cut.datasets.download import fetch_command
+from cut.datasets.catalogue import fetch_command
 from cut.errors import UserError
 
 
@@ -66,14 +66,13 @@ def domain_paths(config: UnpairedDataConfig, split: str) -> tuple[list[Path], li
     Raises:
         UserError: a folder is missing or empty; the line names the command that fetches a known data set.
     """
-    source, target = ("A", "B") if config.direction == "AtoB" else ("B", "A")
-    root = Path(config.root)
+    root, (source, target) = Path(config.root), config.folders(split)
     command = fetch_command(config.root)
     how = f"fetch it with: {command}" if command else f"it must hold {split}A and {split}B; set data.root to yours"
     if not root.is_dir():
         raise UserError(f"data.root: {root}: no such folder; {how}")
     try:
-        return list_images(root / f"{split}{source}"), list_images(root / f"{split}{target}")
+        return list_images(source), list_images(target)
     except UserError as error:
         raise UserError(f"data.root: {error}; {how}") from None
 
@@ -85,13 +84,12 @@ def fixed_samples(config: UnpairedDataConfig, count: int) -> list[dict[str, Any]
         Per picture `real_a`, `name`, `target` where the target folder holds a picture of the same name, and `real_b`:
         that one, or another picture of the target domain.
     """
-    source, target = ("A", "B") if config.direction == "AtoB" else ("B", "A")
-    split = next((s for s in ("val", "test") if _images_if_any(Path(config.root) / f"{s}{source}")), "train")
-    folder, target_folder = (Path(config.root) / f"{split}{domain}" for domain in (source, target))
+    split = next((s for s in ("val", "test") if _images_if_any(config.folders(s)[0])), "train")
+    folder, target_folder = config.folders(split)
     paths = list_images(folder)
     candidates = _images_if_any(target_folder) if split != "train" else []  # training names are equal by chance only
     partners = {pair_name(p.relative_to(target_folder)): p for p in candidates}
-    others = candidates or _images_if_any(Path(config.root) / f"train{target}")
+    others = candidates or _images_if_any(config.folders("train")[1])
     channels, samples = config.channels, []
     for row, path in enumerate(evenly_chosen(paths, count)):
         partner = partners.get(pair_name(path.relative_to(folder)))

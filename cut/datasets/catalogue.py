@@ -1,11 +1,13 @@
-"""Public data sets: where they are, and what they hold.
+"""Public data sets: where they are, what they hold, and the command that fetches one.
 
 Archives come from the authors of CycleGAN, CUT and pix2pix; MNIST, Fashion-MNIST and what lies in the repository of
 CUT are single files.
 """
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Literal
 
 _SERVER = "https://efrosgans.eecs.berkeley.edu"
@@ -105,3 +107,27 @@ _TABLE = (
     ),
 )
 DATASETS = {dataset.name: dataset for dataset in _TABLE}
+
+
+def fetch_command(root: str, paired: bool = False) -> str | None:
+    """The command that fetches the data of a config's `root`, or None where we know none.
+
+    Args:
+        root: whose last part is the name of a data set.
+        paired: the training needs pairs, so unpaired sets are of no use; else the other way round.
+
+    >>> fetch_command("datasets/horse2zebra")
+    'cut-data download horse2zebra'
+    >>> fetch_command("/data/maps")
+    'cut-data download maps --output /data'
+    >>> fetch_command("datasets/earth2map_paired", paired=True)
+    'cut-data earth2map --paired --output datasets/earth2map_paired'
+    """
+    path = PurePath(root)
+    if path.name in ("earth2map", "earth2map_paired"):
+        option = " --paired" if paired or path.name == "earth2map_paired" else ""
+        return f"cut-data earth2map{option} --output {shlex.quote(str(path))}"
+    if path.name not in DATASETS or (DATASETS[path.name].layout == "aligned") != paired:
+        return None
+    parent = str(path.parent)
+    return f"cut-data download {path.name}" + ("" if parent == "datasets" else f" --output {shlex.quote(parent)}")

@@ -4,24 +4,22 @@ A download is continued where it broke off; an archive is unpacked beside its ta
 all.
 """
 
-import difflib
 import hashlib
 import os
-import shlex
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from http.client import HTTPException, HTTPResponse
-from pathlib import Path, PurePath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from tqdm import tqdm
 
 from cut.datasets.catalogue import DATASETS, Dataset
 from cut.datasets.unpack import unpack
-from cut.errors import UserError
+from cut.errors import UserError, nearest, reason
 
 MAX_BYTES = 20_000_000_000  # of an archive, and of all its files together
 _BLOCK_BYTES = 1 << 20
@@ -32,30 +30,6 @@ _RETRY_SECONDS = 2.0
 
 class _BrokenConnectionError(Exception):
     """The connection failed; what has arrived is kept, and the next request continues it."""
-
-
-def fetch_command(root: str, paired: bool = False) -> str | None:
-    """The command that fetches the data of a config's `root`, or None where we know none.
-
-    Args:
-        root: whose last part is the name of a data set.
-        paired: the training needs pairs, so unpaired sets are of no use; else the other way round.
-
-    >>> fetch_command("datasets/horse2zebra")
-    'cut-data download horse2zebra'
-    >>> fetch_command("/data/maps")
-    'cut-data download maps --output /data'
-    >>> fetch_command("datasets/earth2map_paired", paired=True)
-    'cut-data earth2map --paired --output datasets/earth2map_paired'
-    """
-    path = PurePath(root)
-    if path.name in ("earth2map", "earth2map_paired"):
-        option = " --paired" if paired or path.name == "earth2map_paired" else ""
-        return f"cut-data earth2map{option} --output {shlex.quote(str(path))}"
-    if path.name not in DATASETS or (DATASETS[path.name].layout == "aligned") != paired:
-        return None
-    parent = str(path.parent)
-    return f"cut-data download {path.name}" + ("" if parent == "datasets" else f" --output {shlex.quote(parent)}")
 
 
 def download_dataset(
@@ -95,7 +69,7 @@ def download_dataset(
         fetch(dataset, address, target, max_bytes, progress)
     except OSError as error:
         raise UserError(
-            f"{target}: cannot be written ({error.strerror or error}) with what comes from {address}; "
+            f"{target}: cannot be written ({reason(error)}) with what comes from {address}; "
             "make room or choose another --output, then run the same command again"
         ) from None
     return target
@@ -143,8 +117,8 @@ def _find(name: str) -> Dataset:
         raise UserError(f"{name}: is not downloaded but made: cut-data earth2map --output datasets/earth2map")
     is_path = PureWindowsPath(name).name != name  # this class splits at both kinds of slash
     what = "a path was given where a name belongs" if is_path else "no such data set"
-    near = difflib.get_close_matches(PureWindowsPath(name).name, DATASETS, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
+    near = nearest(PureWindowsPath(name).name, DATASETS)
+    hint = f"did you mean {near}? " if near else ""
     raise UserError(f"{name!r}: {what}; {hint}known names: {', '.join(DATASETS)}")
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image
 
 from cut.data.images import write_image
-from cut.errors import UserError
+from cut.errors import UserError, reason
+from cut.storage.files import open_regular, write_json
 
 WORLD_PX = (5400, 2700)  # width and height of Blue Marble; the relief, twice as large, is scaled down to it
 LATITUDES = (62.0, -56.0)  # nearer to the poles the projection stretches, and ice and snow hide what the map shows
@@ -66,10 +67,10 @@ def build_earth2map(output: Path, tile_px: int = 128, paired: bool = False) -> d
                 tile = world[y : y + tile_px, x : x + tile_px]
                 write_image(temporary / name / f"x{x:04d}_y{y:04d}.png", tile)
                 counts[name] = counts.get(name, 0) + 1
-        (temporary / "earth2map.json").write_text(json.dumps({"recipe": recipe, "counts": counts}, indent=1) + "\n")
+        write_json(temporary / "earth2map.json", {"recipe": recipe, "counts": counts})
         temporary.rename(folder)
     except OSError as error:
-        raise UserError(f"{output}: cannot be written ({error.strerror or error})") from None
+        raise UserError(f"{output}: cannot be written ({reason(error)})") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return counts
@@ -79,7 +80,8 @@ def _already_built(output: Path, recipe: dict[str, Any]) -> dict[str, int] | Non
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return None
     try:
-        note = json.loads((output / "earth2map.json").read_text())
+        with open_regular(output / "earth2map.json") as file:
+            note = json.load(file)
         found = f"earth2map with other tiles ({', '.join(f'{key} {value}' for key, value in note['recipe'].items())})"
         complete = all(len(list((output / folder).glob("*.png"))) == n for folder, n in note["counts"].items())
         if note["recipe"] == recipe and complete:

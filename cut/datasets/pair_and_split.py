@@ -6,50 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from cut.data.images import FORMATS, SUFFIXES, list_images, pair_name, read_image, write_image
+from cut.data.images import SUFFIXES, read_image, write_image
+from cut.data.pair_files import by_name, match_folders, split_picture
 from cut.errors import UserError
-
-_SHOWN = 3  # pictures that an error names
-
-
-def match_folders(folder_a: Path, folder_b: Path) -> list[tuple[str, Path, Path]]:
-    """Name, picture of A and picture of B, sorted by name; nested folders count, suffixes do not.
-
-    Raises:
-        UserError: a folder is missing or empty, a picture has no partner, or a name stands twice in one folder.
-    """
-    a, b = _by_name(folder_a), _by_name(folder_b)
-    lonely = [str(path) for name, path in sorted((a | b).items()) if (name in a) != (name in b)]
-    if lonely:
-        more = f" and {len(lonely) - _SHOWN} more" if len(lonely) > _SHOWN else ""
-        raise UserError(
-            f"{folder_a}, {folder_b}: no partner of the same name for {', '.join(lonely[:_SHOWN])}{more}; add the "
-            "partner or remove the picture"
-        )
-    return [(name, a[name], b[name]) for name in sorted(a)]
-
-
-def split_picture(picture: np.ndarray, path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """The left half, A, and the right half, B, of `(H, W, C)`.
-
-    Raises:
-        UserError: the width is odd.
-    """
-    height, width = picture.shape[:2]
-    if width % 2:
-        raise UserError(f"{path}: {width}x{height} px cannot be two pictures A|B side by side, for the width is odd")
-    return picture[:, : width // 2], picture[:, width // 2 :]
-
-
-def looks_combined(path: Path) -> bool:
-    """Whether a picture is exactly twice as wide as high, as two squares A|B are; False where it cannot be read."""
-    try:
-        with Image.open(path, formats=FORMATS) as picture:
-            return picture.width == 2 * picture.height
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return False
 
 
 def join_pictures(a: np.ndarray, b: np.ndarray, path_a: str | Path, path_b: str | Path) -> np.ndarray:
@@ -89,23 +49,13 @@ def split_folder(combined: Path, output: Path, suffix: str = ".png") -> tuple[Pa
     Raises:
         UserError: no picture there, one of odd width or that cannot be read, or the new folders exist.
     """
-    paths = _by_name(combined)
+    paths = by_name(combined)
     folder_a, folder_b = (output / f"{combined.resolve().name}{domain}" for domain in "AB")
     with _new_folders(suffix, folder_a, folder_b) as folders:
         for name, path in paths.items():
             for folder, half in zip(folders, split_picture(read_image(path, 3), path), strict=True):
                 write_image(_file(folder, name, suffix), half)
     return folder_a, folder_b, len(paths)
-
-
-def _by_name(folder: Path) -> dict[str, Path]:
-    named: dict[str, Path] = {}
-    for path in list_images(folder):
-        name = pair_name(path.relative_to(folder))
-        if name in named:
-            raise UserError(f"{named[name]} and {path} have one name, so which is the pair's is unclear; remove one")
-        named[name] = path
-    return named
 
 
 def _file(folder: Path, name: str, suffix: str) -> Path:

@@ -27,7 +27,7 @@ def sample(
     Latent i depends on `seed` and i alone, so that neither the batch size nor how many are drawn changes an image.
 
     Args:
-        method: in eval mode, with `samples_from_noise`.
+        method: in eval mode, that takes a latent.
         count: of the images.
         seed: of the latents.
         fabric: device and precision.

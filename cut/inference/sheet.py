@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from cut.data.images import write_image
+from cut.data.images import to_8_bit, write_image
 
 _Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 _GAP_PX = 6
@@ -58,8 +58,7 @@ def write_sheet(
 
 def shrink(picture: np.ndarray, largest_px: int) -> np.ndarray:
     """The picture in 8 bits, scaled down so that its longer side is at most `largest_px`."""
-    if picture.dtype == np.uint16:
-        picture = (picture // 257).astype(np.uint8)
+    picture = to_8_bit(picture)
     scale = largest_px / max(picture.shape[:2])
     if scale >= 1.0:
         return picture

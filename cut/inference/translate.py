@@ -185,7 +185,7 @@ def _translate_group(
     smallest = max(getattr(network, "min_size_px", 1) for network in networks)
     (top, bottom), (left, right) = _padding(height, multiple, smallest), _padding(width, multiple, smallest)
     padded = [np.pad(p, ((top, bottom), (left, right), (0, 0)), mode="symmetric") for p in pictures]
-    forward = method.inverse if inverse else method
+    forward = method.directions()["ba" if inverse else "ab"]
     with torch.inference_mode(), fabric.autocast():
         if tile_px is not None and max(padded[0].shape[:2]) > tile_px:
             folder = job.output.parent

@@ -6,8 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cut.config import MethodConfig
-from cut.config.load import nearest
-from cut.errors import UserError
+from cut.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from cut.methods.base import Method
@@ -30,7 +29,7 @@ def find_method(name: str) -> "type[Method]":
     known = known_methods()
     if not colon and name not in known:
         raise UserError(
-            f"method.name: no such method '{name}'{nearest(name, known)} "
+            f"method.name: no such method '{name}'{did_you_mean(name, known)} "
             f"(known: {', '.join(known)}, or your own as package.module:Class)"
         )
     from cut.methods.base import Method  # only now, for it imports torch, and a name may be known to be wrong without

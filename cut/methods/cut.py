@@ -21,8 +21,10 @@ G(x) and G(y) from one pass over both; H exists before the first step; the batch
 """
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from functools import partial
+from typing import Annotated, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +33,7 @@ from torch import Tensor, nn
 
 from cut.config import MethodConfig, Section
 from cut.losses.adversarial import discriminator_loss, generator_loss
+from cut.losses.contrast import contrast_over_layers
 from cut.losses.gradient_penalty import gradient_penalty, r1_penalty
 from cut.losses.patchnce import patchnce_loss
 from cut.methods.base import Batch, Judgement, Method, Networks, Player, Terms, judge_both
@@ -38,7 +41,6 @@ from cut.models.encoding_generator import EncodingGenerator, as_encoding
 from cut.models.image_pool import ImagePool
 from cut.models.negative_queue import NegativeQueue
 from cut.models.patch_head import PatchHead, random_patch_ids
-from cut.runtime.sharding import other_rows
 
 
 class CrossEntropyConfig(Section):
@@ -98,6 +100,8 @@ class Translated:
 class CUT(Method):
     Config = CUTConfig
 
+    generator: EncodingGenerator
+
     def __init__(self, config: CUTConfig, generator: EncodingGenerator, discriminator: nn.Module):
         super().__init__()
         self.config = config
@@ -121,12 +125,6 @@ class CUT(Method):
             copies = {"generator": method.generator, "patch_head": method.patch_head}
             method.key_networks = nn.ModuleDict(copy.deepcopy(copies)).requires_grad_(False)
         return method
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.generator(image)
-
-    def inference_networks(self) -> dict[str, nn.Module]:
-        return {"generator": self.generator}
 
     def translate(self, batch: Batch) -> Translated:
         real_a, real_b, n = batch["real_a"], batch["real_b"], len(batch["real_a"])
@@ -153,7 +151,8 @@ class CUT(Method):
 
     def players(self) -> tuple[Player, ...]:
         discriminator = Player("discriminator", (self.discriminator,), self.discriminator_terms)
-        generator = Player("generator", (self.generator, self.patch_head), self.generator_terms)
+        networks = (self.generator, self.patch_head)
+        generator = Player("generator", networks, self.generator_terms, learns_through_translate=True)
         return (discriminator, generator) if self.config.lambda_gan else (generator,)
 
     def discriminator_terms(self, t: Translated) -> Terms:
@@ -228,20 +227,11 @@ class CUT(Method):
             key_head = self.key_networks["patch_head"] if self.key_networks else self.patch_head
             keys = key_head(keys, patch_ids)  # per layer (N, S, C)
         queries = self.patch_head(queries, patch_ids)
-        focal = (
-            {"gamma": config.nce_loss.gamma, "alpha": config.nce_loss.alpha} if config.nce_loss.name == "focal" else {}
-        )
+        focal = config.nce_loss.model_dump(exclude={"name"})  # gamma and alpha, where the loss is focal
+        loss = partial(patchnce_loss, temperature=config.temperature, **focal)
         negatives = {"external": "none", "image_and_external": "image"}.get(config.negatives, config.negatives)
-        queues = list(self.queues[domain].children()) if domain in self.queues else [None] * len(keys)
-        losses = []
-        for query, key, queue in zip(queries, keys, queues, strict=True):
-            external = queue.content() if isinstance(queue, NegativeQueue) else None
-            if negatives == "minibatch" and (others := other_rows(key)) is not None:
-                external = others.flatten(0, 1)  # (N, S, C) -> (N * S, C): the minibatch is shared among processes
-            losses.append(patchnce_loss(query, key, config.temperature, negatives, **focal, external=external).mean())
-            if isinstance(queue, NegativeQueue):
-                queue.push(key)
-        return sum(losses, torch.zeros(())) / len(losses)
+        queues = cast(Sequence[NegativeQueue] | None, self.queues[domain] if self.queues else None)
+        return contrast_over_layers(queries, keys, loss, negatives, queues)
 
     @torch.no_grad()
     def _follow_with_key_networks(self) -> None:

@@ -91,7 +91,7 @@ class Drawn:
 
 class DCGAN(Method):
     Config = DCGANConfig
-    samples_from_noise = True
+    inputs = frozenset({"latent"})
     output_columns = tuple(str(column + 1) for column in range(_COLUMNS))
 
     sheet_seed: Tensor  # all sample sheets of a run show the latents of this seed
@@ -118,9 +118,6 @@ class DCGAN(Method):
         if self.config.latent == "normal":
             return torch.randn(shape, generator=generator)
         return 2.0 * torch.rand(shape, generator=generator) - 1.0
-
-    def inference_networks(self) -> dict[str, nn.Module]:
-        return {"generator": self.generator}
 
     @property
     def batches_per_step(self) -> int:
@@ -166,11 +163,15 @@ class DCGAN(Method):
         return {"discriminator": Judgement(*scores, self.config.gan_loss)}
 
     def visuals(self, batch: Batch) -> dict[str, Tensor]:
-        """One row of a sheet: latents of this row alone, or in row -1 the way from the first to the last of row 0."""
-        row = int(batch["row"])
-        latents = self._sheet_latents(max(row, 0))
-        if row < 0:
-            latents = interpolate(latents[0], latents[-1], _COLUMNS, spherical=self.config.latent == "normal")
+        """One row of a sheet, from latents of this row's number alone."""
+        return self._row(self._sheet_latents(int(batch["row"])))
+
+    def further_visuals(self) -> dict[str, dict[str, Tensor]]:
+        first, *_, last = self._sheet_latents(0)
+        between = interpolate(first, last, _COLUMNS, spherical=self.config.latent == "normal")
+        return {"interpolation from the first to the last image of row 1": self._row(between)}
+
+    def _row(self, latents: Tensor) -> dict[str, Tensor]:
         images = self(latents.to(self.sheet_seed.device))
         return {str(column + 1): image[None] for column, image in enumerate(images)}
 

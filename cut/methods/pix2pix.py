@@ -17,7 +17,7 @@ averaged, G maximises log D, and D has no anti-aliasing. The ResNet that their c
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -29,6 +29,7 @@ from cut.config import MethodConfig
 from cut.losses import full_precision
 from cut.losses.adversarial import discriminator_loss, generator_loss
 from cut.methods.base import Batch, Judgement, Method, Networks, Player, Terms
+from cut.models.batch_norm import has_batch_norm, untracked_statistics
 
 
 class Pix2PixConfig(MethodConfig):
@@ -87,18 +88,17 @@ class Pix2Pix(Method):
         return self.eval()
 
     @property
-    def mixes_batches(self) -> bool:
-        has_batch_norm = any(isinstance(module, nn.BatchNorm2d) for module in self.generator.modules())
-        return self.config.test_batch_statistics and has_batch_norm and not self._deterministic
-
-    def inference_networks(self) -> dict[str, nn.Module]:
-        return {"generator": self.generator}
+    def goes_one_by_one(self) -> bool:
+        if self._deterministic:
+            return False
+        draws = self.config.test_dropout and any(isinstance(m, nn.Dropout) and m.p for m in self.generator.modules())
+        return draws or (self.config.test_batch_statistics and has_batch_norm(self.generator))
 
     def translate(self, batch: Batch) -> Translated:
         return Translated(batch["real_a"], batch["real_b"], self.generator(batch["real_a"]))
 
     def players(self) -> tuple[Player, ...]:
-        generator = Player("generator", (self.generator,), self.generator_terms)
+        generator = Player("generator", (self.generator,), self.generator_terms, learns_through_translate=True)
         if self.discriminator is None:
             return (generator,)
         return (Player("discriminator", (self.discriminator,), self.discriminator_terms), generator)
@@ -135,16 +135,13 @@ class Pix2Pix(Method):
 @contextmanager
 def _as_in_training(network: nn.Module, dropout: bool, batch_statistics: bool) -> Iterator[None]:
     """Inside, dropout drops and batch norm normalises by its batch, without following it in its running averages."""
-    dropouts = [m for m in network.modules() if dropout and isinstance(m, nn.Dropout)]
-    norms = [m for m in network.modules() if batch_statistics and isinstance(m, nn.BatchNorm2d)]
+    kinds = ((nn.Dropout,) if dropout else ()) + ((nn.BatchNorm2d,) if batch_statistics else ())
+    switched = [module for module in network.modules() if isinstance(module, kinds)]
     try:
-        for module in (*dropouts, *norms):
+        for module in switched:
             module.training = True
-        for norm in norms:
-            norm.track_running_stats = False  # torch then neither reads nor writes the averages
-        yield
+        with untracked_statistics(network) if batch_statistics else nullcontext():
+            yield
     finally:
-        for module in (*dropouts, *norms):
+        for module in switched:
             module.training = False
-        for norm in norms:
-            norm.track_running_stats = True

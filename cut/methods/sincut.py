@@ -15,6 +15,7 @@ and G(y) (the same numbers); H exists before the first step; D may see tiles of 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -26,12 +27,13 @@ from cut.config import MethodConfig
 from cut.errors import UserError
 from cut.losses import full_precision
 from cut.losses.adversarial import discriminator_loss, generator_loss
+from cut.losses.contrast import contrast_over_layers
 from cut.losses.gradient_penalty import r1_penalty
 from cut.losses.patchnce import patchnce_loss
 from cut.methods.base import Batch, Judgement, Method, Networks, Player, Terms
 from cut.models.encoding_generator import EncodingGenerator, as_encoding
 from cut.models.patch_head import PatchHead, random_patch_ids
-from cut.runtime.sharding import num_processes, other_rows
+from cut.runtime.sharding import num_processes
 
 
 class SinCUTConfig(MethodConfig):
@@ -76,6 +78,8 @@ class Translated:
 class SinCUT(Method):
     Config = SinCUTConfig
 
+    generator: EncodingGenerator
+
     def __init__(self, config: SinCUTConfig, generator: EncodingGenerator, discriminator: nn.Module):
         super().__init__()
         self.config = config
@@ -98,12 +102,6 @@ class SinCUT(Method):
         networks.initialise(method.patch_head)
         return method
 
-    def forward(self, image: Tensor) -> Tensor:
-        return self.generator(image)
-
-    def inference_networks(self) -> dict[str, nn.Module]:
-        return {"generator": self.generator}
-
     def translate(self, batch: Batch) -> Translated:
         real_a, real_b = batch["real_a"], batch["real_b"]
         if len(real_a) * num_processes() * self.config.num_patches < 2:
@@ -119,9 +117,10 @@ class SinCUT(Method):
         return "negatives come from all crops of the batch"
 
     def players(self) -> tuple[Player, ...]:
+        networks = (self.generator, self.patch_head)
         return (
             Player("discriminator", (self.discriminator,), self.discriminator_terms),
-            Player("generator", (self.generator, self.patch_head), self.generator_terms),
+            Player("generator", networks, self.generator_terms, learns_through_translate=True),
         )
 
     def discriminator_terms(self, t: Translated) -> Terms:
@@ -169,12 +168,8 @@ class SinCUT(Method):
         with torch.no_grad():
             keys = self.patch_head(keys, patch_ids)  # per layer (N, S, C)
         queries = self.patch_head(queries, patch_ids)
-        losses = []
-        for query, key in zip(queries, keys, strict=True):
-            others = other_rows(key)  # of the batch, where processes share it
-            external = others.flatten(0, 1) if others is not None else None  # (N, S, C) -> (N * S, C)
-            losses.append(patchnce_loss(query, key, self.config.temperature, "minibatch", external=external).mean())
-        return sum(losses, torch.zeros(())) / len(losses)
+        loss = partial(patchnce_loss, temperature=self.config.temperature)
+        return contrast_over_layers(queries, keys, loss, "minibatch")
 
 
 def cut_into_tiles(image: Tensor, tile_px: int) -> Tensor:

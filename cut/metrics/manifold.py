@@ -13,7 +13,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-NEIGHBOURS = {"precision": 3, "recall": 3, "density": 5, "coverage": 5}
 _ENTRIES = 10_000_000  # of the matrix of distances, held at once
 # Vectors at the same distance must count as such, whatever their distance is rounded to.
 _TIE = 1e-9

@@ -1,9 +1,8 @@
 """The names of all scores and what each needs. Imports nothing heavy, so that configs and command lines can check."""
 
-import difflib
 from collections.abc import Sequence
 
-from cut.errors import UserError
+from cut.errors import UserError, nearest
 
 # Each metric in a line, as `cut-eval --help` tells it.
 _OF_PAIRS = {
@@ -49,7 +48,7 @@ def check_metrics(metrics: Sequence[str]) -> None:
     if metrics and not unknown:
         return
     aliases = {"map": "mean_average_precision", "miou": "class_iou", "iou": "class_iou", "msssim": "ms_ssim"}
-    near = [m for name in unknown for m in difflib.get_close_matches(name.lower(), [*METRICS, *aliases], n=1)]
+    near = [m for name in unknown if (m := nearest(name.lower(), [*METRICS, *aliases]))]
     hint = f", did you mean {aliases.get(near[0], near[0])}?" if near else ""
     given = ", ".join(map(repr, unknown)) or "none"
     raise UserError(f"metrics: got {given}{hint}; known: {', '.join(METRICS)}")

@@ -2,15 +2,15 @@
 
 import base64
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from cut.errors import UserError
+from cut.errors import UserError, reason
 from cut.report.charts import HEIGHT, WIDTH, draw_charts
 from cut.report.pictures import comparison_viewer, newest_rows, sheet_viewer
 from cut.report.read_run import Run, read_runs
 from cut.report.tables import score_table, settings_table, summary
+from cut.storage.files import write_whole
 
 _FOLDER = Path(__file__).parent
 
@@ -51,16 +51,10 @@ def write_page(text: str, output: Path) -> Path:
     """
     output = Path(output)
     check_output(output)
-    temporary = output.with_name(f".{output.name}.part")
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(text.encode("utf-8", errors="replace"))  # file names need not be valid Unicode
-        os.replace(temporary, output)
+        write_whole(output, text.encode("utf-8", errors="replace"))  # file names need not be valid Unicode
     except OSError as error:
-        raise UserError(f"{output}: cannot be written ({error.strerror or error})") from None
-    finally:
-        if temporary.parent.is_dir():
-            temporary.unlink(missing_ok=True)
+        raise UserError(f"{output}: cannot be written ({reason(error)})") from None
     return output
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cut.errors import UserError
+from cut.errors import UserError, reason
+from cut.storage.files import open_regular
 from cut.storage.yaml import parse_yaml
 from cut.train.history import Curve, curves_of, is_number, read_entries
 
@@ -87,7 +88,7 @@ def _read_metrics(run: Run) -> None:
     try:
         entries, broken = read_entries(run.path / "metrics.jsonl")
     except OSError as error:
-        run.notes.append(f"metrics.jsonl: cannot be read ({error.strerror})")
+        run.notes.append(f"metrics.jsonl: cannot be read ({reason(error)})")
         return
     run.curves = curves_of(entries)
     times = [entry["time"] for entry in entries if is_number(entry.get("time")) and 0 <= entry["time"] < 1e11]
@@ -102,12 +103,12 @@ def _read_metrics(run: Run) -> None:
 def _read_mapping(run: Run, name: str, parse: Callable[[str], Any]) -> dict[str, Any]:
     """The mapping that a file holds; empty, with a note where the file is there, if it holds none."""
     try:
-        content = parse((run.path / name).read_text(encoding="utf-8", errors="replace"))
+        with open_regular(run.path / name) as file:
+            content = parse(file.read().decode("utf-8", errors="replace"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        run.notes.append(f"{name}: cannot be read ({reason})")
+        run.notes.append(f"{name}: cannot be read ({reason(error)})")
         return {}
     if isinstance(content, dict):
         return content

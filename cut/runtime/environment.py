@@ -1,6 +1,5 @@
 """What a run ran on: versions, machine, revision of the code, command."""
 
-import json
 import os
 import platform
 import subprocess
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from cut.storage.files import write_json
 
 _PACKAGES = ("cut", "torch", "torchvision", "lightning-fabric", "numpy", "Pillow", "scikit-image", "pytorch-fid")
 
@@ -38,7 +39,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
 
 def write_environment(run_dir: Path, values: dict[str, Any]) -> None:
     """Writes environment.json."""
-    (run_dir / "environment.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    write_json(run_dir / "environment.json", values)
 
 
 def _versions() -> dict[str, str]:

@@ -11,19 +11,24 @@ from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import DDPStrategy
 
 from cut.config import Precision
-from cut.errors import UserError
+from cut.errors import UserError, reason
 
 # For all processes to come, and for one exchange of a step; one that has ended is noticed at once, whatever this is.
 _TIMEOUT = timedelta(minutes=10)
 
 
-def training_fabric(accelerator: str, precision: Precision) -> Fabric:
-    """Device and precision of this process, joined with all other processes of the run, where there are any.
+def build_fabric(accelerator: str, precision: Precision, shared: bool = False) -> Fabric:
+    """Device and precision of this process, launched.
+
+    Args:
+        accelerator: Kind of device: auto, cpu, cuda or mps.
+        precision: Precision of the computation.
+        shared: Whether to join all other processes of the run, where there are any.
 
     Raises:
-        UserError: no such device here, or the processes do not find each other.
+        UserError: There is no such device here, or the processes do not find each other.
     """
-    count, per_machine = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    count, per_machine = (int(os.environ.get(name, 1)) if shared else 1 for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     joined: dict[str, Any] = {}
     if count > 1:
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it says where it sets out, in three lines
@@ -32,13 +37,13 @@ def training_fabric(accelerator: str, precision: Precision) -> Fabric:
     try:
         fabric = Fabric(accelerator=accelerator, devices=per_machine, precision=precision, **joined)
     except (RuntimeError, ValueError) as error:
-        raise UserError(f"accelerator {accelerator}, precision {precision}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"accelerator {accelerator}, precision {precision}: {reason(error)}") from None
     try:
         fabric.launch()
     except RuntimeError as error:  # of which torch's own are kinds
         where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         raise UserError(
-            f"the {count} processes did not find each other at {where} ({str(error).splitlines()[0]}); start all "
+            f"the {count} processes did not find each other at {where} ({reason(error)}); start all "
             f"machines within {_TIMEOUT.seconds // 60} minutes, with their own --node-rank, and let that port through"
         ) from None
     return fabric

@@ -1,10 +1,13 @@
-"""How this process computes: repeatably or as fast as it can."""
+"""How this process computes: repeatably, or as fast as it can."""
 
 import os
 
 import torch
+from torch import nn
 
 from cut.config import TrainConfig
+
+_ENTRIES = ("forward", "forward_with_features", "encode")  # what methods call of a network
 
 
 def set_numerics(train: TrainConfig) -> None:
@@ -22,3 +25,16 @@ def set_numerics(train: TrainConfig) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # Not torch.set_float32_matmul_precision, which concerns CPUs too.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = train.tf32
+
+
+def compile_networks(method: nn.Module, backend: str = "inductor") -> None:
+    """Compiles each network when it is first called; where that fails, it runs as it is, and torch's log says so.
+
+    Names of weights stay as they are. Compiled instances cannot be copied.
+    """
+    torch._dynamo.config.suppress_errors = True
+    for network in method.children():
+        if any(True for _ in network.parameters()):
+            for name in _ENTRIES:
+                if hasattr(network, name):
+                    setattr(network, name, torch.compile(getattr(network, name), dynamic=False, backend=backend))

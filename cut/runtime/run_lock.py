@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cut.errors import UserError
+from cut.errors import UserError, reason
+from cut.storage.files import remove_leftovers
 
 try:
     import fcntl
@@ -13,6 +14,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]  # a module or None
 
 _FILE = ".lock"
+_WRITTEN = (".", "checkpoints", "samples")  # folders that a training alone writes
 
 
 @contextmanager
@@ -28,9 +30,11 @@ def run_lock(run_dir: Path) -> Iterator[None]:
         run_dir.mkdir(parents=True, exist_ok=True)
         file = os.open(run_dir / _FILE, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise UserError(f"{run_dir}: cannot be written ({error.strerror or error}); choose another --run-dir") from None
+        raise UserError(f"{run_dir}: cannot be written ({reason(error)}); choose another --run-dir") from None
     try:
         _take(file, run_dir)
+        for folder in _WRITTEN:
+            remove_leftovers(run_dir / folder)
         yield
     finally:
         os.close(file)  # which lets the lock go; the file stays, for deleting it could let two others in

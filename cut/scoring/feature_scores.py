@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from cut.errors import UserError
+from cut.errors import UserError, reason
 from cut.metrics.fid import feature_statistics, frechet_distance, frechet_standard_error, row_blocks
 from cut.metrics.intervals import bootstrap_interval, normal_interval
 from cut.metrics.kid import kernel_distance
@@ -92,7 +92,7 @@ class FeatureReader:
             if store and name:
                 save_entry(store, name, found.vectors, *found.statistics)
         except OSError as error:
-            return found, [f"{store}: features cannot be kept there ({error.strerror}); choose another --cache-dir"]
+            return found, [f"{store}: features cannot be kept there ({reason(error)}); choose another --cache-dir"]
         return found, []
 
     def _entry_name(self, digests: list[str]) -> str | None:

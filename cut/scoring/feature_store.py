@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cut.storage.files import user_cache, write_whole
+from cut.storage.files import is_leftover, open_regular, user_cache, write_entry
 
 # Raise it when pictures are read or prepared for the network in another way.
 _VERSION = 1
@@ -25,7 +25,11 @@ _MOST_BYTES = 2 * 2**30  # in all; what was not used for longest goes first
 
 
 def default_store() -> Path:
-    """Where features are kept unless the user says otherwise."""
+    """Where features are kept unless the user says otherwise.
+
+    Raises:
+        OSError: see `user_cache`.
+    """
     return user_cache("statistics")
 
 
@@ -39,7 +43,7 @@ def load_entry(folder: Path, name: str, count: int) -> dict[str, np.ndarray] | N
     """`features` `(N, D)`, or `mean` `(D,)` and `covariance` `(D, D)`; None if none of N pictures is whole."""
     path = folder / f"{name}.npz"
     try:
-        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
+        with open_regular(path) as handle, np.load(handle, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}  # the zip format's checksums find damage
         os.utime(path)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
@@ -65,7 +69,7 @@ def save_entry(folder: Path, name: str, features: np.ndarray, mean: np.ndarray, 
         file.flush()
         os.fsync(file.fileno())
 
-    write_whole(folder / f"{name}.npz", write)
+    write_entry(folder / f"{name}.npz", write)
     _prune(folder, keep=f"{name}.npz")
 
 
@@ -73,7 +77,7 @@ def _prune(folder: Path, keep: str) -> None:
     """Deletes entries, those first that were not used for longest, until the rest is small enough."""
     for path in folder.glob(".*.part"):  # of processes that were killed while they wrote
         with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+            if is_leftover(path.name) and time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
                 path.unlink()
     entries = []
     for path in folder.glob("*.npz"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cut.data.images import read_image
+from cut.data.images import read_image, to_8_bit
 from cut.errors import UserError
 from cut.metrics.intervals import bootstrap_interval
 from cut.metrics.segmentation import (
@@ -110,5 +110,4 @@ def _score(values: np.ndarray, statistic: Callable[[np.ndarray], float], interva
 
 
 def _read_8_bit(path: Path) -> np.ndarray:
-    array = read_image(path, channels=3)
-    return array if array.dtype == np.uint8 else ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return to_8_bit(read_image(path, channels=3))

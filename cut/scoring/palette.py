@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cut.errors import UserError, shown
+from cut.errors import UserError, reason, shown
 from cut.metrics.segmentation import VOID
 from cut.storage.yaml import read_yaml
 
@@ -72,8 +72,7 @@ def read_palette(name: str | Path) -> Palette:
         known = ", ".join(known_palettes())
         raise UserError(f"palette {name}: no such file; known: {known}, or a YAML with {_EXAMPLE}") from None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"palette {path}: cannot be read as YAML ({reason})") from None
+        raise UserError(f"palette {path}: cannot be read as YAML ({reason(error)})") from None
     return _checked(path, content)
 
 

@@ -1,9 +1,7 @@
 """Checkpoints: written whole or not at all, read without executing code."""
 
-import contextlib
 import hashlib
 import json
-import os
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -11,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from cut.errors import UserError, shown
+from cut.errors import UserError, reason, shown
+from cut.storage.files import Content, write_whole
 
 SCHEMA_VERSION = 1
 INFERENCE_FILE = "generator.safetensors"
@@ -33,8 +32,6 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int
     """
     path = folder / f"step_{step:08d}.pt"
     write_checkpoint(path, step, state)
-    for left in folder.glob(".step_*.pt.part"):  # by a process that was killed while it wrote
-        left.unlink(missing_ok=True)
     earlier = [old for old in list_checkpoints(folder) if old.name < path.name]
     for old in earlier[: len(earlier) - keep + 1]:
         old.unlink(missing_ok=True)
@@ -47,7 +44,7 @@ def write_checkpoint(path: Path, step: int, state: Mapping[str, Any]) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    _replace(path, lambda temporary: torch.save({"schema_version": SCHEMA_VERSION, "step": step, **state}, temporary))
+    _write(path, lambda file: torch.save({"schema_version": SCHEMA_VERSION, "step": step, **state}, file.name))
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -128,7 +125,8 @@ def save_inference_file(path: Path, networks: Mapping[str, nn.Module], config: M
     }
     metadata = {"config": json.dumps(config), "step": str(step), "schema_version": str(SCHEMA_VERSION)}
     metadata["sha256"] = _digest(tensors, metadata)
-    _replace(path, lambda temporary: save_file(tensors, temporary, metadata))
+    # Not `save_file`, which writes another temporary file, and that only its owner may read.
+    _write(path, save(tensors, metadata))
 
 
 def load_inference_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], int]:
@@ -155,8 +153,8 @@ def load_inference_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], 
         return tensors, config, int(metadata["step"])
     except Exception as error:  # noqa: BLE001  SafetensorError, OSError, KeyError, RecursionError, RuntimeError, ...
         hint = "; the authors' generators go with --import" if path.suffix == ".pth" else ""
-        reason = f"damaged or not an inference file of this program ({type(error).__name__})"
-        raise UserError(f"{path}: {reason}{hint}") from None
+        why = f"damaged or not an inference file of this program ({type(error).__name__})"
+        raise UserError(f"{path}: {why}{hint}") from None
 
 
 def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
@@ -168,25 +166,13 @@ def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
-def _replace(path: Path, write: Any) -> None:
-    """Calls `write(temporary)`, flushes the file to the disk and moves it to `path` in one step."""
-    temporary = path.with_name(f".{path.name}.part")
+def _write(path: Path, content: Content) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY) if os.name == "posix" else None
-        if folder is not None:  # the rename itself must reach the disk too
-            os.fsync(folder)
-            os.close(folder)
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch.save reports a full disk as RuntimeError
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        if "inline_container" in reason:  # torch's writer forgets what the system said
-            reason = "the disk is full, or fails"
+        write_whole(path, content, flush_to_disk=True)
+    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
+        why = reason(error)
+        if "inline_container" in why:  # torch's writer forgets what the system said
+            why = "the disk is full, or fails"
         raise UserError(
-            f"{path}: cannot be written ({reason}); free some space, then run the same command again"
+            f"{path}: cannot be written ({why}); free some space, then run the same command again"
         ) from None

@@ -6,6 +6,9 @@ from typing import Any
 
 import yaml
 
+from cut.errors import reason
+from cut.storage.files import open_regular
+
 MAX_BYTES = 200_000  # of a file; the largest config here has 3,000
 # With every alias written out, for nine lines of aliases of aliases can stand for a billion values; a long text counts
 # once per 100 characters.
@@ -26,8 +29,8 @@ def read_yaml(path: Path) -> Any:
         YamlError: it is no YAML, or larger, deeper or more entangled than the bounds of this module.
         OSError: it cannot be read.
     """
-    with open(path, "rb") as file:
-        data = file.read(MAX_BYTES + 1)  # a device would never end
+    with open_regular(path) as file:
+        data = file.read(MAX_BYTES + 1)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -51,13 +54,13 @@ def parse_yaml(text: str) -> Any:
         raise
     except yaml.YAMLError as error:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-        reason = f"line {mark.line + 1}: {problem}" if mark and problem else str(error)
+        why = f"line {mark.line + 1}: {problem}" if mark and problem else reason(error)
     except RecursionError:
-        reason = f"more than {MAX_DEPTH} levels"
+        why = f"more than {MAX_DEPTH} levels"
     # Dates that do not exist, numbers with more digits than Python converts, ...
     except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
-        reason = str(error)
-    raise YamlError((reason.splitlines() or ["malformed"])[0][:200]) from None
+        why = reason(error)
+    raise YamlError((why.splitlines() or ["malformed"])[0][:200]) from None
 
 
 class _BoundedLoader(yaml.SafeLoader):

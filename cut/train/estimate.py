@@ -1,7 +1,6 @@
-"""How much memory is free, and what a training will take of it."""
+"""What a training will take of the memory."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -13,23 +12,6 @@ from cut.runtime.seeding import undisturbed
 _OF_KEPT, _OF_LARGEST, _ALWAYS_BYTES = 1.3, 5.0, 100 * 2**20
 _STATES = 4  # of each weight: itself, its gradient, Adam's two moments
 _SMALL_PX = 64
-_MEMORY_FILES = (("/proc/meminfo", "MemAvailable:"), ("/sys/fs/cgroup/memory.max", ""))
-
-
-def available_bytes(device: torch.device) -> int | None:
-    """What a process may still take; None where the system does not tell."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-    found = []
-    for path, key in _MEMORY_FILES:
-        try:
-            lines = Path(path).read_text(encoding="ascii").splitlines()
-        except OSError:
-            continue
-        words = next((line.removeprefix(key).split() for line in lines if line.startswith(key)), [])
-        if words and words[0].isdigit():  # a group without a limit says "max"
-            found.append(int(words[0]) * (1024 if words[1:] == ["kB"] else 1))
-    return min(found, default=None)
 
 
 def estimate_bytes(

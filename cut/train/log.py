@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -11,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
-from cut.errors import UserError
+from cut.errors import UserError, reason
+from cut.storage.files import open_regular, write_whole
 
 
 class RunLog:
@@ -111,22 +110,9 @@ def _told(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or error
         raise UserError(
-            f"{path}: cannot be written ({reason}); free some space, then run the same command again"
+            f"{path}: cannot be written ({reason(error)}); free some space, then run the same command again"
         ) from None
-
-
-def peak_memory_mib(device: torch.device) -> float:
-    """The most memory used so far: of the device on CUDA, else of the process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    try:
-        import resource  # not on Windows
-    except ImportError:
-        return 0.0
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used / 2**20 if sys.platform == "darwin" else used / 2**10  # macOS counts bytes, Linux KiB
 
 
 def _drop_later_lines(path: Path, last_step: int) -> None:
@@ -134,7 +120,9 @@ def _drop_later_lines(path: Path, last_step: int) -> None:
     if not path.exists():
         return
     kept = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
+    with open_regular(path) as file:
+        text = file.read().decode("utf-8", "replace")
+    for line in text.splitlines(keepends=True):
         entry: Any = None
         try:
             entry = json.loads(line)
@@ -142,9 +130,7 @@ def _drop_later_lines(path: Path, last_step: int) -> None:
             continue
         if isinstance(entry, dict) and entry.get("step", last_step + 1) <= last_step and line.endswith("\n"):
             kept.append(line)
-    temporary = path.with_suffix(".part")
-    temporary.write_text("".join(kept), encoding="utf-8")
-    os.replace(temporary, path)
+    write_whole(path, "".join(kept))
 
 
 def _duration(seconds: float) -> str:

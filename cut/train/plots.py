@@ -1,11 +1,11 @@
 """A picture of a run's losses, drawn from its metrics.jsonl."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 
-from cut.errors import UserError
+from cut.errors import UserError, reason
+from cut.storage.files import write_whole
 from cut.train.history import Curve, curves_of, read_entries
 
 _WINDOW_SHARE = 0.05  # of a curve's points, in the moving average on either side together
@@ -41,14 +41,10 @@ def plot_losses(run_dir: Path) -> None:
         panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, title="term (now)")
     panels[-1].set_xlabel("step (generator updates)")
     path = run_dir / "losses.png"
-    temporary = run_dir / ".losses.part.png"
     try:
-        figure.savefig(temporary, dpi=100)
-        os.replace(temporary, path)
+        write_whole(path, lambda file: figure.savefig(file, format="png", dpi=100))
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise UserError(f"{path}: cannot be written ({reason(error)})") from None
 
 
 def read_losses(path: Path) -> dict[str, dict[str, Curve]]:

@@ -1,6 +1,7 @@
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import tifffile  # scikit-image brings it
 from PIL import Image, ImageOps
 
-from cut.data.images import SUFFIXES, list_images, pair_name, read_image, write_image
+from cut.data.images import SUFFIXES, list_images, pair_name, read_image, to_8_bit, write_image
 from cut.errors import UserError
 
 ORIENTATION = 0x0112
@@ -358,8 +359,8 @@ def test_unknown_suffix_is_refused(tmp_path):
 
 
 def _break_save(monkeypatch, error):
-    def save(self, path, **options):
-        path.write_bytes(b"half a pict")
+    def save(self, file, **options):
+        file.write(b"half a pict")
         raise error
 
     monkeypatch.setattr(Image.Image, "save", save)
@@ -388,9 +389,9 @@ def test_unfinished_file_has_another_name(tmp_path, monkeypatch):
     seen = []
     save = Image.Image.save
 
-    def spy(self, path, **options):
-        save(self, path, **options)
-        seen.append((path.name.startswith("."), (tmp_path / "x.png").exists()))
+    def spy(self, file, **options):
+        save(self, file, **options)
+        seen.append((Path(file.name).name.startswith("."), (tmp_path / "x.png").exists()))
 
     monkeypatch.setattr(Image.Image, "save", spy)
     write_image(tmp_path / "x.png", _smooth())
@@ -454,3 +455,10 @@ def test_picture_is_read_from_its_content_whatever_its_suffix(tmp_path):
     Image.fromarray(_smooth()).save(buffer, "png")
     (tmp_path / "x.jpg").write_bytes(buffer.getvalue())
     assert (read_image(tmp_path / "x.jpg", 3) == _smooth()).all()
+
+
+def test_16_bits_become_the_nearest_8_bits():
+    values = np.array([[0, 128, 129, 32639, 65406, 65407, 65535]], dtype=np.uint16)
+    assert to_8_bit(values).tolist() == [[0, 0, 1, 127, 254, 255, 255]]
+    small = values.astype(np.uint8)
+    assert to_8_bit(small) is small

@@ -11,7 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from cut.datasets import download, unpack
-from cut.datasets.download import DATASETS, download_dataset, fetch_command
+from cut.datasets.catalogue import DATASETS, fetch_command
+from cut.datasets.download import download_dataset
 from cut.errors import UserError
 
 

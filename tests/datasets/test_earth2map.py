@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cut.data import earth2map
 from cut.data.images import list_images, read_image
+from cut.datasets import earth2map
 from cut.datasets.earth2map import MAX_TILE_PX, build_earth2map
 from cut.errors import UserError
 

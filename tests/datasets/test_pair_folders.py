@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from cut.data.images import read_image, write_image
-from cut.datasets.pair_and_split import match_folders, pair_folders, split_folder
+from cut.data.pair_files import match_folders
+from cut.datasets.pair_and_split import pair_folders, split_folder
 from cut.errors import UserError
 
 

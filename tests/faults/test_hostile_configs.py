@@ -16,7 +16,7 @@ from cut.storage.yaml import MAX_BYTES
 
 _FEW, _MANY = 40, pytest.param(600, marks=pytest.mark.soak)
 _TEMPLATES = sorted((REPOSITORY / "configs").glob("*.yaml"))
-_PALETTES = sorted((REPOSITORY / "cut" / "metrics" / "palettes").glob("*.yaml"))
+_PALETTES = sorted((REPOSITORY / "cut" / "scoring" / "palettes").glob("*.yaml"))
 _MOST_CHARACTERS = 4000  # of a mistake's line
 _NASTY = (
     "null true -1 0 1 1e309 .nan .inf -.inf 1e-400 9223372036854775808 0x" + "f" * 5000 + " " + "9" * 5000 + " "

@@ -9,11 +9,14 @@ import pytest
 import torch
 from conftest import REPOSITORY, make_idx, make_paired, make_single, make_unpaired
 
-from cut.build import build_method, build_trainer, load_translator, open_run, read_config
+from cut.build import build_method, build_trainer, load_translator, read_config
 from cut.methods import find_method, known_methods
 from cut.runtime.seeding import random_state
+from cut.runtime.sharding import Shard
 from cut.storage.checkpoint import INFERENCE_FILE
-from cut.train.health import to_numbers
+from cut.train.health import judge, to_numbers
+from cut.train.run_dir import open_run
+from cut.train.step import Piece
 
 YAMLS = sorted((REPOSITORY / "configs").rglob("*.yaml"))
 SHRINK = (
@@ -94,7 +97,7 @@ def behaviours():
 
 
 def inference_input(method, config):
-    if method.samples_from_noise:
+    if "image" not in method.inputs:
         return method.latents(2, torch.Generator().manual_seed(0))
     channels, size = config.data.channels["a"], config.data.crop_px
     return torch.linspace(-1, 1, channels * size**2).view(1, channels, size, size)
@@ -137,7 +140,7 @@ def test_steps_change_exactly_the_players_parameters(path, tmp_path):
     trainer = build_trainer(tiny_config(path, tmp_path / "data"))
     before = snapshot(trainer.method)
     size = trainer.config.data.crop_px
-    for batch in trainer._batches(2):  # in the first there may be no earlier image to learn from
+    for batch in trainer.batches(2):  # in the first there may be no earlier image to learn from
         assert batch and all(images.shape[2:] == (size, size) for images in batch.values())
         trainer.train_step(batch)
     changed = differing(before, snapshot(trainer.method))
@@ -145,16 +148,16 @@ def test_steps_change_exactly_the_players_parameters(path, tmp_path):
     owned = {id(p) for player in trainer.players for network in player.networks for p in network.parameters()}
     names = {name for name, parameter in trainer.method.named_parameters() if id(parameter) in owned}
     assert changed & trainable == names == trainable
-    assert trainer._sums and all(torch.isfinite(value) for value in trainer._sums.values())
-    assert {key.split("/")[1] for key in trainer._sums} == {player.name for player in trainer.players}
+    assert trainer.losses.sums and all(torch.isfinite(value) for value in trainer.losses.sums.values())
+    assert {key.split("/")[1] for key in trainer.losses.sums} == {player.name for player in trainer.players}
 
 
 @pytest.mark.parametrize("path", behaviours())
 def test_each_player_changes_only_its_own_networks(path, tmp_path):
     trainer = build_trainer(tiny_config(path, tmp_path / "data"))
-    batch, players = next(trainer._batches(1)), trainer.players
+    batch, players = next(trainer.batches(1)), trainer.players
     for player in players:
-        trainer.players = (player,)
+        trainer.update_players.players = (player,)
         before = snapshot(trainer.method)
         trainer.train_step(batch)
         own = {id(p) for network in player.networks for p in network.parameters()}
@@ -165,10 +168,10 @@ def test_each_player_changes_only_its_own_networks(path, tmp_path):
 @pytest.mark.parametrize("path", behaviours())
 def test_judging_a_step_changes_nothing_and_gives_shares(path, tmp_path):
     trainer = build_trainer(tiny_config(path, tmp_path / "data"))
-    batch = next(trainer._batches(1))
-    translated = trainer.method.translate(batch)
+    batch = next(trainer.batches(1))
+    pieces = [Piece(batch, Shard(len(batch)), trainer.method.translate(batch))]
     before, streams = snapshot(trainer.method), random_state()
-    figures = to_numbers(trainer.monitor.judge(translated))
+    figures = to_numbers(judge(trainer.method, pieces, trainer.fabric, trainer.processes))
     assert not differing(before, snapshot(trainer.method)) and equal(streams["torch"], random_state()["torch"])
     assert bool(figures) == any(player.name == "discriminator" for player in trainer.players)
     assert all(0.0 <= share <= 1.0 for share in figures.values())
@@ -195,7 +198,7 @@ def test_resumed_run_equals_straight_run_bit_for_bit(path, tmp_path):
 @pytest.mark.parametrize("path", behaviours())
 def test_inference_file_translates_as_the_trained_method_does(path, tmp_path):
     trainer = build_trainer(tiny_config(path, tmp_path / "data"))
-    trainer.train_step(next(trainer._batches(1)))
+    trainer.train_step(next(trainer.batches(1)))
     checkpoint = trainer.save(tmp_path / "run")
     image = inference_input(trainer.method, trainer.config)
     trainer.method.prepare_inference(deterministic=True)
@@ -205,8 +208,8 @@ def test_inference_file_translates_as_the_trained_method_does(path, tmp_path):
         averaged = trainer.ema.applied(trainer.method) if trainer.ema else nullcontext()
         with averaged, torch.inference_mode():
             assert torch.equal(method(image), trainer.method(image))
-            if method.has_inverse:
-                assert torch.equal(method.inverse(image), trainer.method.inverse(image))
+            for name, translate in method.directions().items():
+                assert torch.equal(translate(image), trainer.method.directions()[name](image))
 
 
 @pytest.mark.parametrize("name", known_methods())

@@ -6,7 +6,7 @@ import torch
 from cut.methods.cut import CUT, CUTConfig
 from cut.models.patch_discriminator import PatchDiscriminator
 from cut.models.resnet import ResnetGenerator
-from cut.runtime.compiling import compile_networks
+from cut.runtime.numerics import compile_networks
 
 
 @pytest.fixture(autouse=True)

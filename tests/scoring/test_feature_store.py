@@ -32,11 +32,13 @@ def test_of_too_many_features_the_statistics_are_kept(tmp_path, monkeypatch):
 
 
 def test_what_killed_writers_left_is_cleared_away_and_what_is_being_written_is_not(tmp_path):
-    for name in (".left.part", ".now.part"):
+    left, now, foreign = f".cut-{0:016x}.part", f".cut-{1:016x}.part", ".mine.part"
+    for name in (left, now, foreign):
         (tmp_path / name).write_bytes(b"half")
-    os.utime(tmp_path / ".left.part", (0, 0))
+    for name in (left, foreign):
+        os.utime(tmp_path / name, (0, 0))
     save_entry(tmp_path, "a", FEATURES, *STATISTICS)
-    assert {path.name for path in tmp_path.iterdir()} == {".now.part", "a.npz"}
+    assert {path.name for path in tmp_path.iterdir()} == {now, foreign, "a.npz"}
 
 
 @pytest.mark.parametrize("damage", ["half", "flipped", "junk", "empty", "missing"])

@@ -13,6 +13,7 @@ from torch import nn
 from cut.errors import UserError
 from cut.methods import known_methods
 from cut.methods.base import Method, Player
+from cut.train.step import TrainingStep
 
 
 def test_every_method_has_a_case():
@@ -70,13 +71,13 @@ class TwoGenerators(Method):
 
     def players(self):
         return tuple(
-            Player(name, (getattr(self, name),), lambda image: {"loss": image.square().mean()})
+            Player(name, (getattr(self, name),), lambda image: {"loss": image.square().mean()}, True)
             for name in ("first", "second")
         )
 
 
 def test_micro_batches_are_refused_where_two_players_learn_through_one_translation():
     trainer = trainer_of(TwoGenerators(), 1)
-    trainer.updates.num_micro_batches = 2
+    rates = dict.fromkeys(trainer.optimizers, 1e-4)
     with pytest.raises(UserError, match="several players of this method learn through"):
-        trainer.train_step({"real": torch.ones(2, 1, 4, 4)})
+        TrainingStep(trainer.method, trainer.optimizers, rates, trainer.fabric, trainer.processes, num_micro_batches=2)

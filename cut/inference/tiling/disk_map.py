@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cut.errors import UserError
+from cut.errors import UserError, reason
 from cut.inference.tiling.nodes import Node, Region
 
 
@@ -31,7 +31,7 @@ class DiskMap:
                     os.posix_fallocate(self._file.fileno(), 0, node.num_bytes)  # fails at once where there is no room
                 undo.pop_all()
         except OSError as error:
-            raise UserError(f"{folder}: cannot keep maps of the tiles there ({error.strerror})") from None
+            raise UserError(f"{folder}: cannot keep maps of the tiles there ({reason(error)})") from None
 
     def write(self, region: Region, tile: Tensor) -> None:
         """Puts `(1, C, h, w)` in its place."""

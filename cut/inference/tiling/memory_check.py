@@ -9,7 +9,7 @@ import torch
 from cut.errors import UserError
 from cut.inference.tiling.plan import whole_bytes
 from cut.inference.tiling.recorder import record
-from cut.train.estimate import available_bytes
+from cut.runtime.memory import available_bytes
 
 _SMALL_PIXELS = 2**21  # of all pictures of a batch; not worth the look
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cut.errors import UserError
+from cut.errors import UserError, reason
 from cut.inference.tiling import nodes
 from cut.inference.tiling.nodes import Node
 
@@ -46,8 +46,7 @@ def record(
     except UserError:
         raise
     except (AttributeError, TypeError, RuntimeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"this generator cannot be cut into tiles exactly ({reason}); {_LEAVE_OUT}") from error
+        raise UserError(f"this generator cannot be cut into tiles exactly ({reason(error)}); {_LEAVE_OUT}") from error
 
 
 class Recorded:

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from cut.data.transforms import to_picture
-from cut.errors import UserError
+from cut.errors import UserError, reason
 from cut.inference.tiling.disk_map import DiskMap, check_room
 from cut.inference.tiling.nodes import Node, Region, Source, Span
 from cut.inference.tiling.plan import Pass, disk_bytes, largest_map, plan_passes
@@ -169,4 +169,4 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another --output") from None
+        raise UserError(f"{folder}: cannot be written ({reason(error)}); choose another --output") from None

@@ -1,0 +1,147 @@
+"""Files are written whole or not at all, under names that meet no other, and only regular ones are read."""
+
+import os
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cut.data.images import read_image, write_image
+from cut.storage.files import is_leftover, open_regular, remove_leftovers, user_cache, write_json, write_whole
+
+LONGEST = "k" * 251 + ".png"  # 255 bytes, the most that file systems take
+POSIX = pytest.mark.skipif(os.name != "posix", reason="links, modes and pipes of POSIX")
+
+
+@pytest.mark.parametrize("content", ["text\n", b"text\n", lambda file: file.write(b"text\n")])
+def test_every_kind_of_content_is_written_and_nothing_else_is_left(content, tmp_path):
+    write_whole(tmp_path / "new" / "file.txt", content)
+    assert (tmp_path / "new" / "file.txt").read_bytes() == b"text\n"
+    assert os.listdir(tmp_path / "new") == ["file.txt"]
+
+
+def test_text_that_holds_the_name_of_a_file_in_another_encoding_stays_utf_8(tmp_path):
+    write_whole(tmp_path / "file.txt", os.fsdecode(b"caf\xe9"))
+    assert (tmp_path / "file.txt").read_text(encoding="utf-8") == "caf\\udce9"
+
+
+def test_what_fails_leaves_the_old_content_and_no_temporary_file(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    def fail(file):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        write_whole(path, fail)
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["file.txt"]
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"loss": float("nan")})
+    assert path.read_text() == "old"
+
+
+def test_the_longest_name_can_be_written(tmp_path):
+    write_whole(tmp_path / LONGEST, b"x")
+    write_image(tmp_path / LONGEST, np.zeros((4, 4, 3), np.uint8))
+    assert read_image(tmp_path / LONGEST, 3).shape == (4, 4, 3)
+
+
+def test_writers_of_one_file_do_not_meet(tmp_path):
+    contents = [bytes([n]) * 50_000 for n in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda content: write_whole(tmp_path / "file", content), contents))
+    assert (tmp_path / "file").read_bytes() in contents and os.listdir(tmp_path) == ["file"]
+
+
+@POSIX
+def test_a_link_is_replaced_and_what_it_points_to_stays(tmp_path):
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "link").symlink_to(tmp_path / "precious")
+    write_whole(tmp_path / "link", "new")
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert not (tmp_path / "link").is_symlink() and (tmp_path / "link").read_text() == "new"
+
+
+@POSIX
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_the_mode_is_what_the_umask_says(umask, tmp_path):
+    before = os.umask(umask)
+    try:
+        write_whole(tmp_path / "file", b"")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o666 & ~umask
+
+
+def test_what_a_kill_left_is_known_by_its_name_and_removed(tmp_path):
+    code = "import os, sys; from pathlib import Path; from cut.storage.files import write_whole\n"
+    code += "write_whole(Path(sys.argv[1]), lambda file: (file.write(b'half'), file.flush(), os._exit(9)))"
+    killed = subprocess.run([sys.executable, "-c", code, tmp_path / "file.txt"], check=False)
+    assert killed.returncode == 9
+    (left,) = tmp_path.iterdir()
+    assert is_leftover(left.name) and not is_leftover("file.txt") and not is_leftover(".mine.part")
+    for name in ("file.txt", ".mine.part", ".tmpAbCdEf"):
+        (tmp_path / name).write_text("mine")
+    remove_leftovers(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [".mine.part", ".tmpAbCdEf", "file.txt"]
+    remove_leftovers(tmp_path / "missing")
+
+
+@POSIX
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device", "folder"])
+def test_only_regular_files_are_opened(kind, tmp_path):
+    path = {"device": Path("/dev/zero"), "folder": tmp_path}.get(kind, tmp_path / "file")
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        import socket
+
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(str(path))
+    with pytest.raises(OSError) as caught:
+        open_regular(path)
+    expected = "Is a directory" if kind == "folder" else f"it is a {kind}, not a regular file"
+    assert caught.value.strerror == expected and caught.value.filename == str(path)
+
+
+def test_a_regular_file_is_opened_also_through_a_link(tmp_path):
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "link").symlink_to("file")
+    for name in ("file", "link"):
+        with open_regular(tmp_path / name) as file:
+            assert file.read() == b"content"
+    with pytest.raises(FileNotFoundError):
+        open_regular(tmp_path / "missing")
+
+
+@POSIX
+def test_a_user_without_a_home_has_a_cache_that_nobody_else_can_write(tmp_path, monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    own = tmp_path / f"cut-{os.getuid()}"
+    assert user_cache("pictures") == own / "pictures"
+    assert stat.S_IMODE(own.stat().st_mode) == 0o700
+    own.chmod(0o777)
+    with pytest.raises(PermissionError, match="only this user"):
+        user_cache("pictures")
+    own.rmdir()
+    (tmp_path / "other").mkdir(mode=0o700)
+    own.symlink_to(tmp_path / "other")
+    with pytest.raises(PermissionError, match="only this user"):
+        user_cache("pictures")
+    own.unlink()
+    own.mkdir(mode=0o700)
+    user = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: user + 1)
+    own.rename(tmp_path / f"cut-{user + 1}")
+    with pytest.raises(PermissionError, match="only this user"):
+        user_cache("pictures")

@@ -53,6 +53,7 @@ from cut.methods.styled import (
     draw_normal,
     judge,
     judgement,
+    multiscale_discriminator,
 )
 from cut.models.drit import (
     ConcatDecoder,
@@ -62,10 +63,9 @@ from cut.models.drit import (
     GaussianAttributeEncoder,
     PlainAttributeEncoder,
 )
-from cut.models.multiscale_discriminator import MultiscaleDiscriminator
 
 _KIND = "vanilla"  # of all adversarial losses
-_CONTENT_UPDATES = {"lr_factor": 0.4, "clip_norm": 5.0}  # of the content discriminator
+_CONTENT_LR_FACTOR, _CONTENT_CLIP_NORM = 0.4, 5.0  # of the content discriminator
 
 
 class DRITGeneratorConfig(Section):
@@ -129,9 +129,8 @@ class DRIT(StyledMethod):
         encoder = GaussianAttributeEncoder if concat else PlainAttributeEncoder
         self.attribute_encoder_a = encoder(channels["a"], width, self.style_dim)
         self.attribute_encoder_b = encoder(channels["b"], width, self.style_dim)
-        judge = partial(MultiscaleDiscriminator, **config.discriminator.model_dump(), negative_slope=0.01)
-        self.discriminator_a, self.discriminator_b = (judge(channels[d]) for d in "ab")
-        self.discriminator_random_a, self.discriminator_random_b = (judge(channels[d]) for d in "ab")
+        judges = [multiscale_discriminator(channels[domain], config.discriminator, 0.01) for domain in "abab"]
+        self.discriminator_a, self.discriminator_b, self.discriminator_random_a, self.discriminator_random_b = judges
         self.content_discriminator = ContentDiscriminator(width * 4, config.content_discriminator_layers)
 
     @classmethod
@@ -199,9 +198,7 @@ class DRIT(StyledMethod):
     def players(self) -> tuple[Player, ...]:
         (attributes_a, *judges_a), (attributes_b, *judges_b) = self.domains.values()
         coders = (self.content_encoder, self.decoder)
-        content_player = partial(Player, "content_discriminator", (self.content_discriminator,), **_CONTENT_UPDATES)
-        turns = range(self.config.content_discriminator_steps)
-        *earlier, last = [content_player(partial(self.content_terms, turn=turn)) for turn in turns]
+        *earlier, last = [self._content_player(turn) for turn in range(self.config.content_discriminator_steps)]
         everything = (*coders, attributes_a, attributes_b)
         return (
             *earlier,
@@ -209,6 +206,12 @@ class DRIT(StyledMethod):
             last,
             Player("generator", everything, self.generator_terms, learns_through_translate=True),
             Player("generator", coders, self.random_terms),
+        )
+
+    def _content_player(self, turn: int) -> Player:
+        networks, terms = (self.content_discriminator,), partial(self.content_terms, turn=turn)
+        return Player(
+            "content_discriminator", networks, terms, lr_factor=_CONTENT_LR_FACTOR, clip_norm=_CONTENT_CLIP_NORM
         )
 
     def content_terms(self, t: Translated, turn: int) -> Terms:
@@ -226,9 +229,9 @@ class DRIT(StyledMethod):
             terms[f"gan_real_{d}"] = judge(domain.discriminator(t.real[d]), True, _KIND)
             terms[f"gan_fake_{d}"] = judge(domain.discriminator(t.fake[d].detach()), False, _KIND)
             # As often as there are random translations: with mode seeking twice.
-            judge_random = domain.discriminator_random
-            terms[f"gan_random_real_{d}"] = len(t.drawn) * judge(judge_random(t.further[d]), True, _KIND)
-            terms[f"gan_random_fake_{d}"] = sum(judge(judge_random(image), False, _KIND) for image in t.random[d])
+            real = domain.discriminator_random(t.further[d])
+            terms[f"gan_random_real_{d}"] = len(t.drawn) * judge(real, True, _KIND)
+            terms[f"gan_random_fake_{d}"] = _judge_each(domain.discriminator_random, t.random[d], False)
         return terms
 
     def generator_terms(self, t: Translated) -> Terms:
@@ -255,7 +258,7 @@ class DRIT(StyledMethod):
         terms = {}
         for d, domain in self.domains.items():
             images = random[d]
-            terms[f"gan_random_{d}"] = sum(judge(domain.discriminator_random(image), True, _KIND) for image in images)
+            terms[f"gan_random_{d}"] = _judge_each(domain.discriminator_random, images, True)
             terms[f"latent_{d}"] = self.config.lambda_latent * F.l1_loss(self.encode_style(images[0], d), t.drawn[0])
             if self.config.mode_seeking:
                 terms[f"mode_seeking_{d}"] = mode_seeking_loss(*images, *t.drawn)
@@ -289,3 +292,8 @@ class DRIT(StyledMethod):
 
     def _random_translations(self, content: dict[str, Tensor], drawn: Sequence[Tensor]) -> dict[str, list[Tensor]]:
         return {d: [self.decode(content[s], attribute, d) for attribute in drawn] for s, d in DIRECTIONS}
+
+
+def _judge_each(discriminator: nn.Module, images: Sequence[Tensor], real: bool) -> Tensor:
+    """The sum of the adversarial losses of several images."""
+    return torch.stack([judge(discriminator(image), real, _KIND) for image in images]).sum()

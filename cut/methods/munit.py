@@ -38,6 +38,7 @@ from cut.methods.styled import (
     draw_normal,
     judge,
     judgement,
+    multiscale_discriminator,
 )
 from cut.models.initialisation import initialise
 from cut.models.multiscale_discriminator import MultiscaleDiscriminator
@@ -72,7 +73,7 @@ class Domain(NamedTuple):
     content_encoder: nn.Module
     style_encoder: nn.Module
     decoder: nn.Module
-    discriminator: nn.Module
+    discriminator: MultiscaleDiscriminator
 
 
 @dataclass
@@ -181,13 +182,12 @@ class MUNIT(StyledMethod):
 
 def _build_domain(config: MUNITConfig, channels: int) -> Domain:
     """The networks of a domain whose images have so many channels, initialised as the authors'."""
-    section, judge = config.generator, config.discriminator
+    section, discriminator = config.generator, multiscale_discriminator(channels, config.discriminator, 0.2)
+    initialise(discriminator, "normal", 0.02)
     width, blocks, style_dim = section.base_channels, section.num_blocks, section.style_dim
     return Domain(
         initialise(ContentEncoder(channels, width, blocks), "kaiming"),
         initialise(StyleEncoder(channels, width, style_dim), "kaiming"),
         initialise(AdaINDecoder(channels, width, blocks, style_dim, section.mlp_channels), "kaiming"),
-        initialise(
-            MultiscaleDiscriminator(channels, judge.base_channels, judge.num_layers, judge.num_scales), "normal", 0.02
-        ),
+        discriminator,
     )

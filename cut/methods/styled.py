@@ -10,6 +10,7 @@ from torch import Tensor
 from cut.config import Section
 from cut.losses.adversarial import discriminator_loss
 from cut.methods.base import Batch, Judgement, Method
+from cut.models.multiscale_discriminator import MultiscaleDiscriminator
 from cut.runtime.sharding import draw_rows
 
 DIRECTIONS = (("b", "a"), ("a", "b"))  # source and target; the targets in the order in which numbers are drawn
@@ -97,6 +98,14 @@ def check_size(image_px: int, smallest_px: Mapping[str, int]) -> None:
             raise ValueError(f"{field}: needs images of at least {needed} px, but data.crop_px is {image_px}; lower it")
 
 
+def multiscale_discriminator(
+    channels: int, section: MultiscaleDiscriminatorConfig, negative_slope: float
+) -> MultiscaleDiscriminator:
+    """The discriminator of images of so many channels, with torch's own initialisation."""
+    sizes = section.base_channels, section.num_layers, section.num_scales
+    return MultiscaleDiscriminator(channels, *sizes, negative_slope)
+
+
 def draw_normal(shape: Sequence[int], like: Tensor) -> Tensor:
     """Standard normal numbers `(N, *shape)` for N images `like`; drawn on the CPU, the same for every device."""
     return draw_rows(lambda rows: torch.randn(rows, *shape), len(like)).to(like)
@@ -109,4 +118,5 @@ def judge(scores: Sequence[Tensor], real: bool, kind: str) -> Tensor:
 
 def judgement(real: Sequence[Tensor], fake: Sequence[Tensor], kind: str) -> Judgement:
     """Scores of all scales together."""
-    return Judgement(*(torch.cat([score.flatten() for score in scores]) for scores in (real, fake)), kind)
+    together = [torch.cat([score.flatten() for score in scores]) for scores in (real, fake)]
+    return Judgement(together[0], together[1], kind)

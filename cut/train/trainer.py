@@ -141,9 +141,12 @@ class Trainer:
                 f"the first step failed ({reason(error)}); the networks may not fit data.crop_px, or the memory the "
                 "batch: try another data.crop_px, discriminator.num_layers, data.batch_size or base_channels"
             ) from error
-        turns = Counter(player.name for player in self.players)
-        for player, own in zip(self.players, terms, strict=True):
-            self.losses.add({f"loss/{player.name}/{k}": term / turns[player.name] for k, term in own.items()})
+        named = [
+            {f"loss/{p.name}/{k}": term for k, term in own.items()} for p, own in zip(self.players, terms, strict=True)
+        ]
+        turns = Counter(key for own in named for key in own)  # a player may have other terms in each of its turns
+        for own in named:
+            self.losses.add({key: term / turns[key] for key, term in own.items()})
         self.losses.steps += 1
         self._timed_steps += 1
         self.step += 1

@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from cut.config import AdamConfig, RunConfig, Section
-from cut.config.load import load_config, parse_config
+from cut.config.load import PathOrPaths, load_config, parse_config
 from cut.data.idx import IDXStream
 from cut.data.images import set_max_megapixels
 from cut.data.paired import PairedStream
@@ -91,9 +91,9 @@ def _init_settings(section: Section | None) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if value is not None}
 
 
-def read_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """A YAML with overrides as a validated config; see `cut.config.load.load_config`."""
-    return load_config(path, overrides, method_config)
+def read_config(paths: PathOrPaths, overrides: Sequence[str] = ()) -> RunConfig:
+    """YAMLs with overrides as a validated config; see `cut.config.load.load_config`."""
+    return load_config(paths, overrides, method_config)
 
 
 def build_method(config: RunConfig) -> Method:

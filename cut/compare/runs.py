@@ -62,12 +62,13 @@ class Runner:
             Stopped: by a signal; the same comparison goes on from there.
         """
         run_dir = self.output / contender.name / f"seed_{seed}"
-        settings = [argument for override in (*contender.overrides, f"seed={seed}") for argument in ("--set", override)]
+        settings = [word for path in contender.paths for word in ("--config", path)]
+        settings += [word for override in (*contender.overrides, f"seed={seed}") for word in ("--set", override)]
         result, config = run_dir.with_name(f"{run_dir.name}.json"), contender.config.model_copy(update={"seed": seed})
         known = {"config": config.to_dict(), **self._known}
         try:
             if not known.items() <= _read(result).items():
-                self._call("train", run_dir, "--config", contender.path, *settings, "--run-dir", run_dir)
+                self._call("train", run_dir, *settings, "--run-dir", run_dir)
                 self._translate_and_score(run_dir, contender, result, known)
             return Outcome(contender.name, seed, _read(result)["generated"]["scores"], costs_of(run_dir))
         except UserError as error:

@@ -87,7 +87,7 @@ class Conv2d(nn.Conv2d):
             gradient, x.to(kind), self.weight.to(kind), bias_size, *shape, wanted
         )
 
-    def pays(self, x: Any) -> bool:
+    def pays(self, x: Tensor) -> bool:
         """Whether `forward` goes the fast way with x."""
         plain = self.stride == self.dilation == (1, 1) and self.groups == 1 and self.padding_mode == "zeros"
         return plain and pays(x, self.weight)
@@ -97,10 +97,9 @@ class Conv2d(nn.Conv2d):
         return F.pad(x, (columns, columns, rows, rows)) if rows or columns else x
 
 
-def pays(x: Any, weight: Tensor) -> bool:
+def pays(x: Tensor, weight: Tensor) -> bool:
     """Whether `convolution` gives what F.conv2d gives, and sooner."""
-    # What is no tensor stands for one, and records what is done to it (inference/tiling).
-    if not isinstance(x, Tensor) or x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+    if x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
         return False
     if torch.compiler.is_compiling():
         return False

@@ -18,9 +18,14 @@ _SHEET_STYLES = 3  # random ones on a sample sheet
 
 
 class MultiscaleDiscriminatorConfig(Section):
-    base_channels: int = Field(64, ge=1)  # width of the first layer, doubled by each further one
-    num_layers: int = Field(4, ge=1, le=8)  # strided convolutions per scale
-    num_scales: int = Field(3, ge=1, le=8)  # sizes that are judged, each half of the one before
+    """A discriminator of several sizes of an image."""
+
+    base_channels: int = Field(64, ge=1)
+    """Channels of the first layer, twice as many in each further one."""
+    num_layers: int = Field(4, ge=1, le=8)
+    """Number of strided convolutions per scale."""
+    num_scales: int = Field(3, ge=1, le=8)
+    """Number of sizes that are judged, each half of the one before."""
 
 
 class StyledMethod(Method):

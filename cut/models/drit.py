@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cut.kernels.cpu import fastest_layout
 from cut.kernels.instance_norm import InstanceNorm
+from cut.kernels.padding import ReflectionPad
 from cut.kernels.winograd import Conv2d
-from cut.models.blocks import ReflectionPad, fastest_layout
 from cut.models.munit import Layers, StyleEncoder, convolution
 from cut.models.residual_block import ResidualBlock
 

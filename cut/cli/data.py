@@ -1,6 +1,7 @@
 """cut-data: makes, downloads and checks data sets."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -173,6 +174,7 @@ def _download(arguments: argparse.Namespace) -> int:
 def _pair(arguments: argparse.Namespace) -> int:
     from cut.datasets.pair_and_split import pair_folders
 
+    _say_left_out(arguments.a_dir, arguments.b_dir)
     count = pair_folders(arguments.a_dir, arguments.b_dir, arguments.output, _suffix(arguments.format))
     print(f"{arguments.output}: {count} pictures A|B")
     return 0
@@ -181,9 +183,17 @@ def _pair(arguments: argparse.Namespace) -> int:
 def _split(arguments: argparse.Namespace) -> int:
     from cut.datasets.pair_and_split import split_folder
 
+    _say_left_out(arguments.combined_dir)
     folder_a, folder_b, count = split_folder(arguments.combined_dir, arguments.output, _suffix(arguments.format))
     print(f"{folder_a}, {folder_b}: {count} pictures each")
     return 0
+
+
+def _say_left_out(*folders: Path) -> None:
+    from cut.data.left_out import describe_left_out
+
+    for line in describe_left_out(folders):
+        print(f"cut-data: note: {line}", file=sys.stderr)
 
 
 def _suffix(name: str) -> str:

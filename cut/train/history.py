@@ -1,44 +1,59 @@
 """Reads what a run has logged, whole or cut off."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cut.storage.files import open_regular
+
+_MOST_STEPS = 10**12
+_LARGEST = 1e100
 Curve = tuple[np.ndarray, np.ndarray]  # steps, ascending, and the finite values at them; both float64
 
 
-def read_entries(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The whole lines of a `metrics.jsonl`, and the number of broken ones, such as a kill leaves.
+def read_lines(path: Path) -> list[tuple[str, dict[str, Any] | None]]:
+    """Each line of a `metrics.jsonl` without its end, and what it holds; None where it is broken, as a kill leaves it.
 
-    A line is whole where it is a JSON object with a number as `step`. A file that is missing has no lines.
+    A line is whole where it is a JSON object with a whole number from 0 as `step`. A file that is missing has no lines.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: The file cannot be read, or is no regular file.
     """
-    entries, broken = [], 0
+    if not path.exists():
+        return []
+    with open_regular(path) as file:
+        text = file.read().decode("utf-8", "replace")
     # Not `splitlines`, which also splits at characters that JSON allows inside a text.
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []:
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):
-            entry = None
-        if isinstance(entry, dict) and is_number(entry.get("step")):
-            entries.append(entry)
-        else:
-            broken += 1
-    return entries, broken
+    return [(line, _entry(line)) for line in text.split("\n") if line.strip()]
+
+
+def _entry(line: str) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    step = entry.get("step") if isinstance(entry, dict) else None
+    return entry if type(step) is int and 0 <= step <= _MOST_STEPS else None
+
+
+def read_entries(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """What the whole lines of a `metrics.jsonl` hold, and the number of broken ones.
+
+    Raises:
+        OSError: See `read_lines`.
+    """
+    found = [entry for _, entry in read_lines(path)]
+    entries = [entry for entry in found if entry is not None]
+    return entries, len(found) - len(entries)
 
 
 def curves_of(entries: list[dict[str, Any]]) -> dict[str, Curve]:
     """The numbers logged under each key besides `step` and `time`, in the order of the keys' first appearance.
 
-    Of two values at one step, as runs have them that were resumed, the later counts. What is no finite number is left
-    out.
+    Of two values at one step, as runs have them that were resumed, the later counts. What `is_number` refuses is
+    left out.
     """
     points: dict[str, dict[int, float]] = {}
     for entry in entries:
@@ -49,5 +64,5 @@ def curves_of(entries: list[dict[str, Any]]) -> dict[str, Curve]:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value read from JSON is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    """Whether a value read from JSON is a number that can be drawn: sums and squares of a few stay finite."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST

@@ -65,6 +65,10 @@ class PairedStream(SampleStream):
         recipe = ["pair", config.channels, config.direction, whole]
         return self.cache.get(paths, recipe, lambda: scaled_pair(read_pair(pair, config), config, whole, str(pair)))
 
+    def sources(self, split: str) -> list[Path]:
+        root = Path(self.config.root)
+        return [root / split] if _layout(root, split) == "combined" else list(self.config.folders(split))
+
     def fixed_samples(self, count: int) -> list[dict[str, Any]]:
         """Evenly spread pairs of the val split (else test, else train): `real_a`, `real_b`, `target` and `name`."""
         split = next((s for s in ("val", "test") if _layout(Path(self.config.root), s)), "train")

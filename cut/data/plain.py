@@ -49,5 +49,8 @@ class ImagesStream(SampleStream):
         except UserError as error:
             return error
 
+    def sources(self, split: str) -> list[Path]:
+        return [Path(self.config.root)] if split == "train" else []
+
     def fixed_samples(self, count: int) -> list[dict[str, Any]]:
         return noise_rows(count)

@@ -53,6 +53,9 @@ class SingleStream(SampleStream):
             self._step = (step, crops)
         return {name: crops[place] for name, crops in self._step[1].items()}
 
+    def sources(self, split: str) -> list[Path]:
+        return [Path(self.config.a), Path(self.config.b)] if split == "train" else []
+
     def fixed_samples(self, count: int) -> list[dict[str, Any]]:
         """The whole picture a, with picture b beside it as `real_b`."""
         shown = {f"real_{domain}": to_float(_fit(picture, SHEET_PX)) for domain, picture in self.pictures.items()}

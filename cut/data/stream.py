@@ -1,6 +1,7 @@
 """What every kind of data is to the trainer: an endless, random-access stream of samples."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,10 @@ class SampleStream(Dataset):
         other.seed = int(np.random.SeedSequence((self.seed, 1)).generate_state(1)[0])
         other._order, other.whole_from = (-1, np.empty(0, dtype=np.int64)), None
         return other
+
+    def sources(self, split: str) -> list[Path]:
+        """The folders and pictures that the user gave for a split, `train`, `val` or `test`."""
+        return []
 
     def fixed_samples(self, count: int) -> list[dict[str, Any]]:
         """What sample sheets show: up to `count` dicts of `name`, the tensors that `Method.visuals` reads, and

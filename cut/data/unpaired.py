@@ -56,6 +56,9 @@ class UnpairedStream(SampleStream):
         except UserError as error:
             return error
 
+    def sources(self, split: str) -> list[Path]:
+        return list(self.config.folders(split))
+
     def fixed_samples(self, count: int) -> list[dict[str, Any]]:
         return fixed_samples(self.config, count)
 

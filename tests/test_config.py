@@ -156,8 +156,16 @@ def test_configs_are_frozen(tmp_path):
     "text, overrides, message",
     [
         (MINIMAL + "generater: {}\n", [], r"generater: unknown key; did you mean 'generator'\?"),
-        (MINIMAL, ["generator.name=unet", "data.crop_px=192"], "crop_px must be a multiple of image_px"),
-        (MINIMAL, ["generator.name=unet", "data.preprocess=none"], "a U-Net needs crops, which none does not make"),
+        (
+            MINIMAL,
+            ["generator.name=unet", "data.crop_px=192"],
+            r"data.crop_px: must be a multiple of 256 for this unet generator, got 192; change",
+        ),
+        (
+            MINIMAL,
+            ["generator.name=unet", "data.preprocess=none"],
+            "data.preprocess: this unet generator needs crops, which none does not make",
+        ),
         (MINIMAL, ["discriminator.receptive_field_px=71"], r"receptive_field_px: input should be 1, 16, 34, 70, .*71"),
         (
             MINIMAL,

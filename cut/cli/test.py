@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from cut.cli import add_max_megapixels, run, set_max_megapixels
 from cut.errors import UserError
+from cut.terminal import say
 
 if TYPE_CHECKING:
     from cut.config import RunConfig
@@ -96,7 +97,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (default: %(default)s)")
     parser.add_argument(
-        "--allow-import", action="store_true", help="the file may name a method outside this package, which is imported"
+        "--allow-import", action="store_true", help="the file may name code outside this package, which is imported"
     )
     parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default: auto")
     parser.add_argument(
@@ -135,14 +136,16 @@ def _main(args: argparse.Namespace) -> None:
     _check_kind(args, from_noise)
     if from_noise:
         count = 64 if args.num_images is None else args.num_images
-        print(sample(method, count, args.seed, fabric, args.batch_size, args.output, sheet, suffix or ".png"))
+        line = sample(method, count, args.seed, fabric, args.batch_size, args.output, sheet, suffix or ".png")
+        say(line, sys.stdout)
         return
     inverse = _is_inverse(args.direction, config, method)
     batch_size = 1 if method.goes_one_by_one else args.batch_size
     _warn_of_pairs(args, config, jobs[0].source)
     seed_all(args.seed)
     channels = config.data.channels["b" if inverse else "a"]
-    print(translate(method, jobs, channels, fabric, batch_size, sheet, args.target, inverse, args.tile_px))
+    line = translate(method, jobs, channels, fabric, batch_size, sheet, args.target, inverse, args.tile_px)
+    say(line, sys.stdout)
 
 
 def _check_kind(args: argparse.Namespace, from_noise: bool) -> None:
@@ -177,11 +180,10 @@ def _is_inverse(direction: str | None, config: "RunConfig", method: "Method") ->
 def _warn_of_pairs(args: argparse.Namespace, config: "RunConfig", picture: Path) -> None:
     from cut.data.pair_files import looks_combined
 
-    if config.data.name == "paired" and looks_combined(picture):
-        print(
+    if config.data.kind == "paired" and looks_combined(picture):
+        say(
             f"cut-test: warning: {args.input}: the pictures look like pairs A|B, and both halves are translated; "
-            f"if they are, split them first: cut-data split {args.input} FOLDER",
-            file=sys.stderr,
+            f"if they are, split them first: cut-data split {args.input} FOLDER"
         )
 
 
@@ -195,7 +197,7 @@ def _load(args: argparse.Namespace) -> tuple["Method", "RunConfig"]:
         file = args.checkpoint or args.run / INFERENCE_FILE
         return load_translator(file, args.allow_import, args.deterministic)
     method, config, line = import_generator(args.weights, args.config)
-    print(line)
+    say(line, sys.stdout)
     method.prepare_inference(args.deterministic)
     return method, config
 

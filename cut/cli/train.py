@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 from cut.cli import run
 from cut.errors import UserError
-from cut.runtime.launch import check_machines, end_with_launcher, is_first_of_machine, is_worker, launch
+from cut.runtime.launch import check_machines, is_first_of_machine, is_worker, launch
+from cut.terminal import say
 
 if TYPE_CHECKING:
     from cut.train.trainer import Trainer
 
+_PAGE = "report.html"
 _EXAMPLE = """example:
   cut-train --config configs/quickstart.yaml --set train.max_steps=200 --run-dir runs/try
   cut-train --config configs/quickstart.yaml --devices 2 --set data.batch_size=2 --run-dir runs/two
@@ -69,7 +71,6 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _main(args: argparse.Namespace) -> int:
     check_machines(args.devices, args.num_nodes, args.node_rank, args.main_address)
-    end_with_launcher()
     from cut.config.load import load_config
     from cut.methods import method_config
 
@@ -103,7 +104,7 @@ def _run(trainer: "Trainer", args: argparse.Namespace) -> int:
             _say_memory(trainer)
         line = trainer.dry_run()
         if processes.is_first:
-            print(line)
+            say(line, sys.stdout)
         processes.close()
         return 0
     run_dir = args.run_dir or Path("runs") / "_".join(Path(path).stem for path in args.config)
@@ -122,10 +123,12 @@ def _train(trainer: "Trainer", run_dir: Path, resume: bool) -> int:
     is_first = trainer.processes.is_first
     start = open_run(trainer, run_dir, resume)
     if is_first:
-        print(start, file=sys.stderr)
+        say(start)
     if trainer.step >= trainer.last_step:
         if is_first:
-            print(f"{run_dir}: finished already")
+            say(f"{run_dir}: finished already", sys.stdout)
+            if _is_page_missing(run_dir):
+                _report(run_dir)
         return 0
     if is_first:
         _say_memory(trainer)
@@ -133,7 +136,7 @@ def _train(trainer: "Trainer", run_dir: Path, resume: bool) -> int:
         trainer.fit(run_dir)
     except Stopped as stopped:
         if is_first:
-            print(f"{run_dir}: {stopped}", file=sys.stderr)
+            say(f"{run_dir}: {stopped}")
         return 128 + stopped.signum
     if is_first:
         _say_end(trainer, run_dir)
@@ -154,33 +157,42 @@ def _say_memory(trainer: "Trainer") -> None:
     sizes = f"about {needed / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are free"
     each = " each" if trainer.processes.count > 1 else ""
     if needed <= free:
-        print(f"will need {sizes}{each}", file=sys.stderr)
+        say(f"will need {sizes}{each}")
         return
-    print(
+    say(
         f"cut-train: warning: may need {sizes}{each}; if it ends, lower data.batch_size or data.crop_px, or set "
-        "train.checkpoint_activations=true, train.precision=bf16-mixed or train.num_micro_batches",
-        file=sys.stderr,
+        "train.checkpoint_activations=true, train.precision=bf16-mixed or train.num_micro_batches"
     )
 
 
 def _say_end(trainer: "Trainer", run_dir: Path) -> None:
     if trainer.evaluations and trainer.evaluations.best:
-        print(f"{run_dir}: {trainer.evaluations.summary()}")
+        say(f"{run_dir}: {trainer.evaluations.summary()}", sys.stdout)
     _report(run_dir)
     from_noise = "image" not in trainer.method.inputs
     use = "draw images with" if from_noise else "translate pictures with"
     what = "--num-images 64" if from_noise else "--input FOLDER"
-    print(f"{run_dir}: finished; {use}: cut-test --run {run_dir} {what} --output FOLDER")
+    say(f"{run_dir}: finished; {use}: cut-test --run {run_dir} {what} --output FOLDER", sys.stdout)
+
+
+def _is_page_missing(run_dir: Path) -> bool:
+    """Whether a finished run was killed before it wrote its page, or has an earlier page only."""
+    page, log = run_dir / _PAGE, run_dir / "metrics.jsonl"
+    return not page.exists() or (log.exists() and page.stat().st_mtime_ns < log.stat().st_mtime_ns)
 
 
 def _report(run_dir: Path) -> None:
-    """Writes the page that shows the run; a training that is done does not fail for it."""
-    from cut.report import write_report
-
+    """Writes the page that shows the run; whatever goes wrong, the training is done and its files are whole."""
+    page = run_dir / _PAGE
     try:
-        print(f"{run_dir}: to look at: {write_report([run_dir], run_dir / 'report.html')}")
-    except (UserError, OSError) as error:
-        print(f"cut-train: warning: no report: {error}", file=sys.stderr)
+        from cut.report import write_report
+
+        write_report([run_dir], page)
+    except Exception as error:  # noqa: BLE001  of whatever kind it is
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        say(f"cut-train: warning: no report: {reason}; to try again: cut-report {run_dir} --output {page}")
+        return
+    say(f"{run_dir}: to look at: {page}", sys.stdout)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
 """Where pictures come from, and what is done to them before a network sees them."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, WrapValidator, model_validator
+from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
+from cut.config.own_code import is_own
 from cut.config.section import PathText, Section
 
+MULTIPLE_PX = 4  # the generators halve twice, so pictures that are not cropped are scaled to a multiple of it
 MOST_PX = 32_768
 MOST_IMAGES = 100_000  # in a batch
 Preprocess = Literal[
@@ -15,10 +18,16 @@ Preprocess = Literal[
 
 
 class LoaderConfig(Section):
-    """What every kind of data has."""
+    """What the sections of all kinds of data have, and `crop_px`, the side of the images, whose default is each kind's.
+
+    That of a kind of a user's own adds its fields.
+    """
+
+    kind: ClassVar[str]
+    """What batches are like, by which methods say what they can learn from: the name of a built-in kind."""
 
     name: str
-    """Kind of data."""
+    """Kind of data: one of cut/data, or package.module:Class."""
     batch_size: int = Field(1, ge=1, le=MOST_IMAGES)
     """Images per step, of all processes and micro-batches together."""
     num_workers: int = Field(2, ge=0, le=256)
@@ -46,7 +55,7 @@ class TransformConfig(LoaderConfig):
     """How pictures are scaled to load_px, and whether they are cropped then."""
     load_px: int = Field(286, ge=8, le=MOST_PX)
     """Side in pixels that a picture is scaled to before cropping."""
-    crop_px: int = Field(256, ge=8, le=MOST_PX, multiple_of=4)
+    crop_px: int = Field(256, ge=8, le=MOST_PX, multiple_of=MULTIPLE_PX)
     """Side of the square random crop in pixels; a multiple of 4, because the generators halve it twice."""
     flip: bool = True
     """Mirror left and right with probability 1/2."""
@@ -93,6 +102,8 @@ class FolderConfig(TransformConfig):
 class UnpairedDataConfig(FolderConfig):
     """Two folders of pictures per split: `<root>/{train,val,test}{A,B}`."""
 
+    kind = "unpaired"
+
     name: Literal["unpaired"] = "unpaired"
     """Two folders of pictures that do not belong together, <root>/trainA and <root>/trainB."""
 
@@ -100,12 +111,16 @@ class UnpairedDataConfig(FolderConfig):
 class PairedDataConfig(FolderConfig):
     """Pairs per split: pictures A|B in `<root>/{train,val,test}`, or equal names in `<root>/{train,val,test}{A,B}`."""
 
+    kind = "paired"
+
     name: Literal["paired"] = "paired"
     """Pairs, as pictures A|B in <root>/train, or under equal names in <root>/trainA and trainB."""
 
 
 class ImagesDataConfig(TransformConfig):
     """One folder of any pictures, nested or not."""
+
+    kind = "images"
 
     name: Literal["images"] = "images"
     """One folder of any pictures, nested or not."""
@@ -119,7 +134,7 @@ class ImagesDataConfig(TransformConfig):
     """How pictures are scaled to load_px, and whether they are cropped then."""
     load_px: int = Field(64, ge=8, le=MOST_PX)
     """Side in pixels that a picture is scaled to before cropping."""
-    crop_px: int = Field(64, ge=8, le=MOST_PX, multiple_of=4)
+    crop_px: int = Field(64, ge=8, le=MOST_PX, multiple_of=MULTIPLE_PX)
     """Side of the square random crop in pixels, a multiple of 4."""
 
     @property
@@ -129,6 +144,8 @@ class ImagesDataConfig(TransformConfig):
 
 class IDXDataConfig(LoaderConfig):
     """A set in MNIST's format: `<root>/<split>-images-idx3-ubyte`, packed (.gz) or not."""
+
+    kind = "idx"
 
     name: Literal["idx"] = "idx"
     """A set in MNIST's format, <root>/<split>-images-idx3-ubyte, packed (.gz) or not."""
@@ -142,7 +159,7 @@ class IDXDataConfig(LoaderConfig):
     """Channels of the images; 3 repeats the gray value."""
     max_megapixels: float = Field(4000.0, gt=0, le=1e6)
     """Largest file that is read, in millions of pixels of all its pictures together; MNIST has 47."""
-    crop_px: int = Field(28, ge=8, le=MOST_PX, multiple_of=4)
+    crop_px: int = Field(28, ge=8, le=MOST_PX, multiple_of=MULTIPLE_PX)
     """Side of the images in pixels, a multiple of 4; pictures of another size are scaled to it."""
 
     @property
@@ -152,6 +169,8 @@ class IDXDataConfig(LoaderConfig):
 
 class SingleDataConfig(LoaderConfig):
     """One picture per domain, of which each step takes crops at a random size: SinCUT's data."""
+
+    kind = "single"
 
     name: Literal["single"] = "single"
     """One picture per domain, of which each step takes crops at a random size."""
@@ -167,7 +186,7 @@ class SingleDataConfig(LoaderConfig):
     """Crops per step, of all processes and micro-batches together."""
     load_px: int | None = Field(None, ge=8, le=MOST_PX)
     """Largest longer side in pixels; a larger picture is scaled down to it first. null: no limit."""
-    crop_px: int = Field(64, ge=8, le=MOST_PX, multiple_of=4)
+    crop_px: int = Field(64, ge=8, le=MOST_PX, multiple_of=MULTIPLE_PX)
     """Side of the square crops in pixels, a multiple of 4."""
     zoom_max: float = Field(3.0, ge=1, le=1000)
     """Largest factor by which width and height are each divided, drawn per step; 1 keeps the size."""
@@ -181,7 +200,13 @@ class SingleDataConfig(LoaderConfig):
         return {"a": self.channels_a, "b": self.channels_b}
 
 
+def _or_own(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """A section of a user's own kind of data has been validated by `cut.config.load`, which knows its class."""
+    return value if isinstance(value, LoaderConfig) and is_own(value.name) else validate(value)
+
+
 DataConfig = Annotated[
     UnpairedDataConfig | PairedDataConfig | SingleDataConfig | ImagesDataConfig | IDXDataConfig,
     Field(discriminator="name"),
+    WrapValidator(_or_own),
 ]

@@ -10,6 +10,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from cut.config import MethodConfig, RunConfig, Section
+from cut.config.data import LoaderConfig
+from cut.config.networks import NetworkConfig
+from cut.config.own_code import HINT, SECTIONS, is_own, own_section
 from cut.config.section import ExpandedPath
 from cut.errors import UserError, did_you_mean, reason, shortened, shown
 from cut.storage.yaml import MAX_DEPTH, YamlError, parse_yaml, read_yaml
@@ -48,13 +51,17 @@ def load_config(paths: PathOrPaths, overrides: Iterable[str], method_configs: Me
 
 
 def parse_config(values: dict[str, Any], method_configs: MethodConfigs, where: str) -> RunConfig:
-    """Validates plain values; `where` names their source in errors."""
+    """Validates plain values; `where` names their source in errors.
+
+    Imports the code that they name: what comes from elsewhere than the user is asked for `own_code` before.
+    """
     method = values.get("method")
     if not isinstance(method, dict) or not isinstance(method.get("name"), str):
         raise UserError(f"{where}: method: must be a mapping with a name, e.g. method: {{name: cut}}")
+    data = _checked_own(values.get("data"), LoaderConfig, where, "data")
+    values = values | ({"data": data} if "data" in values else {})
     # The sections that are known without torch come first, so that their mistakes are found at once.
     known = {k: v for k, v in values.items() if k not in ("generator", "discriminator")}
-    data = values.get("data")
     unnamed = isinstance(data, dict) and "name" not in data  # the method knows which kind is meant
     if not unnamed:
         _validate(RunConfig, {**known, "method": {"name": method["name"]}}, where)
@@ -69,13 +76,21 @@ def parse_config(values: dict[str, Any], method_configs: MethodConfigs, where: s
             ("discriminator", config_class.default_discriminator),
         )
     }
+    networks = {section: _checked_own(value, NetworkConfig, where, section) for section, value in networks.items()}
     config = _validate(RunConfig, {**values, **networks, "method": checked}, where)
-    if config.data.name not in config_class.data_names:
+    if config.data.kind not in config_class.data_names:
         allowed = ", ".join(config_class.data_names)
         raise UserError(
             f"{where}: data.name: {method['name']} cannot learn from {config.data.name} (allowed: {allowed})"
         )
     return config
+
+
+def _checked_own(section: Any, base: type[Section], where: str, key: str) -> Any:
+    """A section whose name is code of the user's own, validated by its own `Config`; any other as it is."""
+    if not (isinstance(section, dict) and is_own(section.get("name"))):
+        return section
+    return _validate(own_section(section["name"], f"{where}: {key}.name", base), section, where, prefix=(key,))
 
 
 def _with_default(given: Any, default: dict[str, Any] | None, where: str) -> Any:
@@ -217,8 +232,8 @@ def _describe(model: type[BaseModel], problem: ErrorDetails, prefix: tuple[str, 
         return f"{dotted}: required, but not given"
     if problem["type"] == "union_tag_invalid":
         names = [str(m.model_fields["name"].default) for m in models]
-        name = shown(got.get("name"), quoted=False)
-        return f"{dotted}.name: no such name '{name}'{did_you_mean(name, names)} (known here: {', '.join(names)})"
+        name, own = shown(got.get("name"), quoted=False), f", {HINT}" if dotted in SECTIONS else ""
+        return f"{dotted}.name: no such name '{name}'{did_you_mean(name, names)} (known here: {', '.join(names)}{own})"
     if problem["type"] == "union_tag_not_found":
         return f"{dotted}: needs a name ({', '.join(str(m.model_fields['name'].default) for m in models)})"
     message = problem["msg"].removeprefix("Value error, ")

@@ -1,16 +1,44 @@
 """Generators and discriminators, each with its flat settings."""
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, WrapValidator, model_validator
+from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
+from cut.config.own_code import is_own
 from cut.config.section import Section, Unit
 
 Initialisation = Literal["normal", "xavier", "kaiming", "orthogonal"]
 
 
-class ResnetGeneratorConfig(Section):
+class NetworkConfig(Section):
+    """What the sections of all generators and discriminators have; that of a network of a user's own adds its fields.
+
+    What a network can is said here, so that a setting that does not fit is found before anything is built.
+    """
+
+    can_checkpoint_activations: ClassVar[bool] = False
+    """Whether its class has an attribute `checkpoint_activations`, with which it computes them twice to keep less."""
+    has_one_size: ClassVar[bool] = False
+    """Whether its class takes the images' side as `image_px`, because it is built for that size alone."""
+
+    name: str
+    """Network: one of cut/models, or package.module:Class."""
+
+    @property
+    def multiple_px(self) -> int:
+        """What the sides of the images must be multiples of."""
+        return 1
+
+    def arguments(self) -> dict[str, Any]:
+        """What its class is built with, besides the channels of its images: all fields but the name and `init*`."""
+        return self.model_dump(exclude={"name", "init", "init_gain"})
+
+
+class ResnetGeneratorConfig(NetworkConfig):
     """CycleGAN's and CUT's."""
+
+    can_checkpoint_activations = True
 
     name: Literal["resnet"] = "resnet"
     """The ResNet of CycleGAN and CUT."""
@@ -32,8 +60,10 @@ class ResnetGeneratorConfig(Section):
     """Scale of the initial weights, the standard deviation of init: normal; kaiming has none."""
 
 
-class StyleGAN2GeneratorConfig(Section):
+class StyleGAN2GeneratorConfig(NetworkConfig):
     """SinCUT's; its layers have an initialisation of their own."""
+
+    can_checkpoint_activations = True
 
     name: Literal["stylegan2"] = "stylegan2"
     """SinCUT's, of StyleGAN2's layers."""
@@ -47,7 +77,7 @@ class StyleGAN2GeneratorConfig(Section):
     """Add noise in the decoder, with a learnt weight."""
 
 
-class UnetGeneratorConfig(Section):
+class UnetGeneratorConfig(NetworkConfig):
     """pix2pix's."""
 
     name: Literal["unet"] = "unet"
@@ -65,12 +95,16 @@ class UnetGeneratorConfig(Section):
     init_gain: float = Field(0.02, gt=0)
     """Scale of the initial weights, the standard deviation of init: normal; kaiming has none."""
 
+    @property
+    def multiple_px(self) -> int:
+        return self.image_px
+
 
 _ReceptiveFieldPx = Literal[1, 16, 34, 70, 142, 286, 574, 1150]  # of 0, 1, ... downsampling layers; 0: 1x1 convolutions
 _RECEPTIVE_FIELDS_PX: tuple[int, ...] = get_args(_ReceptiveFieldPx)
 
 
-class PatchDiscriminatorConfig(Section):
+class PatchDiscriminatorConfig(NetworkConfig):
     """A PatchGAN, whose size either `receptive_field_px` or `num_layers` names; null leaves it to the other."""
 
     name: Literal["patch"] = "patch"
@@ -89,6 +123,9 @@ class PatchDiscriminatorConfig(Section):
     """Distribution of the initial weights."""
     init_gain: float = Field(0.02, gt=0)
     """Scale of the initial weights, the standard deviation of init: normal; kaiming has none."""
+
+    def arguments(self) -> dict[str, Any]:
+        return {key: value for key, value in super().arguments().items() if key != "receptive_field_px"}
 
     @model_validator(mode="before")
     @classmethod
@@ -113,7 +150,7 @@ class PatchDiscriminatorConfig(Section):
         return self
 
 
-class PixelDiscriminatorConfig(Section):
+class PixelDiscriminatorConfig(NetworkConfig):
     """A PatchGAN whose patches are single pixels."""
 
     name: Literal["pixel"] = "pixel"
@@ -128,8 +165,10 @@ class PixelDiscriminatorConfig(Section):
     """Scale of the initial weights, the standard deviation of init: normal; kaiming has none."""
 
 
-class StyleGAN2DiscriminatorConfig(Section):
+class StyleGAN2DiscriminatorConfig(NetworkConfig):
     """SinCUT's; it judges images of one size, and its layers have an initialisation of their own."""
+
+    has_one_size = True
 
     name: Literal["stylegan2"] = "stylegan2"
     """SinCUT's, of StyleGAN2's layers."""
@@ -137,11 +176,18 @@ class StyleGAN2DiscriminatorConfig(Section):
     """Channels at full resolution; at 64 px 4 times the authors' ndf."""
 
 
+def _or_own(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """A section of a user's own network has been validated by `cut.config.load`, which knows its class."""
+    return value if isinstance(value, NetworkConfig) and is_own(value.name) else validate(value)
+
+
 GeneratorConfig = Annotated[
     ResnetGeneratorConfig | StyleGAN2GeneratorConfig | UnetGeneratorConfig,
     Field(discriminator="name"),
+    WrapValidator(_or_own),
 ]
 DiscriminatorConfig = Annotated[
     PatchDiscriminatorConfig | PixelDiscriminatorConfig | StyleGAN2DiscriminatorConfig,
     Field(discriminator="name"),
+    WrapValidator(_or_own),
 ]

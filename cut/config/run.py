@@ -5,7 +5,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, SerializeAsAny, model_validator
 
-from cut.config.data import DataConfig
+from cut.config.data import MULTIPLE_PX, DataConfig
 from cut.config.evaluation import EvalConfig
 from cut.config.networks import DiscriminatorConfig, GeneratorConfig, PatchDiscriminatorConfig, ResnetGeneratorConfig
 from cut.config.schedule import LinearScheduleConfig, ScheduleConfig
@@ -102,11 +102,11 @@ class RunConfig(Section):
     """Seed of all random numbers, from 0 to 2^63 - 1."""
     method: SerializeAsAny[MethodConfig]
     """What is trained: the method and its losses."""
-    generator: GeneratorConfig | None = ResnetGeneratorConfig()
+    generator: SerializeAsAny[GeneratorConfig] | None = ResnetGeneratorConfig()
     """Generator. null: the method has its own."""
-    discriminator: DiscriminatorConfig | None = PatchDiscriminatorConfig()
+    discriminator: SerializeAsAny[DiscriminatorConfig] | None = PatchDiscriminatorConfig()
     """Discriminator. null: the method has its own."""
-    data: DataConfig
+    data: SerializeAsAny[DataConfig]
     """Pictures to train on, and what is done to them."""
     optim: AdamConfig = AdamConfig()
     """Optimizer of all networks."""
@@ -126,24 +126,24 @@ class RunConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def _unet_fits_the_pictures(self) -> "RunConfig":
-        if self.generator is None or self.generator.name != "unet":
-            return self
-        if self.data.crop_px % self.generator.image_px:
+    def _generator_fits_the_pictures(self) -> "RunConfig":
+        multiple_px = self.generator.multiple_px if self.generator else 1
+        name = getattr(self.generator, "name", None)
+        if self.data.crop_px % multiple_px:
             raise ValueError(
-                f"generator.image_px: a U-Net for {self.generator.image_px} px cannot halve data.crop_px "
-                f"({self.data.crop_px}) down to whole pixels; crop_px must be a multiple of image_px"
+                f"data.crop_px: must be a multiple of {multiple_px} for this {name} generator, "
+                f"got {self.data.crop_px}; change one of the two"
             )
         preprocess = getattr(self.data, "preprocess", "crop")
-        if "crop" not in preprocess:
-            raise ValueError(f"data.preprocess: a U-Net needs crops, which {preprocess} does not make")
+        if MULTIPLE_PX % multiple_px and "crop" not in preprocess:
+            raise ValueError(f"data.preprocess: this {name} generator needs crops, which {preprocess} does not make")
         return self
 
     @model_validator(mode="after")
     def _generator_can_checkpoint(self) -> "RunConfig":
-        name, norm = getattr(self.generator, "name", None), getattr(self.generator, "norm", None)
+        can = getattr(self.generator, "can_checkpoint_activations", False)
         # Batch norm would update its running averages twice.
-        if self.train.checkpoint_activations and (name not in ("resnet", "stylegan2") or norm == "batch"):
+        if self.train.checkpoint_activations and (not can or getattr(self.generator, "norm", None) == "batch"):
             raise ValueError("train.checkpoint_activations needs a generator resnet or stylegan2 without batch norm")
         return self
 

@@ -6,14 +6,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cut.kernels.cpu import is_exported
 from cut.kernels.padding import ReflectionPad
 
 
 class BlurDownsample(nn.Module):
     """Halves the size after a binomial blur (Zhang, "Making Convolutional Networks Shift-Invariant Again", ICML 2019).
 
-    `(N, C, H, W)` -> `(N, C, ceil(H / 2), ceil(W / 2))`; H and W at least 2, for the border is reflected.
+    `(N, C, H, W)` -> `(N, C, ceil(H / 2), ceil(W / 2))`; H and W at least 2, because the border is reflected.
     """
+
+    kernel: Tensor  # (C, 1, 3, 3)
 
     def __init__(self, channels: int):
         super().__init__()
@@ -24,6 +27,8 @@ class BlurDownsample(nn.Module):
         self.register_buffer("kernel", kernel, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        if is_exported():
+            return F.conv2d(self.pad(x), self.kernel, stride=2, groups=self.channels)
         return _HalvingConvolution.apply(self.pad(x), self.kernel)
 
 

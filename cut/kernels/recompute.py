@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from cut.kernels.blur import BlurDownsample, BlurUpsample
+from cut.kernels.cpu import is_exported
 from cut.kernels.instance_norm import InstanceNorm
 from cut.kernels.padding import ReflectionPad
 from cut.kernels.winograd import Conv2d
@@ -45,7 +46,7 @@ def run_in_stages(layers: Iterable[nn.Module], x: Tensor, last: type[nn.Module])
 
     A layer of the kind `last` is a stage of its own, and so is what lies between two of them.
     """
-    if not torch.is_grad_enabled():
+    if not torch.is_grad_enabled() or is_exported():
         return run_layers(layers, x)
     for _, stage in groupby(enumerate(layers), lambda item: item[0] if isinstance(item[1], last) else -1):
         x = checkpoint(run_layers, [layer for _, layer in stage], x, _DEARER, use_reentrant=False)
@@ -59,7 +60,7 @@ def _run(layers: Sequence[Callable[[Tensor], Tensor]], x: Tensor) -> Tensor:
 
 
 def _will_go_back(x: Tensor, layer: Conv2d) -> bool:
-    if not torch.is_grad_enabled() or torch.compiler.is_compiling():
+    if not torch.is_grad_enabled() or torch.compiler.is_compiling() or is_exported():
         return False
     return x.requires_grad or layer.weight.requires_grad
 

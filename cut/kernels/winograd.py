@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_input, conv2d_weight
 
+from cut.kernels.cpu import is_exported
+
 _WINDOW = 6
 _PLACES = _WINDOW * _WINDOW
 _CHUNK_NUMBERS = 1_000_000  # of a transformed chunk; what is worked on should stay in the cache
@@ -101,7 +103,7 @@ def pays(x: Tensor, weight: Tensor) -> bool:
     """Whether `convolution` gives what F.conv2d gives, and sooner."""
     if x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
         return False
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or is_exported():
         return False
     if x.dtype != torch.float32 or weight.dtype != torch.float32 or weight.shape[2:] not in ((3, 3), (4, 4)):
         return False

@@ -26,12 +26,12 @@ class Evaluations:
         self.history: list[dict[str, Any]] = []
 
     def restore(self, history: Any) -> None:
-        """Takes up the history of a checkpoint, which may come from anywhere.
+        """Takes up the history of a checkpoint; those of old versions did not keep the settings.
 
         Raises:
-            ValueError: It is no list of evaluations.
+            ValueError: It is no list of evaluations; a checkpoint may come from anywhere.
         """
-        own = {"settings": self.settings}  # of checkpoints from before they were kept
+        own = {"settings": self.settings}
         if not (isinstance(history, list) and all(isinstance(e, dict) and _is_evaluation(own | e) for e in history)):
             raise ValueError("its evaluations are no scores of generators by their steps")
         self.history = [own | entry for entry in history]
@@ -116,11 +116,10 @@ class Evaluations:
 def _is_evaluation(entry: dict[str, Any]) -> bool:
     """Whether it is what `Evaluations.add` makes."""
     step, scores, settings = entry.get("step"), entry.get("scores"), entry["settings"]
-    if not (
-        type(step) is int and step >= 0 and isinstance(settings, dict) and isinstance(settings.get("decisive"), str)
-    ):
+    is_setting = isinstance(settings, dict) and isinstance(settings.get("decisive"), str)
+    if not (is_setting and type(step) is int and step >= 0 and isinstance(scores, dict) and "last" in scores):
         return False
-    if not (isinstance(scores, dict) and "last" in scores and all(isinstance(v, dict) for v in scores.values())):
+    if not all(isinstance(values, dict) for values in scores.values()):
         return False
     named = [*scores, *(name for values in scores.values() for name in values)]
     numbers = [number for values in scores.values() for number in values.values()]

@@ -23,7 +23,7 @@ class NegativeQueue(nn.Module):
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
 
     def content(self) -> Tensor:
-        """Keys `(K, C)`, K up to `size`: a copy, because the queue goes on while the loss waits for its backward pass."""
+        """Keys `(K, C)`, K up to `size`; a copy, because the queue goes on while the loss waits for its gradient."""
         return self.keys[: int(self.seen)].clone()
 
     @torch.no_grad()

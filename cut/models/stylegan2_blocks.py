@@ -42,7 +42,7 @@ def blur(x: Tensor, grow: int, stride: int = 1, gain: float = 1.0) -> Tensor:
         x: `(N, C, H, W)`.
         grow: Number of pixels that height and width gain before striding: 1 or -1 (padded by 2 or by 1 on all sides).
         stride: Distance of the rows and columns that are kept.
-        gain: Sum of the kernel.
+        gain: Sum of the kernel's values.
     """
     height, width = ((side + grow + stride - 1) // stride for side in x.shape[2:])
     padding = 2 if grow > 0 else 1

@@ -26,7 +26,7 @@ ALLOWED = {
     "build": {"train", "scoring", "methods", "data", "models", "losses", "metrics", "runtime", "config", "storage"},
     "report": {"train", "inference", "data", "metrics", "storage"},
     "train": {"inference", "scoring", "methods.base", "data", "metrics", "runtime", "config", "storage"},
-    "inference": {"methods.base", "data", "kernels", "runtime.memory"},
+    "inference": {"methods.base", "data", "kernels", "runtime.memory", "storage"},
     "scoring": {"data", "metrics", "storage"},
     "methods": {"models", "losses", "runtime.sharding", "config"},
     "datasets": {"data", "storage"},

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from cut.errors import UserError, reason
+from cut.errors import UserError, printable, reason
 
 
 def run(program: str, main: Callable[[], int | None]) -> NoReturn:
@@ -93,8 +93,7 @@ def write_json_file(path: str, value: object) -> None:
 
 def _tell(program: str, text: str) -> int:
     """Prints a mistake on one line, in which nothing steers the terminal, and returns the exit status."""
-    line = "; ".join(text.splitlines())
-    line = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in line)
+    line = printable("; ".join(text.splitlines()))
     with contextlib.suppress(OSError):  # stderr itself may lie on a full disk
         print(f"{program}: error: {line}", file=sys.stderr, flush=True)
     return 2

@@ -22,7 +22,8 @@ examples:
 
 Every picture of the folder, also of folders inside it, is translated at its own size and written under its own name;
 16-bit pictures stay 16-bit. The network and its settings come from the run. Beside the output folder a contact sheet
-OUTPUT_sheet.png shows some of them.
+OUTPUT_sheet.png shows some of them. Files that cut-test did not write are not overwritten; what it wrote is listed in
+OUTPUT/.cut-written.
 
 --tile-px N cuts a picture that is larger than N px into tiles, for pictures that do not fit into memory, and gives what
 the whole picture gives, without seams: norms take their statistics over all tiles before the first place behind them is
@@ -85,6 +86,12 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "--format", metavar="NAME", help="write all as png, tiff, ... (default: as the input; from noise png)"
     )
     parser.add_argument(
+        "--overwrite", action="store_true", help="also files in --output that cut-test did not write (never inputs)"
+    )
+    parser.add_argument(
+        "--remove-old", action="store_true", help="remove pictures that an earlier cut-test left in --output"
+    )
+    parser.add_argument(
         "--batch-size", type=int, default=4, metavar="N", help="pictures at once (default: %(default)s)"
     )
     parser.add_argument(
@@ -107,7 +114,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _main(args: argparse.Namespace) -> None:
     from cut.build import build_fabric  # only now, for they import torch
-    from cut.inference.sample import sample
+    from cut.data.images import list_images
+    from cut.inference.output_folder import OutputFolder
+    from cut.inference.sample import image_paths, sample
     from cut.inference.translate import plan_jobs, translate
     from cut.runtime.memory import keep_freed_memory
     from cut.runtime.seeding import seed_all
@@ -122,6 +131,9 @@ def _main(args: argparse.Namespace) -> None:
         raise UserError(f"--seed {args.seed}: must be from 0 to 2^63 - 1")
     suffix = f".{args.format.lower().lstrip('.')}" if args.format else None
     jobs = plan_jobs(args.input, args.output, suffix) if args.input else []
+    output = OutputFolder(args.output, args.remove_old)
+    read = [job.source for job in jobs] + (list_images(args.target) if args.target else [])
+    output.check([job.output for job in jobs], read, args.overwrite)
     if args.config and not args.weights:
         raise UserError(f"--config {args.config}: goes with --import alone; a run brings its own")
     if args.run and not (args.run / INFERENCE_FILE).is_file():
@@ -129,19 +141,18 @@ def _main(args: argparse.Namespace) -> None:
     keep_freed_memory()
     fabric = build_fabric(args.accelerator, args.precision)
     method, config = _load(args)
-    output = args.output.resolve()  # "." has no name
-    sheet = output.with_name(f"{output.name}_sheet.png")
     _check_kind(args, method.samples_from_noise)
     if method.samples_from_noise:
         count = 64 if args.num_images is None else args.num_images
-        print(sample(method, count, args.seed, fabric, args.batch_size, args.output, sheet, suffix or ".png"))
+        output.check(image_paths(args.output, count, suffix or ".png"), overwrite=args.overwrite)
+        print(sample(method, count, args.seed, fabric, args.batch_size, output, suffix or ".png"))
         return
     inverse = _is_inverse(args.direction, config, method)
     batch_size = 1 if method.mixes_batches else args.batch_size
     _warn_of_pairs(args, config, jobs[0].source)
     seed_all(args.seed)
     channels = config.data.channels["b" if inverse else "a"]
-    print(translate(method, jobs, channels, fabric, batch_size, sheet, args.target, inverse, args.tile_px))
+    print(translate(method, jobs, channels, fabric, batch_size, output, args.target, inverse, args.tile_px))
 
 
 def _check_kind(args: argparse.Namespace, from_noise: bool) -> None:

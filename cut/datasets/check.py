@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 from tqdm import tqdm
 
-from cut.data.images import FORMATS, SUFFIXES, list_images, read_image
+from cut.data.images import FORMATS, SUFFIXES, images_if_any, pair_name, read_image
 from cut.errors import UserError
 
 _UNPAIRED = re.compile(r"(train|val|test)([AB])")
@@ -117,7 +117,9 @@ def check_folder(root: str | os.PathLike, progress: bool = True) -> Report:
         raise UserError(f"{root}: {'is a file, not a folder' if root.exists() else 'no such folder'}")
     tops = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     # each folder by itself: a link to a folder is followed here, as it is when training reads trainA
-    images = {".": [path for path in _images(root) if path.parent == root]} | {top.name: _images(top) for top in tops}
+    images = {".": [path for path in images_if_any(root) if path.parent == root]} | {
+        top.name: images_if_any(top) for top in tops
+    }
     found = [(name, path) for name, paths in images.items() for path in paths]
     pictures = [_inspect(root, *item) for item in tqdm(found, desc="reading", unit=" pictures", disable=not progress)]
     readable = [picture for picture in pictures if picture.problem is None]
@@ -138,13 +140,6 @@ def check_folder(root: str | os.PathLike, progress: bool = True) -> Report:
         without_partner=_without_partner(pictures),
         ignored=_ignored([*root.iterdir(), *(path for top in tops for path in top.rglob("*"))]),
     )
-
-
-def _images(folder: Path) -> list[Path]:
-    try:
-        return list_images(folder)
-    except UserError:  # it holds none, which is a finding here
-        return []
 
 
 def _inspect(root: Path, folder: str, path: Path) -> Picture:
@@ -256,7 +251,7 @@ def _odd_width(picture: Picture) -> Picture:
 
 def _key(path: str) -> str:
     """'testA/sub/x.jpg' -> 'sub/x'."""
-    return PurePosixPath(*PurePosixPath(path).parts[1:]).with_suffix("").as_posix()
+    return pair_name(PurePosixPath(*PurePosixPath(path).parts[1:]))
 
 
 def _ignored(paths: Iterable[Path]) -> dict[str, int]:

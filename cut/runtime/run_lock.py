@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cut.errors import UserError, reason
-from cut.storage.files import remove_leftovers
+from cut.storage.written import remove_leftovers
 
 try:
     import fcntl

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from cut.storage.files import is_leftover, open_regular, user_cache, write_entry
+from cut.storage.files import open_regular, user_cache, write_entry
+from cut.storage.written import is_leftover
 
 # Raise it when pictures are read or prepared for the network in another way.
 _VERSION = 1

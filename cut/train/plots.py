@@ -42,7 +42,7 @@ def plot_losses(run_dir: Path) -> None:
     panels[-1].set_xlabel("step (generator updates)")
     path = run_dir / "losses.png"
     try:
-        write_whole(path, lambda file: figure.savefig(file, format="png", dpi=100))
+        write_whole(path, lambda file: figure.savefig(file, format="png", dpi=100), flush_to_disk=True)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({reason(error)})") from None
 

@@ -1,7 +1,6 @@
 """Scores a run's generators while it trains, by the same steps as cut-test and cut-eval."""
 
 import math
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,16 @@ from typing import Any
 from lightning_fabric import Fabric
 
 from cut.config import RunConfig
-from cut.data.evaluation_set import EvaluationSet, evaluation_set, noise_evaluation_set
+from cut.data.evaluation_set import (
+    EvaluationSet,
+    empty_folder,
+    evaluation_set,
+    noise_evaluation_set,
+    require_own_pictures,
+)
 from cut.data.images import evenly_chosen, list_images, pair_name
 from cut.data.stream import SampleStream
-from cut.errors import UserError
+from cut.errors import UserError, listed
 from cut.inference.sample import draw_images
 from cut.inference.translate import plan_jobs, run_jobs
 from cut.methods.base import Method
@@ -60,6 +65,8 @@ class Validation:
         pairwise = [name for name in self.config.metrics if name not in NEEDS_FEATURES]
         if method.samples_from_noise and pairwise:
             raise UserError(f"eval.metrics: {pairwise[0]} compares pairs, and this method draws from noise; use fid")
+        for generator in ("last", "ema"):
+            require_own_pictures(self.folder / generator)
         self.pictures = self._pictures(method)
         self.evaluator = self._evaluator()
         if self.pictures.inputs is None:
@@ -71,7 +78,7 @@ class Validation:
         """The scores of the method as it stands, set for inference; the pictures stay in `evaluation/<generator>`."""
         seed_all(_SEED)
         output = self.folder / generator
-        shutil.rmtree(output, ignore_errors=True)
+        empty_folder(output)
         if self.pictures.inputs is None:
             count = len(list_images(self.pictures.targets))
             for _ in draw_images(method, count, _SEED, self.fabric, self.config.batch_size, output):
@@ -83,7 +90,7 @@ class Validation:
         for _ in run_jobs(method, jobs, self.data.channels["a"], self.fabric, batch_size, failures):
             pass
         if failures:
-            raise UserError(f"{len(failures)} of {len(jobs)} pictures cannot be read: {failures[0]}")
+            raise UserError(f"{len(failures)} of {len(jobs)} pictures were left out: {listed(failures)}")
         return self._score(output)
 
     def add(self, step: int, scores: Mapping[str, Scores]) -> bool:
@@ -160,7 +167,7 @@ class Validation:
         content = {"step": last["step"], "generator": generator, "metrics": {}, "best": told}
         content["metrics"] = {name: _json_number(value) for name, value in scores[generator].items()}
         content["pictures"] = self._shown(run_dir, generator)
-        write_json(run_dir / "evaluation.json", content)
+        write_json(run_dir / "evaluation.json", content, flush_to_disk=True)
 
     def _shown(self, run_dir: Path, generator: str) -> list[dict[str, str | None]]:
         inputs, targets = self.pictures.inputs, self.pictures.targets

@@ -37,7 +37,7 @@ ALLOWED = {
     "kernels": {"models.blocks", "runtime.sharding"},
     "runtime": {"config", "storage"},
     "sharding": {"runtime.sharding"},
-    "config": {"metrics.names", "storage.yaml"},
+    "config": {"metrics.names", "storage.files", "storage.yaml"},
     "storage": set(),
     "errors": set(),
 }

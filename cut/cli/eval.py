@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from cut.cli import add_max_megapixels, run, set_max_megapixels, write_json_file
+from cut.cli import add_max_megapixels, check_json_file, run, set_max_megapixels, write_json_file
 from cut.errors import UserError
 from cut.metrics.names import (
     DEFAULT_METRICS,
@@ -113,6 +113,8 @@ def _evaluate(args: argparse.Namespace) -> None:
     if metrics != ("all",):
         check_metrics(metrics)
         _check_options(args, metrics)
+    if args.json and args.json != "-":
+        check_json_file(args.json)
     from cut.cli.eval_tools import everything, make_evaluator  # here, for torch takes seconds and --help should not
     from cut.scoring.evaluator import find_pictures
 

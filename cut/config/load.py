@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from cut.config import MethodConfig, RunConfig, Section
 from cut.errors import UserError, did_you_mean, reason, shortened, shown
+from cut.storage.files import real_path
 from cut.storage.yaml import MAX_DEPTH, YamlError, parse_yaml, read_yaml
 
 _MISTAKES_TOLD = 10
@@ -112,7 +113,8 @@ def changed_keys(before: dict[str, Any], after: dict[str, Any], prefix: str = ""
 
 
 def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    if path.resolve() in seen:
+    whole = real_path(path)
+    if whole in seen:
         raise UserError(f"{path}: base: the files inherit from each other in a circle")
     try:
         values = read_yaml(path)
@@ -129,7 +131,7 @@ def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         return values
     if not isinstance(base, str):
         raise UserError(f"{path}: base: must be the path of another YAML, got {shown(base)}")
-    return _merge(_read_with_base(path.parent / base, (*seen, path.resolve())), values)
+    return _merge(_read_with_base(path.parent / base, (*seen, whole)), values)
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def require_own_pictures(folder: Path) -> None:
     foreign = [path for path in images_if_any(folder) if is_foreign(path)]
     if foreign:
         raise UserError(
-            f"eval: {listed(foreign)}: would be scored, but is no picture that this program wrote, or was changed "
+            f"{listed(foreign)}: would be scored, but is no picture that this program wrote, or was changed "
             "since; move it to another folder"
         )
 

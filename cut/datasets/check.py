@@ -15,7 +15,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from cut.data.images import FORMATS, SUFFIXES, images_if_any, pair_name, read_image
-from cut.errors import UserError
+from cut.errors import UserError, printable
 
 _UNPAIRED = re.compile(r"(train|val|test)([AB])")
 _ALIGNED = ("train", "val", "test")
@@ -90,7 +90,7 @@ class Report:
         if self.ignored:
             counts = ", ".join(f"{count} {suffix}" for suffix, count in self.ignored.items())
             lines += [f"ignored files that are no pictures: {counts}"]
-        return "\n".join([*lines, "errors found" if self.has_errors else "no errors"])
+        return "\n".join(map(printable, [*lines, "errors found" if self.has_errors else "no errors"]))
 
 
 _LAYOUTS = {

@@ -10,7 +10,7 @@ import numpy as np
 from cut.data.images import SUFFIXES, read_image, write_image
 from cut.data.pair_files import by_name, match_folders, split_picture
 from cut.errors import UserError, reason
-from cut.storage.files import find_collision, new_folders
+from cut.storage.files import find_collision, new_folders, real_path
 
 
 def join_pictures(a: np.ndarray, b: np.ndarray, path_a: str | Path, path_b: str | Path) -> np.ndarray:
@@ -51,7 +51,7 @@ def split_folder(combined: Path, output: Path, suffix: str = ".png") -> tuple[Pa
         UserError: no picture there, one of odd width or that cannot be read, or the new folders exist.
     """
     paths = by_name(combined)
-    folder_a, folder_b = (output / f"{Path(os.path.realpath(combined)).name}{domain}" for domain in "AB")
+    folder_a, folder_b = (output / f"{real_path(combined).name}{domain}" for domain in "AB")
     with _new_folders(paths, suffix, folder_a, folder_b) as (files_a, files_b):
         for name, path in paths.items():
             half_a, half_b = split_picture(read_image(path, 3), path)

@@ -1,6 +1,5 @@
 """Translates files: every picture in, one picture out, of the same name and size."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from cut.inference.sheet import shrink, write_sheet
 from cut.inference.tiling.memory_check import check_memory
 from cut.inference.tiling.tiled import translate_in_tiles
 from cut.methods.base import Method
-from cut.storage.files import find_collision
+from cut.storage.files import find_collision, real_path
 
 SHEET_ROWS = 16
 SHEET_PX = 256
@@ -57,7 +56,7 @@ def plan_jobs(source: Path, output: Path, suffix: str | None = None) -> list[Job
             raise UserError(f"{source}: its name ends in no format that can be written; choose one with --format png")
     else:
         raise UserError(f"{source}: no such file or folder")
-    if source.is_dir() and Path(os.path.realpath(output)).is_relative_to(os.path.realpath(source)):
+    if source.is_dir() and real_path(output).is_relative_to(real_path(source)):
         raise UserError(
             f"{output}: lies in the input folder, whose pictures it would mix with; choose another --output"
         )

@@ -87,7 +87,7 @@ def new_folders(*folders: Path) -> Iterator[list[Path]]:
     Raises:
         FileExistsError: one of `folders` exists.
     """
-    resolved = [Path(os.path.realpath(folder)) for folder in folders]  # "." and ".." have no name
+    resolved = [real_path(folder) for folder in folders]  # "." and ".." have no name
     temporary = [folder.with_name(temporary_name()) for folder in resolved]
     try:
         for folder in temporary:
@@ -136,6 +136,14 @@ def _is_one_file(folder: Path, name: str, other: str) -> bool:
         return (trial / other).exists()
     finally:
         shutil.rmtree(trial, ignore_errors=True)
+
+
+def real_path(path: str | os.PathLike) -> Path:
+    """The path with all links followed; one that leads in a circle, or that no file can have, stays as it is."""
+    try:
+        return Path(os.path.realpath(path))
+    except (OSError, ValueError):
+        return Path(path)
 
 
 def open_regular(path: str | os.PathLike) -> IO[bytes]:

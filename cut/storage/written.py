@@ -23,8 +23,8 @@ LIST = ".cut-written"
 _TEMPORARY = re.compile(r"\.cut-[0-9a-f]{16}\.part")
 _FOREIGN = "it is there already, and this program did not write it, or it was changed since"
 _BLOCK_BYTES = 1 << 20
-# Neither a link, which would lead elsewhere, nor a pipe, which would hang; and bytes as they are.
-_SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+# For os.open: neither a link, which would lead elsewhere, nor a pipe, which would hang; and bytes as they are.
+SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _Line = tuple[str, int, int, str]  # name, size, time, digest
 
 
@@ -42,7 +42,7 @@ class _Folder:
     def read(self) -> None:
         """Takes in what was added."""
         try:
-            file = os.fdopen(os.open(self.path, os.O_RDONLY | _SAFE), "rb")
+            file = os.fdopen(os.open(self.path, os.O_RDONLY | SAFE), "rb")
         except OSError:  # none, or no list of ours: then nothing in this folder is
             self._forget(0)
             return
@@ -63,7 +63,7 @@ class _Folder:
 
     def add(self, lines: Iterable[_Line], flush_to_disk: bool) -> None:
         """Writes lines; each begins anew, because the last one there may have been cut off."""
-        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _SAFE, 0o666)
+        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | SAFE, 0o666)
         try:
             os.write(file, b"".join(b"\n" + json.dumps(line).encode() + b"\n" for line in lines))
             if flush_to_disk:

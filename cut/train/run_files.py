@@ -43,5 +43,7 @@ def _own_names(run_dir: Path) -> Iterator[Path]:
 
 
 def _is_foreign_log(path: Path) -> bool:
-    """Whether a file that grows, and so is on no list, holds something, but not one line of a log."""
-    return path.exists() and path.stat().st_size > 0 and not read_entries(path)[0]
+    """Whether a file that grows, and so is on no list, is a link, or holds something, but not one line of a log."""
+    if path.is_symlink() or not path.exists():
+        return path.is_symlink()
+    return not path.is_file() or (path.stat().st_size > 0 and not read_entries(path)[0])

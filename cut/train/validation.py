@@ -25,7 +25,7 @@ from cut.metrics.names import NEEDS_FEATURES, is_higher_better, metric_of
 from cut.runtime.seeding import seed_all
 from cut.scoring.evaluator import Evaluator
 from cut.scoring.scoring_files import ScoringFiles
-from cut.storage.files import write_json
+from cut.storage.files import real_path, write_json
 
 Scores = dict[str, float]
 FOLDER = "evaluation"
@@ -206,4 +206,4 @@ def _json_number(value: float) -> float | None:
 def _relative(path: Path | None, run_dir: Path) -> str | None:
     if path is None:
         return None
-    return path.relative_to(run_dir).as_posix() if path.is_relative_to(run_dir) else str(path.resolve())
+    return path.relative_to(run_dir).as_posix() if path.is_relative_to(run_dir) else str(real_path(path))

@@ -100,9 +100,9 @@ def _own_step(job: dict[str, Any]) -> tuple[Callable[[], None], Callable[[], int
     method = fabric.to_device(build_method(config))
     optimizers = build_optimizers(method, config.optim, fabric)
     schedule = schedules.Schedule(ConstantScheduleConfig(total_steps=10**9), steps_per_epoch=1)
-    trainer = trainers.Trainer(
-        config, method, optimizers, schedule, None, [], fabric
-    )  # no data, no samples: steps alone
+    processes = module("cut.runtime.processes", "cut.engine.processes").Processes(fabric)
+    # No data, no samples: steps alone.
+    trainer = trainers.Trainer(config, method, optimizers, schedule, None, [], fabric, processes=processes)
     batch = _random_batch(config, method.batches_per_step)
     return (
         lambda: trainer.train_step(batch),

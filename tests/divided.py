@@ -9,7 +9,7 @@ from conftest import make_idx, make_paired, make_single, make_unpaired
 
 from cut.build import build_trainer, read_config
 from cut.errors import PictureError, UserError
-from cut.runtime.fabric import training_fabric
+from cut.runtime.fabric import build_fabric
 from cut.runtime.launch import is_worker, launch
 from cut.runtime.processes import Processes
 from cut.train.step import tensors_in
@@ -63,6 +63,22 @@ _DCGAN = {
     "data.root": "idx",
     "data.batch_size": 2,
 }
+_STYLED = {
+    **_SMALL,
+    "data.root": "unpaired",
+    "method.discriminator": {"base_channels": 2, "num_layers": 3, "num_scales": 2},
+    "optim.weight_decay": 1e-4,
+}
+_MUNIT = _STYLED | {
+    "method.name": "munit",
+    "method.generator": {"base_channels": 2, "num_blocks": 1, "style_dim": 3, "mlp_channels": 4},
+}
+_DRIT = _STYLED | {
+    "method.name": "drit",
+    "method.generator": {"base_channels": 2, "attribute_dim": 3},
+    "method.content_discriminator_layers": 0,
+    "data.batch_size": 4,
+}
 _FLIP = {"method.flip_equivariance": True, "method.pool_size": 3}
 # Whatever draws random numbers, remembers images or mixes a batch.
 CASES = {
@@ -86,6 +102,13 @@ CASES = {
     "dcgan": _DCGAN,
     "dcgan: VGG-16 with dropout": _DCGAN
     | {"method.latent": "normal", "method.discriminator": {"name": "vgg16", "base_channels": 2}},
+    "munit": _MUNIT,
+    "munit: micro-batches too": _MUNIT | {"data.batch_size": 4, "train.num_micro_batches": 2},
+    "drit": _DRIT,
+    # Without mode seeking, whose 1 / (a difference of 1e-5) at the beginning makes much of rounding.
+    "drit: feature-wise attributes": _DRIT
+    | {"method.generator": {"base_channels": 2, "attribute_dim": 3, "injection": "feature"}}
+    | {"method.mode_seeking": False},
     "cyclegan: micro-batches too": _CYCLEGAN | {"data.batch_size": 4, "train.num_micro_batches": 2},
 }
 
@@ -112,10 +135,10 @@ def train(folder: Path, settings: dict, dtype: torch.dtype = torch.float64, eps:
     torch.set_default_dtype(dtype)
     try:
         trainer, losses = build_trainer(read_config(folder / "empty.yaml", overrides)), []
-        for batch in trainer._batches(STEPS):
-            trainer._sums = {}
+        for batch in trainer.batches(STEPS):
+            trainer.losses.sums = {}
             trainer.train_step({key: images.to(dtype) for key, images in batch.items()})
-            losses += [value.item() for value in trainer._sums.values()]
+            losses += [value.item() for value in trainer.losses.sums.values()]
         trainer._require_equal()
     finally:
         torch.set_default_dtype(torch.float32)
@@ -135,7 +158,7 @@ def largest_difference(one: dict, other: dict) -> float:
 
 def agreements() -> dict[str, str | float]:
     """What two processes make of something that one of them alone meets with."""
-    processes = Processes(training_fabric("cpu", "32-true"))
+    processes = Processes(build_fabric("cpu", "32-true", shared=True))
 
     def refuse(error: UserError) -> None:
         raise error

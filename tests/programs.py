@@ -7,8 +7,9 @@ import sys
 import pytest
 from conftest import REPOSITORY
 
-from cut.build import build_trainer, open_run, read_config
+from cut.build import build_trainer, read_config
 from cut.errors import UserError
+from cut.train.run_dir import open_run
 
 
 def command(program, *arguments):

@@ -5,6 +5,7 @@ import torch
 from lightning_fabric import Fabric
 
 from cut.config import AdamConfig, ConstantScheduleConfig, RunConfig, TrainConfig
+from cut.runtime.processes import Processes
 from cut.train.schedules import Schedule
 from cut.train.trainer import Trainer
 
@@ -14,22 +15,25 @@ LR = 2e-4
 def trainer_of(method, num_steps, lr=LR, betas=(0.5, 0.999)):
     """A trainer on the CPU for `train_step` alone, by default with the papers' Adam."""
     fabric = Fabric(accelerator="cpu", devices=1)
+    networks = {}
+    for player in method.players():
+        networks.setdefault(player.name, []).extend(player.networks)
     optimizers = {
-        player.name: fabric.setup_optimizers(
-            torch.optim.Adam([p for n in player.networks for p in n.parameters()], lr, betas)
+        name: fabric.setup_optimizers(
+            torch.optim.Adam(list(dict.fromkeys(p for n in trained for p in n.parameters())), lr, betas)
         )
-        for player in method.players()
+        for name, trained in networks.items()
     }
     config = RunConfig.model_construct(optim=AdamConfig(lr=lr), train=TrainConfig())
     schedule = Schedule(ConstantScheduleConfig(total_steps=num_steps), 1)
-    return Trainer(config, method, optimizers, schedule, None, [], fabric)
+    return Trainer(config, method, optimizers, schedule, None, [], fabric, Processes(fabric))
 
 
 def losses_of_step(trainer, batch):
     """Term -> value of one training step; terms must have names of their own over all players."""
     trainer.train_step(batch)
-    losses = {key.split("/")[-1]: value.item() for key, value in trainer._sums.items()}
-    trainer._sums = {}
+    losses = {key.split("/")[-1]: value.item() for key, value in trainer.losses.means().items()}
+    trainer.losses.reset()
     return losses
 
 

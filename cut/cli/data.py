@@ -1,11 +1,13 @@
 """cut-data: makes, downloads and checks data sets."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import NoReturn
 
 from cut.cli import add_max_megapixels, check_json_file, run, set_max_megapixels, write_json_file
 from cut.errors import UserError
+from cut.terminal import say
 
 _EXAMPLES = """\
 examples:
@@ -149,7 +151,7 @@ def _earth2map(arguments: argparse.Namespace) -> int:
     from cut.datasets.earth2map import build_earth2map
 
     counts = build_earth2map(Path(arguments.output), arguments.tile_px, arguments.paired)
-    print(f"{arguments.output}: " + ", ".join(f"{folder} {count}" for folder, count in counts.items()))
+    say(f"{arguments.output}: " + ", ".join(f"{folder} {count}" for folder, count in counts.items()), sys.stdout)
     return 0
 
 
@@ -166,7 +168,7 @@ def _download(arguments: argparse.Namespace) -> int:
     if not arguments.max_gb > 0:
         raise UserError(f"--max-gb {arguments.max_gb}: must be above 0")
     max_bytes = int(min(arguments.max_gb, 1e9) * 1e9)  # inf is no int
-    print(download_dataset(arguments.name, arguments.output, arguments.base_url, max_bytes))
+    say(download_dataset(arguments.name, arguments.output, arguments.base_url, max_bytes), sys.stdout)
     return 0
 
 
@@ -174,7 +176,7 @@ def _pair(arguments: argparse.Namespace) -> int:
     from cut.datasets.pair_and_split import pair_folders
 
     count = pair_folders(arguments.a_dir, arguments.b_dir, arguments.output, _suffix(arguments.format))
-    print(f"{arguments.output}: {count} pictures A|B")
+    say(f"{arguments.output}: {count} pictures A|B", sys.stdout)
     return 0
 
 
@@ -182,7 +184,7 @@ def _split(arguments: argparse.Namespace) -> int:
     from cut.datasets.pair_and_split import split_folder
 
     folder_a, folder_b, count = split_folder(arguments.combined_dir, arguments.output, _suffix(arguments.format))
-    print(f"{folder_a}, {folder_b}: {count} pictures each")
+    say(f"{folder_a}, {folder_b}: {count} pictures each", sys.stdout)
     return 0
 
 
@@ -197,9 +199,9 @@ def _check(arguments: argparse.Namespace) -> int:
     if arguments.json:
         check_json_file(arguments.json)
     report = with_idx_files(check_folder(arguments.root))
-    print(report.text())
     if arguments.json:
         write_json_file(arguments.json, report.to_dict())
+    print(report.text())
     return 1 if report.has_errors else 0
 
 
@@ -214,7 +216,7 @@ def _convert(arguments: argparse.Namespace) -> int:
 
     method, config, line = import_generator(arguments.weights, arguments.config)
     save_inference_file(output, method.inference_networks(), config.to_dict(), step=0)
-    print(f"{line}; written to {output}, for cut-test --checkpoint {output}")
+    say(f"{line}; written to {output}, for cut-test --checkpoint {output}", sys.stdout)
     return 0
 
 

@@ -3,12 +3,11 @@
 import argparse
 import json
 import math
-import sys
 from pathlib import Path
 from typing import NoReturn
 
 from cut.cli import add_max_megapixels, check_json_file, run, set_max_megapixels, write_json_file
-from cut.errors import UserError
+from cut.errors import UserError, printable
 from cut.metrics.names import (
     DEFAULT_METRICS,
     DESCRIPTIONS,
@@ -20,6 +19,7 @@ from cut.metrics.names import (
     is_higher_better,
 )
 from cut.scoring.scores import Score
+from cut.terminal import say
 
 _DESCRIPTION = """Scores translated pictures against target pictures. The table goes to standard output: each score, its
 spread over pairs (±), and [low, high], the interval of 95 % for other pictures of the same generator."""
@@ -122,21 +122,21 @@ def _evaluate(args: argparse.Namespace) -> None:
     if metrics == ("all",):
         metrics, left_out = everything(args, list(folders.values()))
         for line in left_out:
-            print(f"cut-eval: --metrics all: without {line}", file=sys.stderr)
+            say(f"cut-eval: --metrics all: without {line}")
     for folder in folders.values():  # before a network is loaded, and before anything is scored
         find_pictures(folder, args.target, metrics)
     evaluator = make_evaluator(args, metrics)
     results = {role: evaluator.score(folder) for role, folder in folders.items()}
     for role, result in results.items():
         for warning in result.warnings:
-            print(f"cut-eval: warning: {role}: {warning}", file=sys.stderr)
+            say(f"cut-eval: warning: {role}: {warning}")
     report = _report(args.target, folders, results)
     if args.json == "-":
         print(json.dumps(report, indent=2, allow_nan=False))
         return
-    print(_table(results))
-    if args.json:
+    if args.json:  # before the table, which a terminal that is gone does not take
         write_json_file(args.json, report)
+    print(_table(results))
 
 
 def _check_options(args: argparse.Namespace, metrics: tuple[str, ...]) -> None:
@@ -190,7 +190,7 @@ def _table(results: dict) -> str:
     for role, result in results.items():
         cells = _joined([_cells(result.scores[name]) for name in names])
         columns.append([f"{role} ({result.num_generated} pictures)", *cells])
-    return "\n".join(_joined(list(zip(*columns, strict=True))))
+    return "\n".join(map(printable, _joined(list(zip(*columns, strict=True)))))
 
 
 def _cells(score: Score) -> tuple[str, str, str]:

@@ -5,6 +5,7 @@ from cut.config.data import (
     FolderConfig,
     IDXDataConfig,
     ImagesDataConfig,
+    LoaderConfig,
     PairedDataConfig,
     SingleDataConfig,
     TransformConfig,
@@ -14,6 +15,7 @@ from cut.config.evaluation import EvalConfig
 from cut.config.networks import (
     DiscriminatorConfig,
     GeneratorConfig,
+    NetworkConfig,
     PatchDiscriminatorConfig,
     PixelDiscriminatorConfig,
     ResnetGeneratorConfig,
@@ -21,7 +23,7 @@ from cut.config.networks import (
     StyleGAN2GeneratorConfig,
     UnetGeneratorConfig,
 )
-from cut.config.run import AdamConfig, Precision, RunConfig, TrainConfig
+from cut.config.run import AdamConfig, Precision, RunConfig, StartConfig, TrainConfig
 from cut.config.schedule import (
     ConstantScheduleConfig,
     CosineScheduleConfig,
@@ -44,7 +46,9 @@ __all__ = [
     "IDXDataConfig",
     "ImagesDataConfig",
     "LinearScheduleConfig",
+    "LoaderConfig",
     "MethodConfig",
+    "NetworkConfig",
     "PairedDataConfig",
     "PatchDiscriminatorConfig",
     "PixelDiscriminatorConfig",
@@ -55,6 +59,7 @@ __all__ = [
     "ScheduleConfig",
     "Section",
     "SingleDataConfig",
+    "StartConfig",
     "StepScheduleConfig",
     "StyleGAN2DiscriminatorConfig",
     "StyleGAN2GeneratorConfig",

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from cut.config import DataConfig, FolderConfig, PairedDataConfig
 from cut.data.images import copy_picture, evenly_chosen, images_if_any, list_images, write_image
@@ -41,12 +42,14 @@ def evaluation_set(config: DataConfig, folder: Path, split: str, num_images: int
     Raises:
         UserError: there is no such split; it cannot be read or written.
     """
-    if config.name == "single":
+    if config.kind == "single":
         raise UserError("eval: two single pictures have no test split to score; remove eval")
-    if config.name == "paired":
-        found = _of_pairs(config, folder, split)
+    if not isinstance(config, FolderConfig):  # a kind of a user's own
+        raise UserError(f"eval: data.name {config.name} has no folders of test pictures to score; remove eval")
+    if config.kind == "paired":
+        found = _of_pairs(cast(PairedDataConfig, config), folder, split)
     else:
-        assert config.name == "unpaired", "images without inputs have a `noise_evaluation_set`"
+        assert config.kind == "unpaired", "images without inputs have a `noise_evaluation_set`"
         found = _of_folders(config, split)
         for part in (found.inputs, found.targets):
             try:

@@ -1,5 +1,6 @@
 """What every kind of data is to the trainer: an endless, random-access stream of samples."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,10 @@ class SampleStream(Dataset):
     `stream[n]` is a dict of tensors without the batch dimension, or a `UserError`, returned to cross processes.
 
     Args:
-        config: of the data; each kind has its own.
-        seed: of the run.
-        batches_per_step: that a step of training takes.
+        config: Settings of the data; each kind has its own.
+        seed: Seed of the run.
+        batches_per_step: Number of batches that a step of training draws. An epoch has as many steps as one of them
+            needs to visit every picture, so that a step which draws twice visits each of them twice.
     """
 
     num_pictures: int  # that an epoch visits once each, but for the rest that fills no batch
@@ -35,17 +37,16 @@ class SampleStream(Dataset):
         """Whole steps in an epoch.
 
         Raises:
-            UserError: a step takes more pictures than there are.
+            UserError: A batch takes more pictures than there are.
         """
-        if self.samples_per_step > self.num_pictures:
-            raise UserError(
-                f"data.batch_size: {self.samples_per_step} is more than the {self.num_pictures} pictures (per step)"
-            )
-        return self.num_pictures // self.samples_per_step
+        if self.config.batch_size > self.num_pictures:
+            raise UserError(f"data.batch_size: {self.config.batch_size} is more than the {self.num_pictures} pictures")
+        return self.num_pictures // self.config.batch_size
 
     @property
     def samples_per_epoch(self) -> int:
-        return self.steps_per_epoch * self.samples_per_step
+        """Samples from one shuffling of the pictures to the next."""
+        return self.steps_per_epoch * self.config.batch_size
 
     def picture_of(self, n: int) -> int:
         """Which picture, from 0, sample n shows: each epoch visits them in an order of its own."""
@@ -54,6 +55,13 @@ class SampleStream(Dataset):
             self._order = (epoch, np.random.default_rng((self.seed, 0, epoch)).permutation(self.num_pictures))
         return int(self._order[1][place])
 
+    def apart(self) -> "SampleStream":
+        """The same pictures in other samples than those that a training of any length sees."""
+        other = copy.copy(self)
+        other.seed = int(np.random.SeedSequence((self.seed, 1)).generate_state(1)[0])
+        other._order, other.whole_from = (-1, np.empty(0, dtype=np.int64)), None
+        return other
+
     def fixed_samples(self, count: int) -> list[dict[str, Any]]:
         """What sample sheets show: up to `count` dicts of `name`, the tensors that `Method.visuals` reads, and
         `target`, where there is one to show beside them."""
@@ -61,6 +69,5 @@ class SampleStream(Dataset):
 
 
 def noise_rows(count: int) -> list[dict[str, Any]]:
-    """The fixed samples of data without inputs: `count` numbered rows, and row -1, an interpolation."""
-    rows = [{"row": torch.tensor(row), "name": ""} for row in range(count)]
-    return [*rows, {"row": torch.tensor(-1), "name": "interpolation from the first to the last image of row 1"}]
+    """The fixed samples of data without inputs: `count` numbered rows."""
+    return [{"row": torch.tensor(row), "name": ""} for row in range(count)]

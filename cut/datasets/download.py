@@ -6,7 +6,6 @@ all.
 
 import hashlib
 import os
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -20,6 +19,7 @@ from tqdm import tqdm
 from cut.datasets.catalogue import DATASETS, Dataset
 from cut.datasets.unpack import unpack
 from cut.errors import UserError, nearest, printable, reason
+from cut.terminal import say
 
 MAX_BYTES = 20_000_000_000  # of an archive, and of all its files together
 _BLOCK_BYTES = 1 << 20
@@ -60,7 +60,7 @@ def download_dataset(
     root = Path(output_root)
     target = root / name
     if target.exists() and any(target.iterdir() if target.is_dir() else [target]):
-        print(f"{target}: there already, nothing to do (delete it to download it again)", file=sys.stderr)
+        say(f"{target}: there already, nothing to do (delete it to download it again)")
         return target
     address = _address(dataset, base_url)
     fetch = _fetch_files if dataset.files else _fetch_archive

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from cut.build import ConfiguredNetworks, build_method, read_config
+from cut.build import build_method, read_config
 from cut.config import FolderConfig, RunConfig, UnetGeneratorConfig
 from cut.config.data import MOST_PX
 from cut.config.load import parse_config
@@ -19,7 +19,8 @@ from cut.errors import UserError
 from cut.import_weights.architecture import Found, rename_tensors, work_out
 from cut.import_weights.pth_file import read_state_dict
 from cut.methods import find_method, method_config
-from cut.methods.base import Method
+from cut.methods.base import Method, keep_networks
+from cut.networks import ConfiguredNetworks
 
 
 def import_generator(path: Path, config: Path | None = None) -> tuple[Method, RunConfig, str]:
@@ -43,8 +44,7 @@ def import_generator(path: Path, config: Path | None = None) -> tuple[Method, Ru
         raise UserError(f"{path}: looks like {found.text}, which cannot be built ({error})") from None
     weights = rename_tensors(tensors, found, expected, path)
     method = build_method(resolved)
-    if method.has_inverse:
-        method.keep_one_way()
+    keep_networks(method, list(method.inference_networks())[:1])
     networks = list(method.inference_networks().values())
     if len(networks) != 1:
         raise UserError(
@@ -95,12 +95,12 @@ def _agreeing_config(found: Found, path: Path, config: Path) -> RunConfig:
     """The user's config, which must describe the network in the file."""
     given = read_config(config)
     method = find_method(given.method.name)
-    if given.generator is None or method.samples_from_noise:
+    if given.generator is None or "image" not in method.inputs:
         raise UserError(
             f"{config}: method.name: {given.method.name} has no such generator as {path} holds: {found.text}"
         )
     generator = given.generator.model_dump()
-    if method.has_inverse and isinstance(given.data, FolderConfig) and _is_inverse(path):
+    if isinstance(given.data, FolderConfig) and _is_inverse(path) and _is_two_way(given):
         back = "BtoA" if given.data.direction == "AtoB" else "AtoB"
         given = given.model_copy(update={"data": given.data.model_copy(update={"direction": back})})
     source, target = (domain.lower() for domain in given.data.domains)
@@ -119,6 +119,12 @@ def _agreeing_config(found: Found, path: Path, config: Path) -> RunConfig:
     if wrong:
         raise UserError(f"{path} does not fit {config}: {'; '.join(wrong)}; change the config, or leave it out")
     return given
+
+
+def _is_two_way(config: RunConfig) -> bool:
+    with torch.device("meta"):  # shapes without numbers
+        method = find_method(config.method.name).build(config.method, ConfiguredNetworks(config))
+    return "ba" in method.directions()
 
 
 def _is_inverse(path: Path) -> bool:

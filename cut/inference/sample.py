@@ -13,6 +13,7 @@ from cut.data.images import SUFFIXES, write_image
 from cut.data.transforms import to_picture
 from cut.errors import UserError
 from cut.inference.output_folder import OutputFolder
+from cut.inference.request import stream_seed
 from cut.inference.sheet import write_sheet
 from cut.methods.base import Method
 
@@ -28,7 +29,7 @@ def sample(
     Latent i depends on `seed` and i alone, so that neither the batch size nor how many are drawn changes an image.
 
     Args:
-        method: in eval mode, with `samples_from_noise`.
+        method: in eval mode, that takes a latent.
         count: of the images.
         seed: of the latents.
         fabric: device and precision.
@@ -84,9 +85,8 @@ def draw_images(
 
 
 def _latent(method: Method, seed: int, number: int) -> Tensor:
-    """`(1, ...)`, from a stream of its own, mixed from both numbers as the training data's streams are."""
-    mixed = np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)
-    return method.latents(1, torch.Generator().manual_seed(int(mixed[0] >> np.uint64(1))))
+    """Latent `(1, ...)`, from a stream of its own."""
+    return method.latents(1, torch.Generator().manual_seed(stream_seed(seed, number)))
 
 
 def _write_contact_sheet(path: Path, pictures: list[np.ndarray]) -> None:

@@ -1,7 +1,7 @@
 """The contract between a method and everything else: the method owns the mathematics, the trainer owns the rest."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from cut.config import MethodConfig
 from cut.losses.adversarial import decision_threshold
+from cut.models.batch_norm import has_batch_norm
 
 Batch = Mapping[str, Any]  # what the data give: "real_a", "real_b" (N, C, H, W) in [-1, 1], or others
 Terms = dict[str, Tensor]  # already weighted scalars whose sum is the loss
@@ -16,17 +17,30 @@ Terms = dict[str, Tensor]  # already weighted scalars whose sum is the loss
 
 @dataclass(frozen=True)
 class Player:
-    """One of the opponents: whose parameters are updated together, and from what.
+    """One of the opponents: networks that are updated together, and the loss that they minimise.
+
+    A player may stand several times in a step, also with different networks: it has one optimizer over all of them, and
+    an update passes over parameters without a gradient.
 
     Args:
-        name: in logged keys (`loss/<name>/<term>`) and checkpoints.
-        networks: exactly the modules that an update of this player changes.
-        terms: what `translate` returned -> weighted loss terms; their sum is differentiated.
+        name: Name in logged keys (`loss/<name>/<term>`), in checkpoints and in `optim.per_player`.
+        networks: Modules that this update changes, and no others.
+        terms: Function of what `translate` returned that gives the weighted loss terms; their sum is differentiated.
+        learns_through_translate: Whether gradients flow into `networks` through what `translate` computed. `translate`
+            is then run again for this player where a batch is worked on in micro-batches; only one may say so.
+        lr_factor: Factor of the learning rate, such as 0.4 of DRIT's content discriminator.
+        clip_norm: Largest norm of the gradient of all `networks` together; None does not clip.
+        joins: First step, counted from 0, at which a network is updated too, by the network's attribute name in the
+            method; the others are updated from the beginning.
     """
 
     name: str
     networks: tuple[nn.Module, ...]
     terms: Callable[[Any], Terms]
+    learns_through_translate: bool = False
+    lr_factor: float = 1.0
+    clip_norm: float | None = None
+    joins: Mapping[str, int] = field(default_factory=dict)
 
 
 class Judgement(NamedTuple):
@@ -37,7 +51,7 @@ class Judgement(NamedTuple):
     kind: str
 
     def accuracy(self) -> dict[str, Tensor]:
-        """The shares of scores on the right side; nothing for a critic, whose scores mean nothing one by one."""
+        """Shares of scores on the right side; none for a critic, because its single scores mean nothing."""
         threshold = decision_threshold(self.kind)
         if threshold is None:
             return {}
@@ -69,95 +83,183 @@ class Networks(Protocol):
         """Initialises a network of the method's own as the generator is."""
 
 
-class Method(nn.Module):
-    """Base of all methods. Every parameter exists when `build` returns; nothing here knows devices, files or steps.
+class Translator(nn.Module):
+    """What translates: all that cut-test, tiles, averages, sample sheets and scores know of a method.
 
-    What else a run must remember (image pools, queues) is a buffer or extra state of a module, so that checkpoints
-    hold it.
+    Domains are called `a`, the source, and `b`, the target. Nothing here knows devices, files or steps.
     """
 
-    Config: ClassVar[type[MethodConfig]] = MethodConfig
-    has_inverse: bool = False  # `inverse` translates the target domain to the source domain
-    samples_from_noise: ClassVar[bool] = False  # `forward` takes what `latents` draws instead of an image
-    output_columns: ClassVar[tuple[str, ...]] = ("translation",)  # of `visuals`, those that a generator made
+    generator: nn.Module  # where there is one of this name, the methods below need not be written
 
-    @classmethod
-    def build(cls, config: Any, networks: Networks) -> "Method":
-        """The method with its networks; `config` is one of the class's own `Config`."""
-        raise NotImplementedError
+    inputs: ClassVar[frozenset[str]] = frozenset({"image"})
+    """What `forward` takes: `image` or, where there is none, `latent`; besides it `style`, `guide` (a picture of the
+    other domain, whose style `guide_style` reads) and `label` (a class)."""
+    label_names: Sequence[str] = ()
+    """Names of the classes, in the order of their numbers, where `inputs` has `label`."""
+    needs_grad: ClassVar[bool] = False
+    """Whether `forward` optimises, and so must run with gradients enabled."""
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Inference: `(N, C, H, W)` in [-1, 1] of the source domain -> the same of the target domain."""
-        raise NotImplementedError
+    def forward(self, *image: Any, **given: Any) -> Any:
+        """Translates from domain a to domain b.
 
-    def inverse(self, image: Tensor) -> Tensor:
-        """Inference the other way round, where `has_inverse`."""
-        raise NotImplementedError
+        Args:
+            image: Images `(N, C, H, W)` in [-1, 1] of domain a; latents where `inputs` names those instead.
+            **given: Further `inputs` by name, such as `style` `(N, ...)`. Without a style the mean one is used, so that
+                `forward(image)` alone is deterministic wherever the method is.
 
-    def keep_one_way(self) -> None:
-        """Drops what `inverse` alone needs, where `has_inverse`: the weights at hand may be of one generator."""
-        raise NotImplementedError
+        Returns:
+            Images `(N, C, H, W)` in [-1, 1] of domain b, or several such by name, of which the first is scored.
+        """
+        return self.generator(*image)
+
+    def directions(self) -> dict[str, Callable[..., Any]]:
+        """Functions like `forward` by the domains that they lead from and to: `ab` always, `ba` in two-way methods."""
+        return {"ab": self.forward}
 
     def latents(self, count: int, generator: torch.Generator) -> Tensor:
-        """What `forward` takes for `count` new images, where `samples_from_noise`; drawn on the CPU."""
+        """Draws what `forward` takes as latent, or as style, on the CPU.
+
+        Args:
+            count: Number of latents.
+            generator: Random stream. Callers give each image a stream of its own, so that latent i of a seed depends
+                on nothing else.
+
+        Returns:
+            Latents `(count, ...)`.
+        """
         raise NotImplementedError
 
-    def prepare_inference(self, deterministic: bool = False) -> "Method":
+    def guide_style(self, image: Tensor, direction: str = "ab") -> Tensor:
+        """Styles `(N, ...)` of images `(N, C, H, W)` of the domain that `direction` leads to."""
+        raise NotImplementedError
+
+    def inference_networks(self) -> dict[str, nn.Module]:
+        """Modules that inference needs, by attribute name; they alone go into the inference file.
+
+        A file may lack some of them, such as one direction of two: that attribute is then None, and must not be listed.
+        """
+        return {"generator": self.generator}
+
+    def prepare_inference(self, deterministic: bool = False) -> "Translator":
         """Sets the networks to what the method's paper does at test time.
 
         Args:
-            deterministic: no randomness, whatever the paper does.
+            deterministic: Whether to switch off all randomness, whatever the paper does.
         """
         return self.eval()
 
     @property
-    def mixes_batches(self) -> bool:
-        """Whether, set for inference, an image's translation depends on the others of its batch."""
+    def goes_one_by_one(self) -> bool:
+        """Whether, set for inference, images must go through one at a time: an image's translation would depend on the
+        others of its batch, or it draws from the global random streams, which are seeded for each picture."""
         return False
 
-    @property
-    def needs_whole_batch(self) -> str | None:
-        """Why a batch cannot be worked on in micro-batches, one after the other; None where it can.
 
-        Whatever `translate` and `terms` draw for each image must then come from `cut.sharding.draw_rows`, as it must
-        where processes share a batch, and `translate` must change nothing.
-        """
-        if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.modules()):
-            return "batch norm takes its statistics over all images of the batch; use norm: instance or none"
-        return None
+class Method(Translator):
+    """Base of all methods: what the trainer knows. Every parameter exists when `build` returns.
 
-    @property
-    def batches_per_step(self) -> int:
-        """How many of the data's batches one step takes; `translate` gets them as one."""
-        return 1
+    What a run must remember besides parameters (image pools, queues, statistics) is a buffer or extra state of a
+    module, so that checkpoints hold it.
+    """
 
-    def inference_networks(self) -> dict[str, nn.Module]:
-        """Attribute name -> the modules that `forward` needs; they alone go into the inference file."""
-        raise NotImplementedError
+    Config: ClassVar[type[MethodConfig]] = MethodConfig
+    output_columns: ClassVar[tuple[str, ...]] = ("translation",)
+    """Keys of `visuals` whose images a generator made."""
+    progress: float = 0.0
+    """Share of the run done, in [0, 1), set by the trainer before each step from the step's number alone."""
+
+    @classmethod
+    def build(cls, config: Any, networks: Networks) -> "Method":
+        """Makes the method with its networks; `config` is one of the class's own `Config`."""
+        return cls(config, networks.generator(), networks.discriminator())
 
     def translate(self, batch: Batch) -> Any:
-        """What several players need, computed once per step."""
+        """Computes what several players need, once per step."""
         raise NotImplementedError
 
     def players(self) -> tuple[Player, ...]:
         """The players in the order of their updates; one that is updated several times a step stands there as often."""
         raise NotImplementedError
 
+    @property
+    def batches_per_step(self) -> int:
+        """Number of batches that a step draws; `translate` gets them as one."""
+        return 1
+
+    @property
+    def needs_whole_batch(self) -> str | None:
+        """The reason why a batch cannot be worked on in micro-batches, one after the other; None where it can.
+
+        Whatever `translate` and `terms` draw for each image must then come from `cut.sharding.draw_rows`, as it must
+        where processes share a batch, and `translate` must change nothing.
+        """
+        if has_batch_norm(self):
+            return "batch norm takes its statistics over all images of the batch; use norm: instance or none"
+        return None
+
+    observes_batches: ClassVar[int] = 0
+    """Largest number of batches that `observe` wants to see; 0 where it does nothing."""
+
+    def observe(self, batches: Iterable[Batch]) -> None:
+        """Measures the training data once, before step 0 of a new run; what it finds is kept in buffers.
+
+        Args:
+            batches: Up to `observes_batches` whole batches as training draws them, from a random stream of their own,
+                so that the training itself stays as it is. All processes see the same.
+        """
+
+    def start_from(self, tensors: Mapping[str, Tensor]) -> list[str]:
+        """Takes over weights of an earlier run or a public file, at the start of a new run.
+
+        Args:
+            tensors: Weights by key.
+
+        Returns:
+            Keys of this method that were set. By default those of equal name and shape.
+        """
+        own = self.state_dict()
+        taken = {key: tensor for key, tensor in tensors.items() if key in own and own[key].shape == tensor.shape}
+        self.load_state_dict(taken, strict=False)
+        return [key for key in own if key in taken]
+
     def judgements(self, translated: Any) -> dict[str, Judgement]:
         """What each discriminator makes of this step's images, for health figures; called now and then, without
         gradients, and changes nothing."""
         return {}
 
+    def further_visuals(self) -> dict[str, dict[str, Tensor]]:
+        """Rows of the sample sheet below those of the data's fixed samples: by the row's name what `visuals` gives."""
+        return {}
+
     def visuals(self, batch: Batch) -> dict[str, Tensor]:
-        """Label -> images `(N, C, H, W)` in [-1, 1], the columns of the sample sheet; `batch` holds what the data's
-        fixed samples do."""
-        return {"input": batch["real_a"], "translation": self(batch["real_a"])}
+        """Columns of the sample sheet: images `(N, C, H, W)` in [-1, 1] by label.
+
+        Args:
+            batch: What the data's fixed samples hold.
+        """
+        return {"input": batch["real_a"], "translation": first_output(self(batch["real_a"]))}
+
+
+def keep_networks(translator: Translator, names: Collection[str]) -> None:
+    """Drops the inference networks that are not in `names`, because a file holds only one direction of two.
+
+    Raises:
+        ValueError: The method cannot translate without them.
+    """
+    for name in translator.inference_networks().keys() - names:
+        setattr(translator, name, None)
+        if name in translator.inference_networks():
+            raise ValueError(f"weights of {name} are missing")
+
+
+def first_output(outputs: Tensor | Mapping[str, Tensor]) -> Tensor:
+    """The output that is scored, of a translation that may have several."""
+    return outputs if isinstance(outputs, Tensor) else next(iter(outputs.values()))
 
 
 def judge_both(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     """D's scores of real and of generated images, from one pass over both unless batch norm would mix them."""
-    mixes = any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in discriminator.modules())
-    if mixes or real.shape != fake.shape:
+    if has_batch_norm(discriminator) or real.shape != fake.shape:
         return discriminator(real), discriminator(fake)
     scores = discriminator(torch.cat([real, fake]))
     return scores[: len(real)], scores[len(real) :]

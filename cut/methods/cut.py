@@ -21,8 +21,10 @@ G(x) and G(y) from one pass over both; H exists before the first step; the batch
 """
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from functools import partial
+from typing import Annotated, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +33,7 @@ from torch import Tensor, nn
 
 from cut.config import MethodConfig, Section
 from cut.losses.adversarial import discriminator_loss, generator_loss
+from cut.losses.contrast import contrast_over_layers
 from cut.losses.gradient_penalty import gradient_penalty, r1_penalty
 from cut.losses.patchnce import patchnce_loss
 from cut.methods.base import Batch, Judgement, Method, Networks, Player, Terms, judge_both
@@ -38,42 +41,67 @@ from cut.models.encoding_generator import EncodingGenerator, as_encoding
 from cut.models.image_pool import ImagePool
 from cut.models.negative_queue import NegativeQueue
 from cut.models.patch_head import PatchHead, random_patch_ids
-from cut.runtime.sharding import other_rows
 
 
 class CrossEntropyConfig(Section):
+    """-log p, p the probability of the positive."""
+
     name: Literal["cross_entropy"] = "cross_entropy"
+    """-log p, p the probability of its positive, as in the paper."""
 
 
 class FocalConfig(Section):
     """-alpha (1 - p)^gamma log p: patches that are told apart already count less."""
 
     name: Literal["focal"] = "focal"
+    """-alpha (1 - p)^gamma log p, p the probability of its positive."""
     gamma: float = Field(2.0, ge=0)
+    """Exponent of 1 - p; the greater, the less count patches that are told apart already."""
     alpha: float = Field(0.25, gt=0)
+    """Factor of the whole."""
 
 
 class CUTConfig(MethodConfig):
+    """CUT's and, with three other settings, FastCUT's."""
+
     name: str = "cut"
+    """Method: CUT, and with other settings FastCUT."""
     gan_loss: Literal["lsgan", "vanilla", "nonsaturating", "wgangp", "hinge"] = "lsgan"
-    lambda_gan: float = Field(1.0, ge=0)  # weight of the adversarial loss
-    lambda_gp: float = Field(10.0, ge=0)  # weight of the gradient penalty, with gan_loss wgangp only
-    lambda_r1: float = Field(0.0, ge=0)  # weight of half the squared slope of D at y; not in the paper
-    pool_size: int = Field(0, ge=0)  # earlier translations kept for the discriminator (CycleGAN: 50), against swings
-    lambda_nce: float = Field(1.0, ge=0)  # weight of PatchNCE
-    nce_idt: bool = True  # PatchNCE between y and G(y) too
-    lambda_identity: float = Field(0.0, ge=0)  # weight of |G(y) - y|_1, as CycleGAN and SinCUT have it; not in CUT
-    nce_layers: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 4, 8, 12, 16), min_length=1)  # layers of G
-    num_patches: int = Field(256, ge=2)  # places per layer: one positive and 255 negatives for each query
+    """Kind of the adversarial loss."""
+    lambda_gan: float = Field(1.0, ge=0)
+    """Weight of the adversarial loss; 0: none."""
+    lambda_gp: float = Field(10.0, ge=0)
+    """Weight of the gradient penalty, with gan_loss wgangp only."""
+    lambda_r1: float = Field(0.0, ge=0)
+    """Weight of R1, half the squared slope of D at y; not in the paper."""
+    pool_size: int = Field(0, ge=0)
+    """Number of earlier translations kept for D, against swings (CycleGAN: 50); not in the paper."""
+    lambda_nce: float = Field(1.0, ge=0)
+    """Weight of PatchNCE (lambda_X and lambda_Y)."""
+    nce_idt: bool = True
+    """PatchNCE between y and G(y) too, the identity term."""
+    lambda_identity: float = Field(0.0, ge=0)
+    """Weight of |G(y) - y|_1, as in CycleGAN and SinCUT; not in the paper."""
+    nce_layers: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 4, 8, 12, 16), min_length=1)
+    """Numbers of the layers of G whose features PatchNCE compares (l)."""
+    num_patches: int = Field(256, ge=2)
+    """Number of places per layer (S): one is a query's positive, the others its negatives."""
     temperature: float = Field(0.07, gt=0)
-    # Other places of the same image, of all images of the batch, or of earlier images, alone or beside the same one's.
+    """Divisor of the similarities (tau)."""
     negatives: Literal["image", "minibatch", "external", "image_and_external"] = "image"
-    queue_size: int = Field(4096, ge=1)  # external keys kept per layer and domain
-    momentum_encoder: Annotated[float, Field(gt=0, lt=1)] | None = None  # keys by averages of G and H, e.g. 0.999
+    """Images whose other places are the negatives; external: earlier images."""
+    queue_size: int = Field(4096, ge=1)
+    """Number of external keys kept per layer and domain."""
+    momentum_encoder: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay per step of the averages of G and H that make the keys, e.g. 0.999. null: G and H make them."""
     nce_loss: Annotated[CrossEntropyConfig | FocalConfig, Field(discriminator="name")] = CrossEntropyConfig()
-    head: Literal["mlp", "none"] = "mlp"  # none: normalised features without a learnt projection
-    head_channels: int = Field(256, ge=1)  # width of the projection
-    flip_equivariance: bool = False  # mirror G's input half of the time and its features back
+    """Loss of a patch."""
+    head: Literal["mlp", "none"] = "mlp"
+    """Patch head (H): a learnt projection of the features, or none: the features themselves, normalised."""
+    head_channels: int = Field(256, ge=1)
+    """Channels of the projection."""
+    flip_equivariance: bool = False
+    """Mirror G's input half of the time, and its features back (FastCUT)."""
 
     @model_validator(mode="after")
     def _learns_something(self) -> "CUTConfig":
@@ -98,6 +126,8 @@ class Translated:
 class CUT(Method):
     Config = CUTConfig
 
+    generator: EncodingGenerator
+
     def __init__(self, config: CUTConfig, generator: EncodingGenerator, discriminator: nn.Module):
         super().__init__()
         self.config = config
@@ -121,12 +151,6 @@ class CUT(Method):
             copies = {"generator": method.generator, "patch_head": method.patch_head}
             method.key_networks = nn.ModuleDict(copy.deepcopy(copies)).requires_grad_(False)
         return method
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.generator(image)
-
-    def inference_networks(self) -> dict[str, nn.Module]:
-        return {"generator": self.generator}
 
     def translate(self, batch: Batch) -> Translated:
         real_a, real_b, n = batch["real_a"], batch["real_b"], len(batch["real_a"])
@@ -153,7 +177,8 @@ class CUT(Method):
 
     def players(self) -> tuple[Player, ...]:
         discriminator = Player("discriminator", (self.discriminator,), self.discriminator_terms)
-        generator = Player("generator", (self.generator, self.patch_head), self.generator_terms)
+        networks = (self.generator, self.patch_head)
+        generator = Player("generator", networks, self.generator_terms, learns_through_translate=True)
         return (discriminator, generator) if self.config.lambda_gan else (generator,)
 
     def discriminator_terms(self, t: Translated) -> Terms:
@@ -228,20 +253,11 @@ class CUT(Method):
             key_head = self.key_networks["patch_head"] if self.key_networks else self.patch_head
             keys = key_head(keys, patch_ids)  # per layer (N, S, C)
         queries = self.patch_head(queries, patch_ids)
-        focal = (
-            {"gamma": config.nce_loss.gamma, "alpha": config.nce_loss.alpha} if config.nce_loss.name == "focal" else {}
-        )
+        focal = config.nce_loss.model_dump(exclude={"name"})  # gamma and alpha, where the loss is focal
+        loss = partial(patchnce_loss, temperature=config.temperature, **focal)
         negatives = {"external": "none", "image_and_external": "image"}.get(config.negatives, config.negatives)
-        queues = list(self.queues[domain].children()) if domain in self.queues else [None] * len(keys)
-        losses = []
-        for query, key, queue in zip(queries, keys, queues, strict=True):
-            external = queue.content() if isinstance(queue, NegativeQueue) else None
-            if negatives == "minibatch" and (others := other_rows(key)) is not None:
-                external = others.flatten(0, 1)  # (N, S, C) -> (N * S, C): the minibatch is shared among processes
-            losses.append(patchnce_loss(query, key, config.temperature, negatives, **focal, external=external).mean())
-            if isinstance(queue, NegativeQueue):
-                queue.push(key)
-        return sum(losses, torch.zeros(())) / len(losses)
+        queues = cast(Sequence[NegativeQueue] | None, self.queues[domain] if self.queues else None)
+        return contrast_over_layers(queries, keys, loss, negatives, queues)
 
     @torch.no_grad()
     def _follow_with_key_networks(self) -> None:

@@ -13,6 +13,7 @@ discriminators see translations from before that update, through pools of 50 ear
 it: G's passes over x and y are one pass over both (the same numbers, unless G has batch norm or dropout).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -28,6 +29,8 @@ from cut.models.image_pool import ImagePool
 
 
 class CycleGANConfig(MethodConfig):
+    """CycleGAN's."""
+
     default_generator: ClassVar[dict[str, Any]] = {
         "name": "resnet",
         "antialias_down": False,
@@ -37,11 +40,17 @@ class CycleGANConfig(MethodConfig):
     default_discriminator: ClassVar[dict[str, Any]] = {"name": "patch", "antialias": False, "init": "normal"}
 
     name: str = "cyclegan"
+    """Method: CycleGAN."""
     gan_loss: Literal["lsgan", "vanilla", "nonsaturating", "hinge"] = "lsgan"
-    lambda_cycle_a: float = Field(10.0, ge=0)  # weight of |F(G(x)) - x|
-    lambda_cycle_b: float = Field(10.0, ge=0)  # weight of |G(F(y)) - y|
-    lambda_identity: float = Field(0.5, ge=0)  # weight of the identity terms, as a share of the cycle weights
-    pool_size: int = Field(50, ge=0)  # earlier translations kept for each discriminator; 0 for none
+    """Kind of the adversarial loss."""
+    lambda_cycle_a: float = Field(10.0, ge=0)
+    """Weight of |F(G(x)) - x|_1 (lambda)."""
+    lambda_cycle_b: float = Field(10.0, ge=0)
+    """Weight of |G(F(y)) - y|_1 (lambda)."""
+    lambda_identity: float = Field(0.5, ge=0)
+    """Weight of the identity terms |F(x) - x|_1 and |G(y) - y|_1, as a share of the cycle weights; 0: none."""
+    pool_size: int = Field(50, ge=0)
+    """Number of earlier translations kept for each discriminator; 0: none."""
 
 
 @dataclass
@@ -60,10 +69,9 @@ class Translated:
 
 class CycleGAN(Method):
     Config = CycleGANConfig
-    has_inverse = True
     output_columns = ("a to b", "b to a")
 
-    generator_ba: nn.Module  # gone after `keep_one_way`
+    generator_ba: nn.Module | None  # None where a file holds one direction alone
 
     def __init__(
         self,
@@ -89,18 +97,14 @@ class CycleGAN(Method):
     def forward(self, image: Tensor) -> Tensor:
         return self.generator_ab(image)
 
-    def inverse(self, image: Tensor) -> Tensor:
-        return self.generator_ba(image)
-
-    def keep_one_way(self) -> None:
-        del self.generator_ba
-        self.has_inverse = False
+    def directions(self) -> dict[str, Callable[..., Tensor]]:
+        return {"ab": self.forward} | ({"ba": self.generator_ba} if self.generator_ba else {})
 
     def inference_networks(self) -> dict[str, nn.Module]:
-        both = {"generator_ab": self.generator_ab}
-        return both | {"generator_ba": self.generator_ba} if self.has_inverse else both
+        return {"generator_ab": self.generator_ab} | ({"generator_ba": self.generator_ba} if self.generator_ba else {})
 
     def translate(self, batch: Batch) -> Translated:
+        assert self.generator_ba is not None, "training has both directions"
         real_a, real_b = batch["real_a"], batch["real_b"]
         fake_b, idt_b = self._with_identity(self.generator_ab, real_a, real_b)
         fake_a, idt_a = self._with_identity(self.generator_ba, real_b, real_a)
@@ -108,8 +112,10 @@ class CycleGAN(Method):
         return Translated(real_a, real_b, fake_a, fake_b, rec_a, rec_b, idt_a, idt_b)
 
     def players(self) -> tuple[Player, ...]:
+        assert self.generator_ba is not None, "training has both directions"
+        generators = (self.generator_ab, self.generator_ba)
         return (
-            Player("generator", (self.generator_ab, self.generator_ba), self.generator_terms),
+            Player("generator", generators, self.generator_terms, learns_through_translate=True),
             Player("discriminator", (self.discriminator_a, self.discriminator_b), self.discriminator_terms),
         )
 
@@ -142,9 +148,10 @@ class CycleGAN(Method):
 
     def visuals(self, batch: Batch) -> dict[str, Tensor]:
         images = {"a": batch["real_a"], "a to b": self(batch["real_a"])}
-        images["and back to a"] = self.inverse(images["a to b"])
+        back = self.directions()["ba"]
+        images["and back to a"] = back(images["a to b"])
         if "real_b" in batch:
-            images |= {"b": batch["real_b"], "b to a": self.inverse(batch["real_b"])}
+            images |= {"b": batch["real_b"], "b to a": back(batch["real_b"])}
             images["and back to b"] = self(images["b to a"])
         return images
 

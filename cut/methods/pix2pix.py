@@ -17,7 +17,7 @@ averaged, G maximises log D, and D has no anti-aliasing. The ResNet that their c
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -29,20 +29,30 @@ from cut.config import MethodConfig
 from cut.losses import full_precision
 from cut.losses.adversarial import discriminator_loss, generator_loss
 from cut.methods.base import Batch, Judgement, Method, Networks, Player, Terms
+from cut.models.batch_norm import has_batch_norm, untracked_statistics
 
 
 class Pix2PixConfig(MethodConfig):
+    """pix2pix's."""
+
     default_generator: ClassVar = {"name": "unet"}
     default_discriminator: ClassVar = {"name": "patch", "norm": "batch", "antialias": False, "init": "normal"}
     data_names: ClassVar = ("paired",)
 
     name: str = "pix2pix"
+    """Method: pix2pix."""
     gan_loss: Literal["vanilla", "lsgan", "nonsaturating", "hinge"] = "vanilla"
-    lambda_gan: float = Field(1.0, ge=0)  # weight of the adversarial loss; 0: there is no discriminator
-    lambda_l1: float = Field(100.0, ge=0)  # weight of the mean absolute error
-    conditional: bool = True  # D sees the input beside the output
-    test_dropout: bool = True  # at test time, dropout goes on as noise
-    test_batch_statistics: bool = True  # at test time, batch norm uses the test batch's own mean and variance
+    """Kind of the adversarial loss."""
+    lambda_gan: float = Field(1.0, ge=0)
+    """Weight of the adversarial loss; 0: there is no discriminator."""
+    lambda_l1: float = Field(100.0, ge=0)
+    """Weight of the mean absolute error |y - G(x)|_1 (lambda)."""
+    conditional: bool = True
+    """D sees the input beside the output (cGAN)."""
+    test_dropout: bool = True
+    """At test time, dropout goes on as noise (z)."""
+    test_batch_statistics: bool = True
+    """At test time, batch norm uses the mean and variance of the test batch."""
 
     @model_validator(mode="after")
     def _learns_something(self) -> "Pix2PixConfig":
@@ -87,18 +97,17 @@ class Pix2Pix(Method):
         return self.eval()
 
     @property
-    def mixes_batches(self) -> bool:
-        has_batch_norm = any(isinstance(module, nn.BatchNorm2d) for module in self.generator.modules())
-        return self.config.test_batch_statistics and has_batch_norm and not self._deterministic
-
-    def inference_networks(self) -> dict[str, nn.Module]:
-        return {"generator": self.generator}
+    def goes_one_by_one(self) -> bool:
+        if self._deterministic:
+            return False
+        draws = self.config.test_dropout and any(isinstance(m, nn.Dropout) and m.p for m in self.generator.modules())
+        return draws or (self.config.test_batch_statistics and has_batch_norm(self.generator))
 
     def translate(self, batch: Batch) -> Translated:
         return Translated(batch["real_a"], batch["real_b"], self.generator(batch["real_a"]))
 
     def players(self) -> tuple[Player, ...]:
-        generator = Player("generator", (self.generator,), self.generator_terms)
+        generator = Player("generator", (self.generator,), self.generator_terms, learns_through_translate=True)
         if self.discriminator is None:
             return (generator,)
         return (Player("discriminator", (self.discriminator,), self.discriminator_terms), generator)
@@ -135,16 +144,13 @@ class Pix2Pix(Method):
 @contextmanager
 def _as_in_training(network: nn.Module, dropout: bool, batch_statistics: bool) -> Iterator[None]:
     """Inside, dropout drops and batch norm normalises by its batch, without following it in its running averages."""
-    dropouts = [m for m in network.modules() if dropout and isinstance(m, nn.Dropout)]
-    norms = [m for m in network.modules() if batch_statistics and isinstance(m, nn.BatchNorm2d)]
+    kinds = ((nn.Dropout,) if dropout else ()) + ((nn.BatchNorm2d,) if batch_statistics else ())
+    switched = [module for module in network.modules() if isinstance(module, kinds)]
     try:
-        for module in (*dropouts, *norms):
+        for module in switched:
             module.training = True
-        for norm in norms:
-            norm.track_running_stats = False  # torch then neither reads nor writes the averages
-        yield
+        with untracked_statistics(network) if batch_statistics else nullcontext():
+            yield
     finally:
-        for module in (*dropouts, *norms):
+        for module in switched:
             module.training = False
-        for norm in norms:
-            norm.track_running_stats = True

@@ -15,6 +15,7 @@ and G(y) (the same numbers); H exists before the first step; D may see tiles of 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -26,29 +27,42 @@ from cut.config import MethodConfig
 from cut.errors import UserError
 from cut.losses import full_precision
 from cut.losses.adversarial import discriminator_loss, generator_loss
+from cut.losses.contrast import contrast_over_layers
 from cut.losses.gradient_penalty import r1_penalty
 from cut.losses.patchnce import patchnce_loss
 from cut.methods.base import Batch, Judgement, Method, Networks, Player, Terms
 from cut.models.encoding_generator import EncodingGenerator, as_encoding
 from cut.models.patch_head import PatchHead, random_patch_ids
-from cut.runtime.sharding import num_processes, other_rows
+from cut.runtime.sharding import num_processes
 
 
 class SinCUTConfig(MethodConfig):
+    """SinCUT's."""
+
     default_generator: ClassVar[dict[str, Any]] = {"name": "stylegan2"}
     default_discriminator: ClassVar[dict[str, Any]] = {"name": "stylegan2"}
     data_names: ClassVar[tuple[str, ...]] = ("single",)
 
     name: str = "sincut"
-    lambda_gan: float = Field(1.0, gt=0)  # weight of the adversarial loss, non-saturating
-    lambda_r1: float = Field(1.0, ge=0)  # weight of half the squared slope of D at real crops
-    lambda_nce: float = Field(4.0, gt=0)  # weight of PatchNCE
-    lambda_identity: float = Field(1.0, ge=0)  # weight of the mean absolute difference of G(y) and y
-    nce_layers: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 2, 4), min_length=1)  # layers of G's encoder
-    num_patches: int = Field(1, ge=1)  # places per layer and crop; negatives come from the whole batch
+    """Method: SinCUT, CUT between one picture and another."""
+    lambda_gan: float = Field(1.0, gt=0)
+    """Weight of the adversarial loss, which is non-saturating."""
+    lambda_r1: float = Field(1.0, ge=0)
+    """Weight of R1, half the squared slope of D at real crops; 0: none."""
+    lambda_nce: float = Field(4.0, gt=0)
+    """Weight of PatchNCE."""
+    lambda_identity: float = Field(1.0, ge=0)
+    """Weight of |G(y) - y|_1; 0: none."""
+    nce_layers: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 2, 4), min_length=1)
+    """Numbers of the layers of G's encoder whose features PatchNCE compares (l)."""
+    num_patches: int = Field(1, ge=1)
+    """Number of places per layer and crop (S); negatives come from the whole batch."""
     temperature: float = Field(0.07, gt=0)
-    head_channels: int = Field(256, ge=1)  # width of the projection
-    discriminator_tile_px: int | None = Field(None, ge=8)  # D sees the crops cut into tiles of this side; null: whole
+    """Divisor of the similarities (tau)."""
+    head_channels: int = Field(256, ge=1)
+    """Channels of the learnt projection (H)."""
+    discriminator_tile_px: int | None = Field(None, ge=8)
+    """Side in pixels of the tiles into which crops are cut for D. null: D sees whole crops."""
 
 
 @dataclass
@@ -76,6 +90,8 @@ class Translated:
 class SinCUT(Method):
     Config = SinCUTConfig
 
+    generator: EncodingGenerator
+
     def __init__(self, config: SinCUTConfig, generator: EncodingGenerator, discriminator: nn.Module):
         super().__init__()
         self.config = config
@@ -98,12 +114,6 @@ class SinCUT(Method):
         networks.initialise(method.patch_head)
         return method
 
-    def forward(self, image: Tensor) -> Tensor:
-        return self.generator(image)
-
-    def inference_networks(self) -> dict[str, nn.Module]:
-        return {"generator": self.generator}
-
     def translate(self, batch: Batch) -> Translated:
         real_a, real_b = batch["real_a"], batch["real_b"]
         if len(real_a) * num_processes() * self.config.num_patches < 2:
@@ -119,9 +129,10 @@ class SinCUT(Method):
         return "negatives come from all crops of the batch"
 
     def players(self) -> tuple[Player, ...]:
+        networks = (self.generator, self.patch_head)
         return (
             Player("discriminator", (self.discriminator,), self.discriminator_terms),
-            Player("generator", (self.generator, self.patch_head), self.generator_terms),
+            Player("generator", networks, self.generator_terms, learns_through_translate=True),
         )
 
     def discriminator_terms(self, t: Translated) -> Terms:
@@ -169,12 +180,8 @@ class SinCUT(Method):
         with torch.no_grad():
             keys = self.patch_head(keys, patch_ids)  # per layer (N, S, C)
         queries = self.patch_head(queries, patch_ids)
-        losses = []
-        for query, key in zip(queries, keys, strict=True):
-            others = other_rows(key)  # of the batch, where processes share it
-            external = others.flatten(0, 1) if others is not None else None  # (N, S, C) -> (N * S, C)
-            losses.append(patchnce_loss(query, key, self.config.temperature, "minibatch", external=external).mean())
-        return sum(losses, torch.zeros(())) / len(losses)
+        loss = partial(patchnce_loss, temperature=self.config.temperature)
+        return contrast_over_layers(queries, keys, loss, "minibatch")
 
 
 def cut_into_tiles(image: Tensor, tile_px: int) -> Tensor:

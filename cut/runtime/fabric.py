@@ -17,13 +17,18 @@ from cut.errors import UserError, reason
 _TIMEOUT = timedelta(minutes=10)
 
 
-def training_fabric(accelerator: str, precision: Precision) -> Fabric:
-    """Device and precision of this process, joined with all other processes of the run, where there are any.
+def build_fabric(accelerator: str, precision: Precision, shared: bool = False) -> Fabric:
+    """Device and precision of this process, launched.
+
+    Args:
+        accelerator: Kind of device: auto, cpu, cuda or mps.
+        precision: Precision of the computation.
+        shared: Whether to join all other processes of the run, where there are any.
 
     Raises:
-        UserError: no such device here, or the processes do not find each other.
+        UserError: There is no such device here, or the processes do not find each other.
     """
-    count, per_machine = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    count, per_machine = (int(os.environ.get(name, 1)) if shared else 1 for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     joined: dict[str, Any] = {}
     if count > 1:
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it says where it sets out, in three lines

@@ -4,16 +4,34 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from PIL import Image
 from torch import Tensor
 
-from cut.methods.base import Judgement
+from cut.methods.base import Judgement, Method
+from cut.models.batch_norm import untracked_statistics
+from cut.runtime.processes import Processes
+from cut.runtime.seeding import undisturbed
+from cut.runtime.sharding import working_on
+from cut.train.step import Piece
 
 _THUMBNAIL_PX = 16
 _SATURATED = 2  # grey levels from the ends of the range
 _FLAT = 0.01  # standard deviation below which pictures show nothing
 _SAME = 0.02  # variety, as a share of the inputs', below which translations do not depend on their input
 _FULL = 0.95  # share of saturated pixels
+
+
+def judge(method: Method, pieces: Sequence[Piece], fabric: Fabric, processes: Processes) -> dict[str, Tensor]:
+    """Accuracies of a step's discriminators, over the whole batch, still on the device."""
+    means: dict[str, Tensor] = {}
+    with torch.no_grad(), undisturbed(), untracked_statistics(method), fabric.autocast():
+        for piece in pieces:
+            with working_on(piece.shard):
+                for name, figure in discriminator_accuracy(method.judgements(piece.translated)).items():
+                    means[name] = means.get(name, 0.0) + figure / len(pieces)
+    processes.average(list(means.values()))
+    return means
 
 
 def discriminator_accuracy(judgements: Mapping[str, Judgement]) -> dict[str, Tensor]:

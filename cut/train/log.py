@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from tqdm import tqdm
 
 from cut.errors import UserError, reason
 from cut.storage.files import open_regular, write_whole
+from cut.terminal import say
 
 
 class RunLog:
@@ -84,10 +84,8 @@ class RunLog:
 
     def say(self, line: str) -> None:
         """One line to the terminal, above the bar."""
-        if self._is_silent:
-            return
-        with contextlib.suppress(OSError):  # it may have gone, or lie on a full disk: metrics.jsonl has the figures
-            self._bar.write(line, file=sys.stderr)
+        if not self._is_silent:
+            say(line, above_bars=True)
 
     def _write(self, step: int, values: Mapping[str, Any]) -> None:
         if self._file:

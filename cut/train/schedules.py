@@ -37,9 +37,15 @@ class Schedule:
         """The learning rate at `step`, from 0, as a share of the full rate.
 
         Args:
-            step: updates done.
-            scores: of all evaluations so far, as `plateau_reductions` takes them; a plateau schedule follows them.
+            step: Number of updates done.
+            scores: Scores of all evaluations so far, as `plateau_reductions` takes them; a plateau schedule follows
+                them.
         """
+        warmup_steps = self._ticks("warmup") * self._unit
+        rising = min(1.0, (step + 1) / (warmup_steps + 1)) if warmup_steps else 1.0
+        return rising * self._factor(step, scores)
+
+    def _factor(self, step: int, scores: Sequence[float | None]) -> float:
         config, tick = self.config, step // self._unit
         if config.name == "linear":  # 1 - max(0, e + 1 - constant) / (decay + 1) in the authors' words
             return 1.0 - max(0, tick + 1 - self._ticks("constant")) / (self._ticks("decay") + 1)

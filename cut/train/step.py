@@ -1,4 +1,15 @@
-"""One step of training: every player is updated once per turn, whether the batch is whole or divided."""
+"""One step of training: the batch is translated once, then every player is updated, in the players' order.
+
+    translated = method.translate(batch)
+    for player in players:
+        with only_trainable(player.networks):
+            backward(sum(player.terms(translated)))
+        average gradients over processes; clip them where the player asks for it; optimizer.step()
+
+Around these lines stands what a divided batch needs: micro-batches that are worked on one after the other (gradient
+accumulation), and processes that share each of them. Gradients and terms are then means over all parts, and so those of
+the whole batch.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,61 +35,83 @@ class Piece(NamedTuple):
     translated: Any
 
 
-class Updates:
-    """Updates players: gradients are means over micro-batches and processes, and so those of the whole batch.
+class TrainingStep:
+    """Updates the players of a method on one batch after the other.
 
-    With several micro-batches, what leads from the generator's weights to its images is computed anew for each of them
-    when it is needed, instead of being kept: that takes a further pass and saves the memory.
+    With several micro-batches, what leads from the generator's weights to its images is not kept for the backward pass
+    but computed a second time, for each micro-batch when it is needed: that takes a further pass and saves the memory.
 
     Args:
-        method: whose players they are.
-        optimizers: by the players' names.
-        fabric: device and precision.
-        processes: that share the run.
-        num_micro_batches: that a batch is cut into.
+        method: Method whose players are updated.
+        optimizers: Optimizers by the players' names, set up by Fabric.
+        rates: Full learning rates by the players' names.
+        fabric: Device and precision.
+        processes: Processes that share the run.
+        num_micro_batches: Number of micro-batches that a batch is cut into.
+
+    Raises:
+        UserError: Several players learn through `translate`, which micro-batches do not allow.
     """
 
     def __init__(
         self,
         method: Method,
         optimizers: Mapping[str, Optimizer],
+        rates: Mapping[str, float],
         fabric: Fabric,
         processes: Processes,
         num_micro_batches: int = 1,
     ):
-        self.method, self.optimizers, self.fabric, self.processes = method, optimizers, fabric, processes
-        self.num_micro_batches = num_micro_batches
+        self.method, self.optimizers, self.rates, self.fabric = method, optimizers, rates, fabric
+        self.processes, self.num_micro_batches = processes, num_micro_batches
+        self.players = method.players()
         self.checks_each_update = fabric.device.type == "cpu"  # a GPU would be waited for, so there the log looks
-        self._through_translate: dict[str, bool] = {}  # player -> whether its gradient flows through `translate`
+        if num_micro_batches > 1 and sum(player.learns_through_translate for player in self.players) > 1:
+            raise UserError(
+                "train.num_micro_batches: several players of this method learn through `translate`, which is computed "
+                "again for each of them; use 1"
+            )
 
-    def step(self, batch: Batch, players: Sequence[Player], lr: float, step: int) -> tuple[list[Terms], list[Piece]]:
-        """Updates all players on one batch, in their order.
+    def __call__(self, batch: Batch, step: int, lr_factor: float = 1.0) -> tuple[list[Terms], list[Piece]]:
+        """Updates all players on one batch.
+
+        Args:
+            batch: This process's share of the step's batches, on the device.
+            step: Number of steps done before.
+            lr_factor: Factor of all learning rates, as the schedule has it.
 
         Returns:
-            Per player its terms, means over the whole batch; and the batch's pieces.
+            Terms of each player, means over the whole batch; and the batch's pieces.
 
         Raises:
-            UserError: a loss is not finite; that player was not updated. (On a CPU; see `check_finite`.)
+            UserError: A loss is not finite; that player was not updated. (On a CPU; see `check_finite`.)
         """
         begin = self._streams()
-        pieces = list(self._pieces(batch))
+        pieces = list(self._translate_pieces(batch))
         logged = []
-        for player in players:
-            optimizer = self.optimizers[player.name]
-            for group in optimizer.param_groups:
-                group["lr"] = lr
+        for player in self.players:
+            optimizer, networks = self.optimizers[player.name], self._trained_networks(player, step)
             optimizer.zero_grad()
-            with _only_trainable(self.method, player.networks):
-                terms = self._accumulate(player, pieces, begin)
-            gradients = [p.grad for network in player.networks for p in network.parameters() if p.grad is not None]
+            with only_trainable(self.method, networks):
+                terms = self._backward(player, pieces, begin)
+            gradients = [p.grad for network in networks for p in network.parameters() if p.grad is not None]
             self.processes.average([*gradients, *terms.values()])
             if self.checks_each_update:
-                self.check_finite(player.name, terms, step)
+                self.check_finite(player.name, terms, step + 1)
+            if player.clip_norm is not None:
+                self.fabric.clip_gradients(self.method, optimizer, max_norm=player.clip_norm)
+            for group in optimizer.param_groups:
+                group["lr"] = self.rates[player.name] * lr_factor * player.lr_factor
             optimizer.step()
             logged.append(terms)
         return logged, pieces
 
-    def _pieces(self, batch: Batch) -> Iterator[Piece]:
+    def _trained_networks(self, player: Player, step: int) -> list[nn.Module]:
+        """The player's networks besides those that join later."""
+        waiting = [getattr(self.method, name) for name, first_step in player.joins.items() if step < first_step]
+        return [network for network in player.networks if not any(network is other for other in waiting)]
+
+    def _translate_pieces(self, batch: Batch) -> Iterator[Piece]:
         """The micro-batches, translated: with a graph for the gradient only where there is but one."""
         count, turns = self.num_micro_batches, self.method.batches_per_step
         streams = self._streams()
@@ -95,15 +128,17 @@ class Updates:
         with working_on(shard), self.fabric.autocast():
             return self.method.translate(batch)
 
-    def _accumulate(self, player: Player, pieces: Sequence[Piece], begin: list[Tensor]) -> Terms:
+    def _backward(self, player: Player, pieces: Sequence[Piece], begin: list[Tensor]) -> Terms:
         """Sums a player's gradients over all pieces; returns its terms, detached means over the pieces."""
         now = self._streams()
         totals: Terms = {}
         for piece in pieces:
             translated = piece.translated
-            if len(pieces) > 1:
-                translated = self._with_graph(player, piece, begin)
-                self._rewind(now)
+            if len(pieces) > 1 and player.learns_through_translate:
+                # Its own networks are still those that translated before, and no other's were updated meanwhile.
+                self._rewind(begin)
+                translated = self._translate(piece.batch, piece.shard)
+            self._rewind(now)
             with working_on(piece.shard):
                 with self.fabric.autocast():
                     terms = player.terms(translated)
@@ -111,23 +146,6 @@ class Updates:
             for name, term in terms.items():
                 totals[name] = totals.get(name, 0.0) + term.detach() / len(pieces)
         return totals
-
-    def _with_graph(self, player: Player, piece: Piece, begin: list[Tensor]) -> Any:
-        """What `translate` makes of a piece, anew if this player's gradient flows through it.
-
-        Its own networks are still those that translated at first, and no other's may have been updated in between.
-        """
-        if not self._through_translate.get(player.name, True):
-            return piece.translated
-        self._rewind(begin)
-        anew = self._translate(piece.batch, piece.shard)
-        self._through_translate[player.name] = any(tensor.requires_grad for tensor in tensors_in(anew))
-        if sum(self._through_translate.values()) > 1:
-            raise UserError(
-                "train.num_micro_batches: several players of this method learn through `translate`, which is computed "
-                "anew for each of them; use 1"
-            )
-        return anew if self._through_translate[player.name] else piece.translated
 
     def check_finite(self, player: str, terms: Terms, step: int) -> None:
         """Raises a UserError if a term of a player's loss is not finite."""
@@ -156,7 +174,7 @@ class Updates:
 
 
 def _micro_batch(images: Tensor, index: int, count: int, turns: int) -> Tensor:
-    """`(turns * N, ...)` -> `(turns * N / count, ...)`: of each of the step's batches the part number `index`."""
+    """Part `index` of each of a step's batches: `(turns * N, ...)` -> `(turns * N / count, ...)`."""
     if count == 1:
         return images
     return images.unflatten(0, (turns, count, -1))[:, index].flatten(0, 1)
@@ -176,7 +194,7 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
 
 
 @contextmanager
-def _only_trainable(method: nn.Module, networks: Sequence[nn.Module]) -> Iterator[None]:
+def only_trainable(method: nn.Module, networks: Sequence[nn.Module]) -> Iterator[None]:
     """Inside, no gradient is computed for parameters outside `networks`."""
     trained = {id(p) for network in networks for p in network.parameters()}
     others = [p for p in method.parameters() if p.requires_grad and id(p) not in trained]

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -9,13 +10,26 @@ import pytest
 import torch
 from conftest import REPOSITORY, make_idx, make_paired, make_single, make_unpaired
 
-from cut.build import build_method, build_trainer, load_translator, open_run, read_config
+from cut.build import build_method, build_trainer, load_translator, read_config
 from cut.methods import find_method, known_methods
 from cut.runtime.seeding import random_state
+from cut.runtime.sharding import Shard
 from cut.storage.checkpoint import INFERENCE_FILE
-from cut.train.health import to_numbers
+from cut.train.health import judge, to_numbers
+from cut.train.run_dir import open_run
+from cut.train.step import Piece
 
-YAMLS = sorted((REPOSITORY / "configs").rglob("*.yaml"))
+CONFIGS = REPOSITORY / "configs"
+# The folders whose YAMLs each overlay makes small.
+OVERLAYS = {"earth2map_64_cpu": ("methods", "ablations"), "facades_128_cpu": ("pix2pix_objectives",)}
+ALONE = [(path,) for path in sorted(CONFIGS.rglob("*.yaml")) if path.parent.name != "overlays"]
+OVERLAID = [
+    (path, CONFIGS / "overlays" / f"{name}.yaml")
+    for name, folders in OVERLAYS.items()
+    for folder in folders
+    for path in sorted((CONFIGS / folder).glob("*.yaml"))
+]
+RUNS = [*ALONE, *OVERLAID]  # what --config is given: a YAML, or two
 SHRINK = (
     "data.num_workers=0",
     "train.accelerator=cpu",
@@ -36,6 +50,19 @@ SMALL_SECTIONS = {
     ("data", "unpaired"): {"load_px": 36, "crop_px": 32},
     ("data", "paired"): {"load_px": 72, "crop_px": 64},
     ("method", "dcgan"): {"generator.base_channels": 2, "discriminator.base_channels": 2},
+    ("method", "munit"): {
+        "generator.base_channels": 2,
+        "generator.num_blocks": 1,
+        "generator.mlp_channels": 8,
+        "discriminator.base_channels": 2,
+        "discriminator.num_scales": 2,
+    },
+    ("method", "drit"): {
+        "generator.base_channels": 2,
+        "discriminator.base_channels": 2,
+        "discriminator.num_scales": 2,
+        "content_discriminator_layers": 0,
+    },
     ("data", "idx"): {"batch_size": 2},
     ("data", "single"): {"crop_px": 16, "batch_size": 2, "crops_per_epoch": 8},
 }
@@ -48,8 +75,8 @@ DATA = {
 }
 
 
-def yaml_id(path):
-    return path.relative_to(REPOSITORY / "configs").as_posix()
+def run_id(paths):
+    return " + ".join(path.relative_to(CONFIGS).as_posix() for path in paths)
 
 
 def shrink(config):
@@ -62,26 +89,26 @@ def shrink(config):
     return [*SHRINK, *settings]
 
 
-def tiny_config(path, folder, *overrides):
-    config = read_config(path)
+def tiny_config(paths, folder, *overrides):
+    config = read_config(paths)
     data = [f"data.{key}={value}" for key, value in DATA[config.data.name](folder).items()]
-    return read_config(path, [*shrink(config), *data, *overrides])
+    return read_config(paths, [*shrink(config), *data, *overrides])
 
 
 def behaviours():
-    """One YAML of each group that, made tiny, differs in the place of its data and in its length alone."""
+    """One run of each group that, made tiny, differs in the place of its data and in its length alone."""
     groups = {}
-    for path in YAMLS:
-        tiny = read_config(path, shrink(read_config(path))).to_dict()
+    for paths in RUNS:
+        tiny = read_config(paths, shrink(read_config(paths))).to_dict()
         del tiny["schedule"]
         tiny["data"] = {k: v for k, v in tiny["data"].items() if k not in ("root", "a", "b", "direction")}
         tiny["train"] = tiny["train"]["ema_decay"]
-        groups.setdefault(json.dumps(tiny, sort_keys=True), []).append(path)
-    return [pytest.param(paths[0], id=" = ".join(map(yaml_id, paths))) for paths in groups.values()]
+        groups.setdefault(json.dumps(tiny, sort_keys=True), []).append(paths)
+    return [pytest.param(runs[0], id=" = ".join(map(run_id, runs))) for runs in groups.values()]
 
 
 def inference_input(method, config):
-    if method.samples_from_noise:
+    if "image" not in method.inputs:
         return method.latents(2, torch.Generator().manual_seed(0))
     channels, size = config.data.channels["a"], config.data.crop_px
     return torch.linspace(-1, 1, channels * size**2).view(1, channels, size, size)
@@ -110,13 +137,23 @@ def test_every_method_has_a_config_that_names_it():
 
 
 def test_every_method_has_a_yaml():
-    assert {read_config(path).method.name for path in YAMLS} == set(known_methods())
+    assert {read_config(paths).method.name for paths in ALONE} == set(known_methods())
 
 
-@pytest.mark.parametrize("path", YAMLS, ids=yaml_id)
-def test_yaml_opens_with_its_command(path):
-    comment = [line for line in path.read_text().splitlines() if line.startswith("#")]
-    assert f"cut-train --config {path.relative_to(REPOSITORY).as_posix()}" in " ".join(comment)
+@pytest.mark.parametrize("paths", ALONE, ids=run_id)
+def test_yaml_opens_with_its_command(paths):
+    comment = [line for line in paths[0].read_text().splitlines() if line.startswith("#")]
+    assert f"cut-train --config {paths[0].relative_to(REPOSITORY).as_posix()}" in " ".join(comment)
+
+
+def test_every_overlay_goes_over_a_folder_and_opens_with_a_command_for_each():
+    assert {path.stem for path in (CONFIGS / "overlays").glob("*.yaml")} == set(OVERLAYS)
+    for name, folders in OVERLAYS.items():
+        overlay = f"configs/overlays/{name}.yaml"
+        text = (REPOSITORY / overlay).read_text()
+        for folder in folders:
+            shown = re.findall(rf"#   cut-train --config (configs/{folder}/\w+\.yaml) --config {overlay}\n", text)
+            assert len(shown) == 1 and (REPOSITORY / shown[0]).is_file()
 
 
 @pytest.mark.parametrize("path", behaviours())
@@ -124,7 +161,7 @@ def test_steps_change_exactly_the_players_parameters(path, tmp_path):
     trainer = build_trainer(tiny_config(path, tmp_path / "data"))
     before = snapshot(trainer.method)
     size = trainer.config.data.crop_px
-    for batch in trainer._batches(2):  # in the first there may be no earlier image to learn from
+    for batch in trainer.batches(2):  # in the first there may be no earlier image to learn from
         assert batch and all(images.shape[2:] == (size, size) for images in batch.values())
         trainer.train_step(batch)
     changed = differing(before, snapshot(trainer.method))
@@ -132,16 +169,16 @@ def test_steps_change_exactly_the_players_parameters(path, tmp_path):
     owned = {id(p) for player in trainer.players for network in player.networks for p in network.parameters()}
     names = {name for name, parameter in trainer.method.named_parameters() if id(parameter) in owned}
     assert changed & trainable == names == trainable
-    assert trainer._sums and all(torch.isfinite(value) for value in trainer._sums.values())
-    assert {key.split("/")[1] for key in trainer._sums} == {player.name for player in trainer.players}
+    assert trainer.losses.sums and all(torch.isfinite(value) for value in trainer.losses.sums.values())
+    assert {key.split("/")[1] for key in trainer.losses.sums} == {player.name for player in trainer.players}
 
 
 @pytest.mark.parametrize("path", behaviours())
 def test_each_player_changes_only_its_own_networks(path, tmp_path):
     trainer = build_trainer(tiny_config(path, tmp_path / "data"))
-    batch, players = next(trainer._batches(1)), trainer.players
+    batch, players = next(trainer.batches(1)), trainer.players
     for player in players:
-        trainer.players = (player,)
+        trainer.update_players.players = (player,)
         before = snapshot(trainer.method)
         trainer.train_step(batch)
         own = {id(p) for network in player.networks for p in network.parameters()}
@@ -152,10 +189,10 @@ def test_each_player_changes_only_its_own_networks(path, tmp_path):
 @pytest.mark.parametrize("path", behaviours())
 def test_judging_a_step_changes_nothing_and_gives_shares(path, tmp_path):
     trainer = build_trainer(tiny_config(path, tmp_path / "data"))
-    batch = next(trainer._batches(1))
-    translated = trainer.method.translate(batch)
+    batch = next(trainer.batches(1))
+    pieces = [Piece(batch, Shard(len(batch)), trainer.method.translate(batch))]
     before, streams = snapshot(trainer.method), random_state()
-    figures = to_numbers(trainer.monitor.judge(translated))
+    figures = to_numbers(judge(trainer.method, pieces, trainer.fabric, trainer.processes))
     assert not differing(before, snapshot(trainer.method)) and equal(streams["torch"], random_state()["torch"])
     assert bool(figures) == any(player.name == "discriminator" for player in trainer.players)
     assert all(0.0 <= share <= 1.0 for share in figures.values())
@@ -182,7 +219,7 @@ def test_resumed_run_equals_straight_run_bit_for_bit(path, tmp_path):
 @pytest.mark.parametrize("path", behaviours())
 def test_inference_file_translates_as_the_trained_method_does(path, tmp_path):
     trainer = build_trainer(tiny_config(path, tmp_path / "data"))
-    trainer.train_step(next(trainer._batches(1)))
+    trainer.train_step(next(trainer.batches(1)))
     checkpoint = trainer.save(tmp_path / "run")
     image = inference_input(trainer.method, trainer.config)
     trainer.method.prepare_inference(deterministic=True)
@@ -192,13 +229,13 @@ def test_inference_file_translates_as_the_trained_method_does(path, tmp_path):
         averaged = trainer.ema.applied(trainer.method) if trainer.ema else nullcontext()
         with averaged, torch.inference_mode():
             assert torch.equal(method(image), trainer.method(image))
-            if method.has_inverse:
-                assert torch.equal(method.inverse(image), trainer.method.inverse(image))
+            for name, translate in method.directions().items():
+                assert torch.equal(translate(image), trainer.method.directions()[name](image))
 
 
 @pytest.mark.parametrize("name", known_methods())
 def test_a_deterministic_run_gives_the_same_weights_twice(name, tmp_path, switches):
-    path = next(path for path in YAMLS if read_config(path).method.name == name)
+    path = next(path for path in ALONE if read_config(path).method.name == name)
     config = tiny_config(path, tmp_path / "data", "train.deterministic=true", "train.max_steps=2")
     weights = []
     for run in "ab":

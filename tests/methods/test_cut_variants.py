@@ -13,7 +13,7 @@ from cut.models.resnet import ResnetGenerator
 
 def train(path, *overrides, steps=3):
     trainer = build_trainer(read_config(path, overrides))
-    for batch in trainer._batches(steps):
+    for batch in trainer.batches(steps):
         trainer.train_step(batch)
     return trainer
 

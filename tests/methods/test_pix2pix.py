@@ -9,10 +9,14 @@ from conftest import REPOSITORY, make_paired
 from torch import nn
 
 from cut.build import build_method, build_trainer, load_translator, read_config
+from cut.train.monitor import draw_sheet
 
 UNET = ("generator.image_px=64", "generator.base_channels=2", "discriminator.base_channels=4")
 SMALL = (*UNET, "data.load_px=72", "data.crop_px=64", "data.num_workers=0", "train.accelerator=cpu")
-RESNET = "generator={name: resnet, base_channels: 2, num_blocks: 4, norm: batch, dropout: 0.5, init: normal}"
+RESNET = (
+    "generator=null",
+    "generator={name: resnet, base_channels: 2, num_blocks: 4, norm: batch, dropout: 0.5, init: normal}",
+)
 NO_DISCRIMINATOR = {"generator/l1"}
 WITH_DISCRIMINATOR = {"discriminator/gan_real", "discriminator/gan_fake", "generator/gan"}
 OBJECTIVES = {  # terms, and the channels that D judges
@@ -42,7 +46,7 @@ def test_a_step_equals_the_paper_in_plain_torch(tmp_path, conditional):
     trainer = trainer_of(tmp_path, "l1_cgan", "generator.dropout=0.0", f"method.conditional={conditional}")
     g, d = copy.deepcopy(trainer.method.generator), copy.deepcopy(trainer.method.discriminator)
     adam_g, adam_d = (torch.optim.Adam(network.parameters(), 2e-4, betas=(0.5, 0.999)) for network in (g, d))
-    batch = next(trainer._batches(1))
+    batch = next(trainer.batches(1))
     trainer.train_step(batch)
 
     x, y = batch["real_a"], batch["real_b"]
@@ -62,7 +66,7 @@ def test_a_step_equals_the_paper_in_plain_torch(tmp_path, conditional):
     loss_g.backward()
     adam_g.step()
 
-    ours = trainer._sums
+    ours = trainer.losses.sums
     assert float(ours["loss/discriminator/gan_real"] + ours["loss/discriminator/gan_fake"]) == pytest.approx(
         loss_d.item(), rel=1e-5
     )
@@ -77,8 +81,8 @@ def test_a_step_equals_the_paper_in_plain_torch(tmp_path, conditional):
 def test_each_objective_of_table_1_has_exactly_its_terms(tmp_path, name):
     terms, judged = OBJECTIVES[name]
     trainer = trainer_of(tmp_path, name)
-    trainer.train_step(next(trainer._batches(1)))
-    assert {key.removeprefix("loss/") for key in trainer._sums} == terms
+    trainer.train_step(next(trainer.batches(1)))
+    assert {key.removeprefix("loss/") for key in trainer.losses.sums} == terms
     discriminator = trainer.method.discriminator
     first = next(discriminator.parameters()) if discriminator else None
     assert (first.shape[1] if discriminator else None) == judged
@@ -90,14 +94,14 @@ def test_nothing_to_learn_is_refused():
         config_of("l1", "method.lambda_l1=0")
 
 
-@pytest.mark.parametrize("generator", [(), (RESNET,)], ids=["unet", "resnet"])
+@pytest.mark.parametrize("generator", [(), RESNET], ids=["unet", "resnet"])
 def test_noise_and_batch_statistics_at_test_time_change_no_state(generator, images):
     torch.manual_seed(1)
     method = build_method(config_of("l1", *generator))
     method(images)  # in training mode, so that the running averages are not those of a new network
     before = {key: value.clone() for key, value in method.state_dict().items()}
     method.prepare_inference()
-    assert method.mixes_batches
+    assert method.goes_one_by_one
     with torch.inference_mode():
         noisy = [method(images[:1]) for _ in range(2)]
         torch.manual_seed(3)
@@ -110,13 +114,13 @@ def test_noise_and_batch_statistics_at_test_time_change_no_state(generator, imag
     assert all(m.track_running_stats for m in method.modules() if isinstance(m, nn.BatchNorm2d))
 
 
-@pytest.mark.parametrize("generator", [(), (RESNET,)], ids=["unet", "resnet"])
+@pytest.mark.parametrize("generator", [(), RESNET], ids=["unet", "resnet"])
 def test_deterministic_repeats_and_looks_at_each_image_alone(generator, images):
     torch.manual_seed(1)
     method = build_method(config_of("l1", *generator))
     method(images)
     method.prepare_inference(deterministic=True)
-    assert not method.mixes_batches
+    assert not method.goes_one_by_one
     with torch.inference_mode():
         together = method(images)
         assert torch.equal(together, method(images))
@@ -131,25 +135,25 @@ def test_each_half_of_the_test_time_policy_can_be_switched_off(images):
         method(images)
         method.prepare_inference()
         with torch.inference_mode():
-            return [method(images[:1]), method(images[:1]), method(images)[:1]], method.mixes_batches
+            return [method(images[:1]), method(images[:1]), method(images)[:1]], method.goes_one_by_one
 
-    (one, again, beside), mixes = outputs("method.test_dropout=false")
-    assert torch.equal(one, again) and mixes
+    (one, again, beside), alone = outputs("method.test_dropout=false")
+    assert torch.equal(one, again) and alone
     assert not torch.allclose(one, beside, atol=1e-4)  # batch statistics
-    (one, again, _), mixes = outputs("method.test_batch_statistics=false")
-    assert not torch.equal(one, again) and not mixes
-    (one, again, beside), mixes = outputs("method.test_batch_statistics=false", "method.test_dropout=false")
-    assert torch.equal(one, again) and not mixes
+    (one, again, _), alone = outputs("method.test_batch_statistics=false")
+    assert not torch.equal(one, again) and alone  # each picture has noise of its own
+    (one, again, beside), alone = outputs("method.test_batch_statistics=false", "method.test_dropout=false")
+    assert torch.equal(one, again) and not alone
     torch.testing.assert_close(one, beside)
 
 
 def test_the_policy_is_stored_and_averaged_networks_follow_it(tmp_path):
     trainer = trainer_of(tmp_path / "data", "l1", "train.ema_decay=0.9", "generator.dropout=0.0")
-    batch = next(trainer._batches(1))
+    batch = next(trainer.batches(1))
     trainer.train_step(batch)
     trainer.save(tmp_path / "run")
     method, config = load_translator(tmp_path / "run" / "generator.safetensors")
-    assert config.method.test_batch_statistics and method.mixes_batches
+    assert config.method.test_batch_statistics and method.goes_one_by_one
     expected = {m: trainer.ema.networks["generator"].train(m)(batch["real_a"]) for m in (False, True)}
     with torch.inference_mode():
         trainer.method.prepare_inference()
@@ -163,10 +167,10 @@ def test_sample_sheets_with_noise_leave_the_run_as_it_was(tmp_path):
     plain, drawing = (trainer_of(tmp_path / str(i)) for i in range(2))
     for trainer in (plain, drawing):
         torch.manual_seed(5)
-        for n, batch in enumerate(trainer._batches(2)):
+        for n, batch in enumerate(trainer.batches(2)):
             trainer.train_step(batch)
             if trainer is drawing and n == 0:
-                trainer.monitor.draw_sheet(tmp_path / "sheet.png")
+                draw_sheet(trainer.method, None, trainer.samples, trainer.fabric, tmp_path / "sheet.png")
     others = drawing.method.state_dict()
     assert all(torch.equal(value, others[key]) for key, value in plain.method.state_dict().items())
 

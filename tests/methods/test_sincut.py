@@ -68,8 +68,8 @@ def test_discriminator_sees_tiles_where_asked(tmp_path):
 
 def test_no_term_without_its_weight(tmp_path):
     trainer = build_trainer(config_of(tmp_path / "p", "method={lambda_r1: 0, lambda_identity: 0}"))
-    trainer.train_step(next(trainer._batches(1)))
-    names = {key.removeprefix("loss/") for key in trainer._sums}
+    trainer.train_step(next(trainer.batches(1)))
+    names = {key.removeprefix("loss/") for key in trainer.losses.sums}
     assert names == {f"discriminator/{n}" for n in ("gan_real", "gan_fake")} | {
         f"generator/{n}" for n in ("gan", "nce", "nce_idt")
     }
@@ -91,7 +91,7 @@ def test_terms_are_proportional_to_their_weights(tmp_path):
 def test_one_patch_alone_is_refused(tmp_path):
     trainer = build_trainer(config_of(tmp_path / "p", "data.batch_size=1"))
     with pytest.raises(UserError, match="data.batch_size 1 with method.num_patches 1: a patch has nothing to be told"):
-        trainer.train_step(next(trainer._batches(1)))
+        trainer.train_step(next(trainer.batches(1)))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,8 @@ def test_settings_that_do_not_fit_are_told_before_training(tmp_path, setting, li
 
 
 def test_a_generator_without_numbered_layers_is_refused(tmp_path):
-    config = config_of(tmp_path / "p", "generator={name: unet, image_px: 32}", "data.crop_px=32")
+    unet = ("generator=null", "generator={name: unet, image_px: 32}")
+    config = config_of(tmp_path / "p", *unet, "data.crop_px=32")
     with pytest.raises(UserError, match="PatchNCE reads numbered layers of the generator, which a U-Net has not"):
         build_method(config)
 

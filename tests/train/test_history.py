@@ -2,15 +2,24 @@
 
 import pytest
 
-from cut.train.history import curves_of, is_number, read_entries
+from cut.train.history import curves_of, is_number, is_step, read_entries
 
 
 def test_broken_lines_are_counted_and_the_others_read(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    texts = ['{"step": 1, "lr": 2}', "[1]", "{}", '{"step": "2"}', "", '{"step": 3, "x": "\u2028"}', '{"step": 4, "l']
+    texts = [
+        '{"step": 1, "lr": 2}',
+        "[1]",
+        "{}",
+        '{"step": "2"}',
+        "",
+        '{"step": -1}',
+        '{"step": 3, "x": "\u2028"}',
+        '{"step": 4, "l',
+    ]
     path.write_text("\n".join(texts), encoding="utf-8")
     entries, broken = read_entries(path)
-    assert [entry["step"] for entry in entries] == [1, 3] and broken == 4
+    assert [entry["step"] for entry in entries] == [1, 3] and broken == 5
 
 
 def test_bytes_that_are_no_text_spoil_their_own_line_only(tmp_path):
@@ -37,10 +46,18 @@ def test_curves_ascend_and_the_later_of_two_values_at_a_step_counts():
 
 
 def test_what_is_no_finite_number_is_no_point():
-    values = [float("nan"), float("inf"), "text", None, True, [1], 10**400]
+    values = [float("nan"), float("inf"), "text", None, True, [1], 10**400, 1e308]
     assert curves_of([{"step": step, "x": value} for step, value in enumerate(values)]) == {}
 
 
-@pytest.mark.parametrize("value, expected", [(0, True), (-1.5, True), (10**400, False), (False, False), ("1", False)])
+@pytest.mark.parametrize(
+    "value, expected",
+    [(0, True), (-1.5, True), (3e38, True), (4e38, False), (10**400, False), (False, False), ("1", False)],
+)
 def test_numbers_are_told_from_others(value, expected):
     assert is_number(value) is expected
+
+
+@pytest.mark.parametrize("value, expected", [(0, True), (2**53, True), (2**53 + 1, False), (-1, False), (None, False)])
+def test_steps_are_told_from_other_numbers(value, expected):
+    assert is_step(value) is expected

@@ -9,10 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from cut.build import build_trainer, load_translator, open_run, read_config
+from cut.build import build_trainer, load_translator, read_config
 from cut.errors import UserError
+from cut.runtime.processes import Processes
 from cut.runtime.seeding import random_state, restore_random_state, undisturbed
 from cut.runtime.signals import Stopped
+from cut.train.monitor import draw_sheet
+from cut.train.run_dir import open_run
 
 
 def lines(run_dir):
@@ -119,9 +122,9 @@ def test_pictures_of_several_sizes_train_uncropped(tiny_yaml, unpaired):
     for index, path in enumerate(sorted(unpaired.rglob("train?/*.png"))):
         Image.new("RGB", (40 + 4 * index, 40), "green").save(path)
     trainer = build_trainer(read_config(tiny_yaml, ["data.preprocess=none"]))
-    for batch in trainer._batches(3):
+    for batch in trainer.batches(3):
         trainer.train_step(batch)
-    assert all(torch.isfinite(value) for value in trainer._sums.values())
+    assert all(torch.isfinite(value) for value in trainer.losses.sums.values())
 
 
 def test_other_networks_cannot_be_resumed(tiny_yaml, tmp_path):
@@ -150,7 +153,7 @@ def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_is_used(tiny_yam
 def test_a_loss_that_is_not_finite_stops_before_the_update(tiny_yaml, tmp_path):
     trainer = build_trainer(read_config(tiny_yaml))
     open_run(trainer, tmp_path / "run", False)
-    batch = next(trainer._batches(1))
+    batch = next(trainer.batches(1))
     trainer.train_step(batch)
     with torch.no_grad():
         trainer.method.patch_head.mlps[0][0].bias[0] = float("nan")
@@ -163,7 +166,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(tiny_yaml, tmp_path):
 
 def test_a_loss_that_is_not_finite_is_told_with_the_log_where_steps_do_not_look(tiny_yaml, tmp_path):
     trainer = build_trainer(read_config(tiny_yaml, ["train.log_every_steps=3", "train.checkpoint_every_steps=3"]))
-    trainer.updates.checks_each_update = False
+    trainer.update_players.checks_each_update = False
     open_run(trainer, tmp_path / "run", False)
     with torch.no_grad():
         trainer.method.patch_head.mlps[0][0].bias[0] = float("nan")
@@ -206,7 +209,7 @@ def test_the_learning_rate_follows_the_schedule(tiny_yaml):
     schedule = "schedule={name: linear, constant_steps: 1, decay_steps: 3}"
     trainer = build_trainer(read_config(tiny_yaml, [schedule]))
     rates = []
-    for batch in trainer._batches(4):
+    for batch in trainer.batches(4):
         trainer.train_step(batch)
         rates += {group["lr"] for optimizer in trainer.optimizers.values() for group in optimizer.param_groups}
     assert rates == pytest.approx([2e-4, 1.5e-4, 1e-4, 0.5e-4])
@@ -263,8 +266,8 @@ def test_the_moving_average_is_resumed(tiny_yaml, tmp_path):
 @pytest.mark.parametrize("loss", ["vanilla", "nonsaturating", "wgangp", "hinge"])
 def test_every_adversarial_loss_trains(tiny_yaml, loss):
     trainer = build_trainer(read_config(tiny_yaml, [f"method.gan_loss={loss}"]))
-    trainer.train_step(next(trainer._batches(1)))
-    assert ("loss/discriminator/gradient_penalty" in trainer._sums) == (loss == "wgangp")
+    trainer.train_step(next(trainer.batches(1)))
+    assert ("loss/discriminator/gradient_penalty" in trainer.losses.sums) == (loss == "wgangp")
 
 
 @pytest.mark.parametrize(
@@ -286,9 +289,9 @@ def test_every_adversarial_loss_trains(tiny_yaml, loss):
 )
 def test_every_setting_trains(tiny_yaml, tmp_path, overrides):
     trainer = build_trainer(read_config(tiny_yaml, overrides))
-    trainer.train_step(next(trainer._batches(1)))
-    trainer.monitor.draw_sheet(tmp_path / "sheet.png")
-    assert all(torch.isfinite(v) for v in trainer._sums.values())
+    trainer.train_step(next(trainer.batches(1)))
+    draw_sheet(trainer.method, None, trainer.samples, trainer.fabric, tmp_path / "sheet.png")
+    assert all(torch.isfinite(v) for v in trainer.losses.sums.values())
 
 
 def test_focal_with_gamma_0_and_alpha_1_is_the_same_run_as_cross_entropy(tiny_yaml, tmp_path):
@@ -336,8 +339,10 @@ def test_a_checkpoint_of_the_plain_adam_goes_on_with_the_fused_one(tiny_yaml, tm
 
 def test_building_asks_for_the_processes_once(tiny_yaml, monkeypatch):
     """A second time would be waited for in vain by those whose building failed."""
-    monkeypatch.setattr("cut.train.trainer.Processes", None)
+    built = []
+    monkeypatch.setattr("cut.build.Processes", lambda fabric: built.append(Processes(fabric)) or built[-1])
     build_trainer(read_config(tiny_yaml))
+    assert len(built) == 1
 
 
 def test_a_broken_picture_is_told_and_that_nothing_could_be_saved(tiny_yaml, tmp_path, monkeypatch):

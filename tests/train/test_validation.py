@@ -9,9 +9,10 @@ import torch
 from conftest import make_idx, make_paired
 from programs import call, inside, told
 
-from cut.build import build_trainer, open_run, read_config
+from cut.build import build_trainer, read_config
 from cut.errors import UserError
 from cut.scoring.evaluator import Evaluator
+from cut.train.run_dir import open_run
 from cut.train.schedules import plateau_reductions
 from cut.train.validation import Validation
 
@@ -71,7 +72,7 @@ def test_a_run_with_scores_has_the_weights_of_one_without(
     common = ["train.ema_decay=0.9", "train.max_steps=4", "data.num_workers=0"]
     without = train(path, tmp_path / "without", *common)
     with_scores = train(path, tmp_path / "with", *common, scored)
-    assert len(with_scores.validation.history) == 2
+    assert len(with_scores.evaluations.history) == 2
     for one, other in zip(without.method.state_dict().values(), with_scores.method.state_dict().values(), strict=True):
         assert torch.equal(one, other)
     for one, other in zip(without.ema.state_dict().values(), with_scores.ema.state_dict().values(), strict=True):
@@ -90,7 +91,7 @@ def test_a_scoring_network_that_draws_its_first_weights_leaves_the_runs_streams_
 def test_scores_are_those_of_cut_test_and_cut_eval(kind, tiny_yaml, pix2pix_yaml, tmp_path):
     path = {"cut": tiny_yaml, "pix2pix": pix2pix_yaml}[kind]
     trainer = train(path, tmp_path / "run", EVAL, "train.ema_decay=0.5", "train.max_steps=4")
-    pictures = trainer.validation.pictures
+    pictures = trainer.monitor.validation.pictures
     inside("test", "--run", tmp_path / "run", "--input", pictures.inputs, "--output", tmp_path / "out")
     expected = Evaluator(pictures.targets, ("l1", "ssim")).score(tmp_path / "out").scores
     scores = logged(tmp_path / "run")[-1]
@@ -123,7 +124,7 @@ def test_higher_is_better_where_the_metric_says_so(tiny_yaml, tmp_path, monkeypa
     values = iter([0.9, 0.5, 0.3, 0.4])  # the first is that of the inputs
     monkeypatch.setattr(Validation, "_score", lambda self, folder: {"l1": 1.0, "ssim": next(values)})
     trainer = train(tiny_yaml, tmp_path / "run", "eval={every_steps: 2, metrics: [l1, ssim], best: ssim}")
-    assert trainer.validation.best["step"] == 2
+    assert trainer.evaluations.best["step"] == 2
 
 
 def test_a_resumed_run_has_the_scores_of_a_straight_one(tiny_yaml, tmp_path):
@@ -132,7 +133,7 @@ def test_a_resumed_run_has_the_scores_of_a_straight_one(tiny_yaml, tmp_path):
     train(tiny_yaml, tmp_path / "resumed", *settings, steps=4)
     resumed = train(tiny_yaml, tmp_path / "resumed", *settings)
     assert logged(tmp_path / "straight") == logged(tmp_path / "resumed")
-    assert [entry["step"] for entry in resumed.validation.history] == [2, 4, 6]
+    assert [entry["step"] for entry in resumed.evaluations.history] == [2, 4, 6]
 
 
 def test_a_run_stops_where_it_gets_no_better_and_is_finished_then(tiny_yaml, tmp_path, monkeypatch, capsys):
@@ -166,6 +167,30 @@ def test_scores_by_other_settings_do_not_count(tiny_yaml, tmp_path, monkeypatch,
     inside("train", *run, setting.format("num_images: 3"), *one_more)
     assert "l1: last 0.7 (step 5), best 0.6 (step 4, best.pt)" in capsys.readouterr().out
     assert torch.load(tmp_path / "run" / "best.pt", weights_only=True)["step"] == 4
+
+
+@pytest.mark.parametrize(
+    "evaluations",
+    [
+        3,
+        [{"step": "x", "scores": "y", "settings": 3}],
+        [{"step": 2, "scores": {}}],
+        [{"step": 2, "scores": {"ema": {"l1": 1.0}}}],
+        [{"step": 2, "scores": {"last": {"l1": "small"}}}],
+        [{"step": 2, "scores": {"last": {"l1": torch.zeros(())}}}],
+        [{"step": 2, "scores": {"last": {"l1": 1.0}}, "settings": {}}],
+        [{"step": 2, "scores": {"last": {0: 1.0}}}],
+        [{"step": 2, "scores": {"last": {"l1": 1.0}}}, None],
+    ],
+    ids=str,
+)
+def test_evaluations_of_another_kind_in_a_checkpoint_are_told_on_one_line(tiny_yaml, tmp_path, evaluations):
+    run = tmp_path / "run"
+    train(tiny_yaml, run, "eval={every_steps: 2, metrics: [l1]}", steps=2)
+    path = run / "checkpoints" / "step_00000002.pt"
+    torch.save(torch.load(path, weights_only=True) | {"evaluations": evaluations}, path)
+    with pytest.raises(UserError, match=r"step_00000002.pt: holds a state .* its evaluations are no scores"):
+        train(tiny_yaml, run, "eval={every_steps: 2, metrics: [l1]}")
 
 
 def test_a_plateau_starts_anew_where_the_settings_change():
@@ -214,7 +239,8 @@ def test_a_finished_run_keeps_the_environment_it_ran_in(tiny_yaml, tmp_path):
 
 def test_pairs_are_scored_in_the_runs_direction(pix2pix_yaml, tmp_path):
     trainer = train(pix2pix_yaml, tmp_path / "run", EVAL)
-    inputs = Evaluator(trainer.validation.pictures.targets, ("l1",)).score(trainer.validation.pictures.inputs)
+    pictures = trainer.monitor.validation.pictures
+    inputs = Evaluator(pictures.targets, ("l1",)).score(pictures.inputs)
     assert logged(tmp_path / "run")[0]["eval/input/l1"] == inputs.scores["l1"].value > 0.3
     content = json.loads((tmp_path / "run" / "evaluation.json").read_text())
     assert content["pictures"][0] == {
@@ -238,18 +264,20 @@ def test_a_chosen_number_of_pictures_is_translated(tiny_yaml, tmp_path):
     assert sorted(p.name for p in (tmp_path / "run" / "evaluation" / "last").iterdir()) == ["0.png", "3.png"]
 
 
-def test_a_test_picture_that_breaks_while_training_is_told_and_the_run_goes_on(tiny_yaml, unpaired, tmp_path, capsys):
+def test_a_test_picture_that_breaks_while_training_is_told_and_the_run_goes_on(
+    tiny_yaml, unpaired, tmp_path, capsys, monkeypatch
+):
     trainer = build_trainer(read_config(tiny_yaml, [EVAL]))
     open_run(trainer, tmp_path / "run", False)
-    score = trainer.validation.score
+    score = Validation.score
 
     def broken_at_first(*arguments):
         (unpaired / "testA" / "0.png").write_bytes(b"")
         return score(*arguments)
 
-    trainer.validation.score = broken_at_first
+    monkeypatch.setattr(Validation, "score", broken_at_first)
     trainer.fit(tmp_path / "run")
-    assert trainer.step == 6 and trainer.validation.history == []
+    assert trainer.step == 6 and trainer.evaluations.history == []
     assert "warning: step 2: not evaluated" in capsys.readouterr().err
 
 
@@ -280,8 +308,8 @@ def test_single_pictures_have_no_test_split(tmp_path):
 def test_noise_is_compared_with_training_pictures(tiny_dcgan_yaml, features, tmp_path):
     make_idx(tmp_path / "digits")
     setting = f"eval={{every_epochs: 2, metrics: [fid], features: {features}}}"
-    trainer = train(tiny_dcgan_yaml, tmp_path / "run", setting, "train.max_steps=8")
-    assert trainer.validation.every_steps == 8  # 16 pictures, 2 x 2 a step
+    trainer = train(tiny_dcgan_yaml, tmp_path / "run", setting, "train.max_steps=16")
+    assert trainer.evaluations.every_steps == 16  # two epochs of 16 pictures, 2 a batch, whatever a step draws
     assert len(list((tmp_path / "run" / "evaluation" / "last").iterdir())) == 16
     assert f"eval/last/fd[{features.name}]" in logged(tmp_path / "run")[-1]
 

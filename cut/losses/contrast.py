@@ -1,0 +1,49 @@
+"""The contrastive loss over the layers of an encoder, for any loss of one layer."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from cut.runtime.sharding import other_rows
+
+
+class Queue(Protocol):
+    """A memory of earlier keys."""
+
+    def content(self) -> Tensor:
+        """Keys `(K, C)`."""
+
+    def push(self, keys: Tensor) -> None:
+        """Takes in keys `(N, S, C)`."""
+
+
+def contrast_over_layers(
+    queries: Sequence[Tensor],
+    keys: Sequence[Tensor],
+    loss: Callable[..., Tensor],
+    negatives: str = "image",
+    queues: Sequence[Queue] | None = None,
+) -> Tensor:
+    """Mean over layers, places and images of a contrastive loss (CUT, equation 3).
+
+    Args:
+        queries: Unit vectors `(N, S, C)` of translations, per layer.
+        keys: Unit vectors `(N, S, C)` of inputs at the same places, per layer.
+        loss: Loss of one layer, called as `loss(query, key, negatives=..., external=...)`, such as
+            `losses.patchnce.patchnce_loss`; gives a value for each patch.
+        negatives: Other places of the same image (`image`) or of all images of the batch, also of those that other
+            processes hold (`minibatch`); or none besides the queues' (`none`).
+        queues: Memories of earlier keys, per layer, which are further negatives and then take in these keys; None where
+            there are none.
+    """
+    losses = []
+    for layer, (query, key) in enumerate(zip(queries, keys, strict=True)):
+        external = queues[layer].content() if queues else None
+        if negatives == "minibatch" and (others := other_rows(key)) is not None:
+            external = others.flatten(0, 1)  # (N, S, C) -> (N * S, C)
+        losses.append(loss(query, key, negatives=negatives, external=external).mean())
+        if queues:
+            queues[layer].push(key)
+    return sum(losses, torch.zeros(())) / len(losses)

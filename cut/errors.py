@@ -23,6 +23,20 @@ def shortened(text: str, most: int = 160) -> str:
     return text if len(text) <= most else f"{text[: most // 2]}...{text[-most // 2 :]}"
 
 
+def printable(text: str) -> str:
+    """The text on one line, in which nothing steers a terminal or breaks a table: such characters become escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def listed(items: Iterable[object], most: int = 10) -> str:
+    """The first of the items, separated by semicolons, and how many more there are."""
+    texts = [str(item) for item in items]
+    more = [f"and {len(texts) - most} more"] if len(texts) > most else []
+    return "; ".join([*texts[:most], *more])
+
+
 def reason(error: BaseException) -> str:
     """Why something failed, on one line: what the system says, or the first line of the error's text, or its class."""
     text = str(getattr(error, "strerror", None) or error).strip()
@@ -54,6 +68,10 @@ class UserError(ValueError):
 
 class PictureError(UserError):
     """A picture that a training needs cannot be used; the training itself is sound."""
+
+
+class NoRoomError(UserError):
+    """Nothing more can be written there: the disk is full, or may only be read."""
 
 
 class LostProcessError(UserError):

@@ -5,6 +5,8 @@ import os
 import sys
 from typing import Any, TextIO, cast
 
+from cut.errors import printable
+
 
 def say(text: object, stream: TextIO | None = None, above_bars: bool = False) -> None:
     """Prints a line; where it cannot be printed, nothing happens.
@@ -13,7 +15,7 @@ def say(text: object, stream: TextIO | None = None, above_bars: bool = False) ->
     was called for, such as a table of scores, with `print`, whose failure `cut.cli.run` reports.
 
     Args:
-        text: One line, or several.
+        text: One line, or several; characters that would steer the terminal are escaped.
         stream: `sys.stderr` by default; `sys.stdout` for the last word of a command that writes files.
         above_bars: Progress bars of this process may be on the screen; they stay below the line.
     """
@@ -22,7 +24,7 @@ def say(text: object, stream: TextIO | None = None, above_bars: bool = False) ->
         return
     try:
         with _bars_below(stream) if above_bars else contextlib.nullcontext():
-            print(text, file=stream, flush=True)
+            print("\n".join(map(printable, str(text).split("\n"))), file=stream, flush=True)
     except (OSError, ValueError):  # ValueError: it is closed
         if stream is sys.stdout:
             discard(stream)

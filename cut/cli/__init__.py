@@ -1,12 +1,13 @@
 """The console programs: each one parses its arguments, builds what it needs, and calls it."""
 
 import argparse
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from cut.errors import UserError, reason
+from cut.errors import UserError, printable, reason
 from cut.runtime.children import listen_to_parent
 from cut.terminal import discard, prepare_streams, say
 
@@ -85,25 +86,46 @@ def set_max_megapixels(megapixels: float | None) -> None:
     images.set_max_megapixels(megapixels)
 
 
+def check_json_file(path: str) -> None:
+    """Refuses, before any work is done, what `--json FILE` must not overwrite.
+
+    Raises:
+        UserError: there is a file that this program did not write, or no such folder.
+    """
+    from cut.storage.written import require_own  # only now, because --help needs none of it
+
+    try:
+        Path(path).parent.stat()  # a mistyped folder is not made
+        if not _is_stream(path):
+            require_own(Path(path))
+    except OSError as error:
+        raise UserError(f"--json {path}: cannot be written ({reason(error)}); choose another file") from None
+
+
 def write_json_file(path: str, value: object) -> None:
-    """Writes what `--json FILE` asks for.
+    """Writes what `--json FILE` asks for, whole or not at all, unless it is a pipe or a device.
 
     Raises:
         UserError: the file cannot be written.
     """
-    from cut.storage.files import write_json  # only now, because --help needs none of it
+    from cut.storage.files import write_json
 
     try:
-        Path(path).parent.stat()  # a mistyped folder is not made
-        write_json(Path(path), value, indent=2)
+        if _is_stream(path):
+            Path(path).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+        else:
+            write_json(Path(path), value, indent=2)
     except OSError as error:
-        raise UserError(f"--json {path}: cannot be written ({reason(error)})") from None
+        raise UserError(f"--json {path}: cannot be written ({reason(error)}); choose another file") from None
+
+
+def _is_stream(path: str) -> bool:
+    return Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir()
 
 
 def _tell(program: str, text: str) -> int:
     """Prints a mistake on one line, in which nothing steers the terminal, and returns the exit status."""
-    line = "; ".join(text.splitlines())
-    line = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in line)
+    line = printable("; ".join(text.splitlines()))
     say(f"{program}: error: {line}")
     return 2
 

@@ -98,6 +98,7 @@ def _compare(contenders: Sequence["Contender"], args: argparse.Namespace) -> int
     runner = Runner(args.output, _pictures(contenders[0], args), source, _scoring(args))
     outcomes: list[Outcome] = []
     places = {contender.name: place for place, contender in enumerate(contenders)}
+    runner.require_own_files([contender.name for contender in contenders], args.seeds)
     try:
         baseline = runner.baseline()
         for seed in range(args.seeds):

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from cut.cli import add_max_megapixels, run, set_max_megapixels, write_json_file
+from cut.cli import add_max_megapixels, check_json_file, run, set_max_megapixels, write_json_file
 from cut.errors import UserError
 from cut.terminal import say
 
@@ -205,6 +205,8 @@ def _check(arguments: argparse.Namespace) -> int:
     from cut.datasets.check import check_folder
     from cut.datasets.check_idx import with_idx_files
 
+    if arguments.json:
+        check_json_file(arguments.json)
     report = with_idx_files(check_folder(arguments.root))
     if arguments.json:
         write_json_file(arguments.json, report.to_dict())

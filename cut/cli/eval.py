@@ -6,8 +6,8 @@ import math
 from pathlib import Path
 from typing import NoReturn
 
-from cut.cli import add_max_megapixels, run, set_max_megapixels, write_json_file
-from cut.errors import UserError
+from cut.cli import add_max_megapixels, check_json_file, run, set_max_megapixels, write_json_file
+from cut.errors import UserError, printable
 from cut.metrics.names import (
     DEFAULT_METRICS,
     DESCRIPTIONS,
@@ -113,6 +113,8 @@ def _evaluate(args: argparse.Namespace) -> None:
     if metrics != ("all",):
         check_metrics(metrics)
         _check_options(args, metrics)
+    if args.json and args.json != "-":
+        check_json_file(args.json)
     from cut.cli.eval_tools import everything, make_evaluator  # here, for torch takes seconds and --help should not
     from cut.data.left_out import describe_left_out
     from cut.scoring.evaluator import find_pictures
@@ -191,7 +193,7 @@ def _table(results: dict) -> str:
     for role, result in results.items():
         cells = _joined([_cells(result.scores[name]) for name in names])
         columns.append([f"{role} ({result.num_generated} pictures)", *cells])
-    return "\n".join(_joined(list(zip(*columns, strict=True))))
+    return "\n".join(map(printable, _joined(list(zip(*columns, strict=True)))))
 
 
 def _cells(score: Score) -> tuple[str, str, str]:

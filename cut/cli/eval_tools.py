@@ -1,7 +1,6 @@
 """What cut-eval needs torch for: its networks, and which metrics the folders and options allow."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from cut.data.images import list_images, stored_size_px
@@ -12,6 +11,7 @@ from cut.scoring.evaluator import Evaluator, find_pictures
 from cut.scoring.feature_store import default_store
 from cut.scoring.perceptual import LPIPS_SMALLEST_PX
 from cut.scoring.scoring_files import ScoringFiles
+from cut.terminal import say
 
 _LEAST_PX = {"ssim": SSIM_WINDOW_PX, "ms_ssim": MS_SSIM_SMALLEST_PX, "lpips": LPIPS_SMALLEST_PX}
 
@@ -34,10 +34,7 @@ def _default_store() -> Path | None:
     try:
         return default_store()
     except OSError as error:
-        print(
-            f"cut-eval: warning: {error.filename}: features are not kept ({reason(error)}); choose a --cache-dir",
-            file=sys.stderr,
-        )
+        say(f"cut-eval: warning: {error.filename}: features are not kept ({reason(error)}); choose a --cache-dir")
         return None
 
 

@@ -25,7 +25,8 @@ examples:
 
 Every picture of the folder, also of folders inside it, is translated at its own size and written under its own name;
 16-bit pictures stay 16-bit; what is only read (GIF, AVIF, JPEG 2000, ...) becomes PNG. The network and its settings
-come from the run. Beside the output folder a contact sheet OUTPUT_sheet.png shows some of them.
+come from the run. Beside the output folder a contact sheet OUTPUT_sheet.png shows some of them. Files that
+cut-test did not write are not overwritten; what it wrote is listed in OUTPUT/.cut-written.
 
 --tile-px N cuts a picture that is larger than N px into tiles, for pictures that do not fit into memory, and gives what
 the whole picture gives, without seams: norms take their statistics over all tiles before the first place behind them is
@@ -87,6 +88,12 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "--format", metavar="NAME", help="write all as png, tiff, ... (default: as the input; from noise png)"
     )
     parser.add_argument(
+        "--overwrite", action="store_true", help="also files in --output that cut-test did not write (never inputs)"
+    )
+    parser.add_argument(
+        "--remove-old", action="store_true", help="remove pictures that an earlier cut-test left in --output"
+    )
+    parser.add_argument(
         "--batch-size", type=int, default=4, metavar="N", help="pictures at once (default: %(default)s)"
     )
     parser.add_argument(
@@ -109,8 +116,10 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _main(args: argparse.Namespace) -> None:
     from cut.build import build_fabric  # only now, for they import torch
+    from cut.data.images import list_images
     from cut.data.left_out import describe_left_out
-    from cut.inference.sample import sample
+    from cut.inference.output_folder import OutputFolder
+    from cut.inference.sample import image_paths, sample
     from cut.inference.translate import plan_jobs, translate
     from cut.runtime.memory import keep_freed_memory
     from cut.storage.checkpoint import INFERENCE_FILE
@@ -123,6 +132,7 @@ def _main(args: argparse.Namespace) -> None:
     if not 0 <= args.seed < 2**63:
         raise UserError(f"--seed {args.seed}: must be from 0 to 2^63 - 1")
     suffix = f".{args.format.lower().lstrip('.')}" if args.format else None
+    output = OutputFolder(args.output, args.remove_old)
     jobs = plan_jobs(args.input, args.output, suffix) if args.input else []
     if args.config and not args.weights:
         raise UserError(f"--config {args.config}: goes with --import alone; a run brings its own")
@@ -131,13 +141,12 @@ def _main(args: argparse.Namespace) -> None:
     keep_freed_memory()
     fabric = build_fabric(args.accelerator, args.precision)
     method, config = _load(args)
-    output = args.output.resolve()  # "." has no name
-    sheet = output.with_name(f"{output.name}_sheet.png")
     from_noise = "image" not in method.inputs
     _check_kind(args, from_noise)
     if from_noise:
         count = 64 if args.num_images is None else args.num_images
-        line = sample(method, count, args.seed, fabric, args.batch_size, args.output, sheet, suffix or ".png")
+        output.check(image_paths(args.output, count, suffix or ".png"), overwrite=args.overwrite)
+        line = sample(method, count, args.seed, fabric, args.batch_size, output, suffix or ".png")
         say(line, sys.stdout)
         return
     _warn_of_pairs(args, config, jobs[0].source)
@@ -145,8 +154,12 @@ def _main(args: argparse.Namespace) -> None:
         say(f"cut-test: note: {line}")
     request = make_request(args, method, config, fabric)
     jobs = plan_jobs(args.input, args.output, suffix, request.outputs)
+    read = [job.source for job in jobs]
+    for given in (args.target, args.guide):
+        read += list_images(given) if given and given.is_dir() else [given] if given else []
+    output.check([job.output for job in jobs], read, args.overwrite)
     channels = config.data.channels[request.direction[0]]
-    line = translate(method, jobs, channels, fabric, args.batch_size, sheet, args.target, request, args.tile_px)
+    line = translate(method, jobs, channels, fabric, args.batch_size, output, args.target, request, args.tile_px)
     say(line, sys.stdout)
 
 

@@ -8,6 +8,7 @@ from cut.config import RunConfig, ScheduleConfig
 from cut.config.load import load_config
 from cut.errors import UserError
 from cut.methods import method_config
+from cut.storage.files import real_path
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,9 @@ def plan_contenders(
 
 def _names(paths: Sequence[Path]) -> list[str]:
     """The files' names, with as many of the folders above as tell equal ones apart."""
-    whole = [path.resolve().with_suffix("").parts[1:] for path in paths]
+    whole = [real_path(path).with_suffix("").parts[1:] for path in paths]
     for path in paths:
-        if [other.resolve() for other in paths].count(path.resolve()) > 1:
+        if [real_path(other) for other in paths].count(real_path(path)) > 1:
             raise UserError(f"--configs: {path} is given twice; each config is one row of the table")
     names = [parts[-1] for parts in whole]
     for depth in range(2, max(map(len, whole)) + 1):

@@ -1,7 +1,6 @@
 """Trains, translates and scores one run after the other, each by the program that a user would call."""
 
 import json
-import shutil
 import signal
 import statistics
 import subprocess
@@ -13,13 +12,14 @@ from typing import Any
 
 from cut.compare.contenders import Contender
 from cut.config.own_code import own_code
-from cut.data.evaluation_set import EvaluationSet
+from cut.data.evaluation_set import EvaluationSet, empty_folder, require_own_pictures
 from cut.data.images import list_images
-from cut.errors import UserError
+from cut.errors import UserError, listed
 from cut.runtime.children import end_group, hand_on, start_child, wait_in_parts
 from cut.runtime.run_lock import lock_holder
 from cut.runtime.signals import Stopped, stop_signals
 from cut.storage.files import open_regular, write_json
+from cut.storage.written import is_foreign
 from cut.terminal import say
 from cut.train.history import curves_of, is_number, read_entries
 
@@ -59,6 +59,22 @@ class Runner:
         """What any score depends on."""
         return {"pictures": self.source, "scoring": list(self.scoring)}
 
+    def require_own_files(self, names: Sequence[str], num_seeds: int) -> None:
+        """Refuses to compare where files of a comparison are there that none wrote.
+
+        Raises:
+            UserError: so it is.
+        """
+        results = [self.output / name / f"seed_{seed}.json" for name in names for seed in range(num_seeds)]
+        files = [*(self.output / name for name in ("table.md", "table.csv", "input.json")), *results]
+        if foreign := [path for path in files if is_foreign(path)]:
+            raise UserError(
+                f"{listed(foreign)}: is there already, and cut-compare did not write it, or it was changed since; "
+                "rename it, or choose another --output"
+            )
+        for result in results:
+            require_own_pictures(result.with_name(f"{result.stem}_pictures"))
+
     def run(self, contender: Contender, seed: int) -> Outcome:
         """One contender with one seed.
 
@@ -96,7 +112,7 @@ class Runner:
 
     def _translate_and_score(self, run_dir: Path, contender: Contender, result: Path, known: dict[str, Any]) -> None:
         translated = run_dir.with_name(f"{run_dir.name}_pictures")
-        shutil.rmtree(translated, ignore_errors=True)  # of other pictures, which would be scored with these
+        empty_folder(translated)  # of other pictures, which would be scored with these
         if self.pictures.inputs is None:
             what = ["--num-images", len(list_images(self.pictures.targets)), "--seed", 0]
         else:
@@ -109,7 +125,8 @@ class Runner:
     def _score(self, folder: Path, result: Path, log: Path, known: dict[str, Any]) -> None:
         """Writes cut-eval's JSON, and with it what it is the result of."""
         folders = ["--generated", folder, "--target", self.pictures.targets]
-        result.unlink(missing_ok=True)
+        if not is_foreign(result):
+            result.unlink(missing_ok=True)
         self._call("eval", log, *folders, "--json", result, *self.scoring)
         write_json(result, {**_read(result), **known})
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cut.compare.runs import Outcome
+from cut.errors import printable
 from cut.metrics.names import is_higher_better
 
 _COSTS = {
@@ -32,7 +33,7 @@ def markdown_table(outcomes: Sequence[Outcome], baseline: Mapping[str, Mapping[s
             show(statistics.fmean(run.costs[key] for run in done)) if done else "" for key, (_, show) in _COSTS.items()
         ]
         failed = f" ({len(runs) - len(done)} failed)" if len(done) < len(runs) else ""
-        rows.append([name, f"{len(done)}{failed}", *cells, *costs])
+        rows.append([printable(name).replace("|", "\\|"), f"{len(done)}{failed}", *cells, *costs])
     if baseline:
         cells = [_number(baseline[name]["value"]) if name in baseline else "" for name in names]
         rows.append(["input, untranslated", "", *cells, *("" for _ in _COSTS)])
@@ -49,7 +50,15 @@ def csv_table(outcomes: Sequence[Outcome], baseline: Mapping[str, Mapping[str, A
     writer.writerow(["method", "seed", *names, *_COSTS, "error"])
     for run in outcomes:
         scores = [run.scores.get(name, {}).get("value", "") for name in names]
-        writer.writerow([run.name, run.seed, *scores, *(run.costs.get(key, "") for key in _COSTS), run.error or ""])
+        writer.writerow(
+            [
+                printable(run.name),
+                run.seed,
+                *scores,
+                *(run.costs.get(key, "") for key in _COSTS),
+                printable(run.error or ""),
+            ]
+        )
     if baseline:
         scores = [baseline.get(name, {}).get("value", "") for name in names]
         writer.writerow(["input, untranslated", "", *scores, *("" for _ in _COSTS), ""])

@@ -15,6 +15,7 @@ from cut.config.networks import NetworkConfig
 from cut.config.own_code import HINT, SECTIONS, is_own, own_section
 from cut.config.section import ExpandedPath
 from cut.errors import UserError, did_you_mean, reason, shortened, shown
+from cut.storage.files import real_path
 from cut.storage.yaml import MAX_DEPTH, YamlError, parse_yaml, read_yaml
 
 _MISTAKES_TOLD = 10
@@ -178,7 +179,8 @@ def _under_names(values: dict[str, Any], names: dict[str, Any]) -> dict[str, Any
 
 
 def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    if path.resolve() in seen:
+    whole = real_path(path)
+    if whole in seen:
         raise UserError(f"{path}: base: the files inherit from each other in a circle")
     try:
         values = read_yaml(path)
@@ -195,7 +197,7 @@ def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         return values
     if not isinstance(base, str):
         raise UserError(f"{path}: base: must be the path of another YAML, got {shown(base)}")
-    return _merge(_read_with_base(path.parent / ExpandedPath(base), (*seen, path.resolve())), values)
+    return _merge(_read_with_base(path.parent / ExpandedPath(base), (*seen, whole)), values)
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any], keep_renamed: bool = False) -> dict[str, Any]:

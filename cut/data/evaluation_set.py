@@ -1,18 +1,18 @@
 """The pictures by which a run is scored: the test or val split of its data, as folders."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from cut.config import DataConfig, FolderConfig, PairedDataConfig
-from cut.data.images import evenly_chosen, list_images, write_image
+from cut.data.images import copy_picture, evenly_chosen, images_if_any, list_images, write_image
 from cut.data.paired import find_pairs, list_of_pairs, read_pair
 from cut.data.picture_list import PictureList
 from cut.data.stream import SampleStream
 from cut.data.transforms import to_picture
 from cut.data.unpaired import list_of_domains
-from cut.errors import UserError
+from cut.errors import UserError, listed
+from cut.storage.written import is_foreign, remove_own
 
 NUM_FROM_NOISE = 1000  # images drawn, and training pictures to compare them with, where nobody says how many
 
@@ -66,12 +66,12 @@ def evaluation_set(config: DataConfig, folder: Path, split: str, num_images: int
 def noise_evaluation_set(stream: SampleStream, folder: Path, num_images: int | None) -> EvaluationSet:
     """The first training pictures, cropped as they are trained on, for a method that draws from noise."""
     targets = folder / "targets"
-    shutil.rmtree(targets, ignore_errors=True)
+    empty_folder(targets)
     for n in range(min(num_images or NUM_FROM_NOISE, stream.num_pictures)):
         sample = stream[n]
         if isinstance(sample, UserError):
             raise sample
-        write_image(targets / f"{n:05}.png", to_picture(sample["real"]))
+        write_image(targets / f"{n:05}.png", to_picture(sample["real"]), checked=True)
     return EvaluationSet(None, targets)
 
 
@@ -88,6 +88,30 @@ def list_of_split(config: DataConfig, split: str) -> PictureList:
     return {}
 
 
+def require_own_pictures(folder: Path) -> None:
+    """Refuses a folder for pictures of an evaluation that holds others, which would be scored with them.
+
+    Raises:
+        UserError: so it does.
+    """
+    foreign = [path for path in images_if_any(folder) if is_foreign(path)]
+    if foreign:
+        raise UserError(
+            f"{listed(foreign)}: would be scored, but is no picture that this program wrote, or was changed "
+            "since; move it to another folder"
+        )
+
+
+def empty_folder(folder: Path) -> None:
+    """Deletes what an earlier evaluation wrote into a folder.
+
+    Raises:
+        UserError: see `require_own_pictures`.
+    """
+    require_own_pictures(folder)
+    remove_own(folder)
+
+
 def _of_folders(config: FolderConfig, split: str) -> TranslationSet:
     return TranslationSet(*config.folders(split))
 
@@ -102,11 +126,11 @@ def _of_pairs(config: PairedDataConfig, folder: Path, split: str) -> Translation
     _refuse_equal_names([pair.path_a for pair in pairs])
     parts = TranslationSet(folder / "inputs", folder / "targets")
     for part in (parts.inputs, parts.targets):
-        shutil.rmtree(part, ignore_errors=True)
+        empty_folder(part)
     for pair in pairs:
         name = Path(pair.name).with_suffix(".png")
         for part, half in zip((parts.inputs, parts.targets), read_pair(pair, config), strict=True):
-            write_image(part / name, half)
+            write_image(part / name, half, checked=True)
     return parts
 
 
@@ -126,9 +150,7 @@ def _choose(found: TranslationSet, folder: Path, num_images: int) -> Translation
         for path in set(paths) - set(chosen):
             path.unlink()
         return found
-    shutil.rmtree(folder, ignore_errors=True)
+    empty_folder(folder)
     for path in chosen:
-        copy = folder / path.relative_to(found.inputs)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
+        copy_picture(path, folder / path.relative_to(found.inputs))
     return TranslationSet(folder, found.targets)

@@ -9,7 +9,8 @@ from cut.data.formats import READ_SUFFIXES
 from cut.errors import UserError, reason, shortened
 
 _SUFFIXES_SHOWN, _PATHS_SHOWN = 5, 2
-_CLUTTER = ("._", ".DS_Store", ".directory", ".localized")  # how names begin that systems add by themselves
+# How names begin that systems, and this program, add by themselves.
+_CLUTTER = ("._", ".DS_Store", ".directory", ".localized", ".cut-")
 
 
 @dataclass

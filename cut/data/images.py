@@ -5,8 +5,10 @@ where the file holds 16 bits a channel, uint16, and written from the same.
 """
 
 import contextlib
+import errno
 import math
 import os
+import unicodedata
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
@@ -18,13 +20,14 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from cut.data.decode import decode
 from cut.data.folders import list_images
 from cut.data.formats import FORMATS, READ_SUFFIXES, SUFFIXES, SUFFIXES_16_BIT, unidentified
-from cut.errors import UserError, reason
+from cut.errors import NoRoomError, UserError, reason
 from cut.storage.files import open_regular, write_whole
 
 __all__ = ["READ_SUFFIXES", "SUFFIXES", "list_images", "read_image", "write_image"]
 
 Item = TypeVar("Item")
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R 601-2, the weights of Pillow's own conversion
+_NO_ROOM = (errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", None))
 _MOST_BYTES_PER_PIXEL, _MOST_OTHER_BYTES = 8, 64_000_000  # of a file: four channels of 16 bits, and what describes them
 
 # About oddities that do not keep Pillow from reading a picture. A filter set once, for setting one per picture would
@@ -51,9 +54,20 @@ def evenly_chosen(items: Sequence[Item], count: int) -> list[Item]:
     return [items[place] for place in places]
 
 
+def images_if_any(folder: str | os.PathLike) -> list[Path]:
+    """`list_images`, or nothing where there is no picture."""
+    try:
+        return list_images(folder)
+    except UserError:
+        return []
+
+
 def pair_name(path: PurePath) -> str:
-    """What two pictures of a pair have in common: their path below their folders, without the suffix."""
-    return path.with_suffix("").as_posix()
+    """What two pictures of a pair have in common: their path below their folders, without the suffix.
+
+    Composed, because a Mac writes an accent as a character of its own, and other systems do not.
+    """
+    return unicodedata.normalize("NFC", path.with_suffix("").as_posix())
 
 
 def read_image(path: str | os.PathLike, channels: int) -> np.ndarray:
@@ -136,13 +150,19 @@ def stored_size_px(path: Path) -> tuple[int, int] | None:
         return None
 
 
-def write_image(path: str | os.PathLike, array: np.ndarray) -> None:
+def write_image(path: str | os.PathLike, array: np.ndarray, checked: bool = False) -> None:
     """Writes `(H, W, 1 or 3)` uint8 or uint16 in the format that the file's suffix names, whole or not at all.
 
     uint16 stays 16 bits in PNG, TIFF, PPM and PGM and becomes 8 bits in formats that hold no more.
 
+    Args:
+        path: File to write, and replace.
+        array: Pixels.
+        checked: Whether to refuse to replace what this program did not write, see `write_whole`.
+
     Raises:
-        UserError: the suffix names no known format, or the file cannot be written.
+        UserError: the suffix names no known format, or the file cannot be written; a `NoRoomError` where no other
+            file could be either.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -151,9 +171,23 @@ def write_image(path: str | os.PathLike, array: np.ndarray) -> None:
     if array.dtype == np.uint16 and suffix not in SUFFIXES_16_BIT:
         array = to_8_bit(array)
     try:
-        write_whole(path, lambda file: _encode(file, array, suffix))
+        write_whole(path, lambda file: _encode(file, array, suffix), checked=checked)
     except (OSError, ValueError) as error:  # ValueError: too large for the format, says WebP's encoder
-        raise UserError(f"{path}: cannot be written ({reason(error)})") from None
+        kind = NoRoomError if getattr(error, "errno", None) in _NO_ROOM else UserError
+        raise kind(f"{path}: cannot be written ({reason(error)})") from None
+
+
+def copy_picture(path: Path, copy: Path) -> None:
+    """Copies a picture file as it is.
+
+    Raises:
+        UserError: the picture cannot be read, or the copy cannot be written.
+    """
+    data = read_bytes(path)
+    try:
+        write_whole(copy, data)
+    except OSError as error:
+        raise UserError(f"{copy}: cannot be written ({reason(error)})") from None
 
 
 def to_8_bit(picture: np.ndarray) -> np.ndarray:

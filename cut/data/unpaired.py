@@ -8,7 +8,7 @@ import numpy as np
 
 from cut.config import FolderConfig, UnpairedDataConfig
 from cut.data.cache import PictureCache
-from cut.data.images import evenly_chosen, list_images, pair_name, read_image
+from cut.data.images import evenly_chosen, images_if_any, list_images, pair_name, read_image
 from cut.data.picture_list import PictureList, entry_of_files
 from cut.data.stream import SampleStream
 from cut.data.transforms import fixed_transform, random_view
@@ -98,12 +98,12 @@ def fixed_samples(config: UnpairedDataConfig, count: int) -> list[dict[str, Any]
         Per picture `real_a`, `name`, `target` where the target folder holds a picture of the same name, and `real_b`:
         that one, or another picture of the target domain.
     """
-    split = next((s for s in ("val", "test") if _images_if_any(config.folders(s)[0])), "train")
+    split = next((s for s in ("val", "test") if images_if_any(config.folders(s)[0])), "train")
     folder, target_folder = config.folders(split)
     paths = list_images(folder)
-    candidates = _images_if_any(target_folder) if split != "train" else []  # training names are equal by chance only
+    candidates = images_if_any(target_folder) if split != "train" else []  # training names are equal by chance only
     partners = {pair_name(p.relative_to(target_folder)): p for p in candidates}
-    others = candidates or _images_if_any(config.folders("train")[1])
+    others = candidates or images_if_any(config.folders("train")[1])
     channels, samples = config.channels, []
     for row, path in enumerate(evenly_chosen(paths, count)):
         partner = partners.get(pair_name(path.relative_to(folder)))
@@ -112,10 +112,3 @@ def fixed_samples(config: UnpairedDataConfig, count: int) -> list[dict[str, Any]
             sample["real_b"] = fixed_transform(read_image(other, channels["b"]), config, str(other))
         samples.append(sample | ({"target": sample["real_b"]} if partner else {}))
     return samples
-
-
-def _images_if_any(folder: Path) -> list[Path]:
-    try:
-        return list_images(folder)
-    except UserError:
-        return []

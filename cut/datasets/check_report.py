@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from cut.data.folders import count_suffixes
-from cut.errors import shortened
+from cut.errors import printable, shortened
 
 _LINES_SHOWN, _FOLDERS_SHOWN, _NAMES_SHOWN = 10, 40, 3  # of each kind of finding; `to_dict` has them all
 _NAME_CHARACTERS, _LINE_CHARACTERS = 40, 300
@@ -69,7 +69,7 @@ class Report:
         lines += _listed("pictures without a partner of the same name", self.without_partner)
         lines += _listed("used range", [line for folder in self.folders for line in _range(folder)])
         lines += _listed("left out", self._left_out())
-        return "\n".join([*lines, "errors found" if self.has_errors else "no errors"])
+        return "\n".join(map(printable, [*lines, "errors found" if self.has_errors else "no errors"]))
 
     def _left_out(self) -> list[str]:
         others = [f"{count_suffixes(Counter(self.ignored))}, which are not read as pictures"] if self.ignored else []

@@ -6,7 +6,6 @@ places, so training is really unpaired, unless pairs are asked for; validation a
 
 import importlib.util
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from PIL import Image
 
 from cut.data.images import write_image
 from cut.errors import UserError, reason
-from cut.storage.files import open_regular, write_json
+from cut.storage.files import new_folders, open_regular, write_json
 
 WORLD_PX = (5400, 2700)  # width and height of Blue Marble; the relief, twice as large, is scaled down to it
 LATITUDES = (62.0, -56.0)  # nearer to the poles the projection stretches, and ice and snow hide what the map shows
@@ -54,25 +53,20 @@ def build_earth2map(output: Path, tile_px: int = 128, paired: bool = False) -> d
     satellite, relief = _worlds()
     sea = _sea_mask(relief)
     dark, snow = sea & (satellite[..., 2] < DARK_BLUE), satellite.min(axis=2) > SNOW
-    folder = output.resolve()  # "." and ".." have no name
-    temporary = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
     counts: dict[str, int] = {}
     try:
-        for split, x, y in _places(sea, dark, snow, tile_px):
-            train = split.startswith("train")
-            for domain in split[-1] if train and not paired else "AB":
-                name = ("train" if train else split) + domain
-                world = satellite if domain == "A" else relief
-                tile = world[y : y + tile_px, x : x + tile_px]
-                write_image(temporary / name / f"x{x:04d}_y{y:04d}.png", tile)
-                counts[name] = counts.get(name, 0) + 1
-        write_json(temporary / "earth2map.json", {"recipe": recipe, "counts": counts})
-        temporary.rename(folder)
+        with new_folders(output) as (folder,):
+            for split, x, y in _places(sea, dark, snow, tile_px):
+                train = split.startswith("train")
+                for domain in split[-1] if train and not paired else "AB":
+                    name = ("train" if train else split) + domain
+                    world = satellite if domain == "A" else relief
+                    tile = world[y : y + tile_px, x : x + tile_px]
+                    write_image(folder / name / f"x{x:04d}_y{y:04d}.png", tile)
+                    counts[name] = counts.get(name, 0) + 1
+            write_json(folder / "earth2map.json", {"recipe": recipe, "counts": counts}, checked=False)
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({reason(error)})") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return counts
 
 

@@ -1,15 +1,16 @@
 """Pairs of pictures, kept as one picture A|B or in two folders under equal names, and the way between the two."""
 
 import contextlib
-import shutil
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from cut.data.images import SUFFIXES, read_image, write_image
 from cut.data.pair_files import by_name, match_folders, split_picture
-from cut.errors import UserError
+from cut.errors import UserError, reason
+from cut.storage.files import find_collision, new_folders, real_path
 
 
 def join_pictures(a: np.ndarray, b: np.ndarray, path_a: str | Path, path_b: str | Path) -> np.ndarray:
@@ -33,10 +34,10 @@ def pair_folders(folder_a: Path, folder_b: Path, output: Path, suffix: str = ".p
         UserError: see `match_folders` and `join_pictures`; or `output` exists.
     """
     pairs = match_folders(folder_a, folder_b)
-    with _new_folders(suffix, output) as (folder,):
+    with _new_folders([name for name, _, _ in pairs], suffix, output) as (files,):
         for name, path_a, path_b in pairs:
             joined = join_pictures(read_image(path_a, 3), read_image(path_b, 3), path_a, path_b)
-            write_image(_file(folder, name, suffix), joined)
+            write_image(files[name], joined)
     return len(pairs)
 
 
@@ -50,35 +51,34 @@ def split_folder(combined: Path, output: Path, suffix: str = ".png") -> tuple[Pa
         UserError: no picture there, one of odd width or that cannot be read, or the new folders exist.
     """
     paths = by_name(combined)
-    folder_a, folder_b = (output / f"{combined.resolve().name}{domain}" for domain in "AB")
-    with _new_folders(suffix, folder_a, folder_b) as folders:
+    folder_a, folder_b = (output / f"{real_path(combined).name}{domain}" for domain in "AB")
+    with _new_folders(paths, suffix, folder_a, folder_b) as (files_a, files_b):
         for name, path in paths.items():
-            for folder, half in zip(folders, split_picture(read_image(path, 3), path), strict=True):
-                write_image(_file(folder, name, suffix), half)
+            half_a, half_b = split_picture(read_image(path, 3), path)
+            write_image(files_a[name], half_a)
+            write_image(files_b[name], half_b)
     return folder_a, folder_b, len(paths)
 
 
-def _file(folder: Path, name: str, suffix: str) -> Path:
-    return folder / f"{name}{suffix}"  # not with_suffix, for names may hold dots
-
-
 @contextlib.contextmanager
-def _new_folders(suffix: str, *folders: Path) -> Iterator[list[Path]]:
-    """Temporary folders that become `folders` in the end, or vanish on an error: nothing is ever overwritten."""
+def _new_folders(names: Iterable[str], suffix: str, *folders: Path) -> Iterator[list[dict[str, Path]]]:
+    """For each of `folders`, which are made whole or not at all, the files to write by the pictures' names.
+
+    Raises:
+        UserError: an unknown format, a folder exists or cannot be made, or two names are one on its disk.
+    """
     if suffix not in SUFFIXES:
         known = ", ".join(s[1:] for s in SUFFIXES)
         raise UserError(f"--format {suffix[1:]}: not a known picture format (known: {known})")
     for folder in folders:
-        if folder.exists():
+        if os.path.lexists(folder):
             raise UserError(f"{folder}: exists already, and nothing is overwritten; delete it or choose another output")
-    resolved = [folder.resolve() for folder in folders]
-    temporary = [folder.with_name(f".{folder.name}.part") for folder in resolved]
+    files = {name: Path(f"{name}{suffix}") for name in names}  # not with_suffix, because names may hold dots
     try:
-        for folder in temporary:
-            shutil.rmtree(folder, ignore_errors=True)
-        yield temporary
-        for made, folder in zip(temporary, resolved, strict=True):
-            made.rename(folder)
-    finally:
-        for folder in temporary:
-            shutil.rmtree(folder, ignore_errors=True)
+        with new_folders(*folders) as made:
+            if pair := find_collision(list(files.values()), made[0]):
+                first, second = (list(files.values())[index] for index in pair)
+                raise UserError(f"{first} and {second}: are one file on the disk of {folders[0]}; rename one picture")
+            yield [{name: folder / file for name, file in files.items()} for folder in made]
+    except OSError as error:
+        raise UserError(f"{folders[0]}: cannot be written ({reason(error)})") from None

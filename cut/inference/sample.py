@@ -12,6 +12,7 @@ from tqdm import tqdm
 from cut.data.images import SUFFIXES, write_image
 from cut.data.transforms import to_picture
 from cut.errors import UserError
+from cut.inference.output_folder import OutputFolder
 from cut.inference.request import stream_seed
 from cut.inference.sheet import write_sheet
 from cut.methods.base import Method
@@ -21,7 +22,7 @@ _SHEET_COLUMNS = 8
 
 
 def sample(
-    method: Method, count: int, seed: int, fabric: Fabric, batch_size: int, output: Path, sheet: Path, suffix: str
+    method: Method, count: int, seed: int, fabric: Fabric, batch_size: int, output: OutputFolder, suffix: str
 ) -> str:
     """Writes `count` images as `00000.png` and so on, and a contact sheet of the first ones.
 
@@ -33,8 +34,7 @@ def sample(
         seed: of the latents.
         fabric: device and precision.
         batch_size: images that go through together.
-        output: folder for the images.
-        sheet: PNG of the contact sheet.
+        output: Where the images go, and the contact sheet.
         suffix: the format to write, such as `.png`.
 
     Returns:
@@ -43,18 +43,28 @@ def sample(
     Raises:
         UserError: an unknown format, or a file cannot be written.
     """
-    if suffix not in SUFFIXES:
-        raise UserError(f"--format {suffix[1:]}: not a known picture format (known: {', '.join(SUFFIXES)})")
-    if output.is_file():
-        raise UserError(f"{output}: is a file; --output must name a folder")
     shown: list[np.ndarray] = []
     with tqdm(total=count, unit="image", dynamic_ncols=True, disable=None) as bar:
-        for picture in draw_images(method, count, seed, fabric, batch_size, output, suffix):
+        for picture in draw_images(method, count, seed, fabric, batch_size, output.path, suffix):
             if len(shown) < _SHEET_IMAGES:
                 shown.append(picture)
             bar.update()
-    _write_contact_sheet(sheet, shown)
-    return f"{count} images drawn into {output}; to look at: {sheet}"
+    output.written.update(image_paths(output.path, count, suffix))
+    if output.sheet:
+        _write_contact_sheet(output.sheet, shown)
+    return output.summary(f"{count} images drawn")
+
+
+def image_paths(folder: Path, count: int, suffix: str) -> list[Path]:
+    """The files that `count` images go into.
+
+    Raises:
+        UserError: an unknown format.
+    """
+    if suffix not in SUFFIXES:
+        raise UserError(f"--format {suffix[1:]}: not a known picture format (known: {', '.join(SUFFIXES)})")
+    digits = max(5, len(str(count - 1)))
+    return [folder / f"{number:0{digits}}{suffix}" for number in range(count)]
 
 
 def draw_images(
@@ -62,7 +72,7 @@ def draw_images(
 ) -> Iterator[np.ndarray]:
     """Draws and writes, as `sample`; gives each picture."""
     fabric.to_device(method)
-    digits = max(5, len(str(count - 1)))
+    paths = image_paths(output, count, suffix)
     for first in range(0, count, batch_size):
         numbers = range(first, min(first + batch_size, count))
         latents = torch.cat([_latent(method, seed, number) for number in numbers])  # (N, ...)
@@ -70,7 +80,7 @@ def draw_images(
             images = method(fabric.to_device(latents))
         for number, image in zip(numbers, images, strict=True):
             picture = to_picture(image)
-            write_image(output / f"{number:0{digits}}{suffix}", picture)
+            write_image(paths[number], picture, checked=True)
             yield picture
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from cut.data.images import to_8_bit, write_image
+from cut.errors import printable
 
 _Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 _GAP_PX = 6
@@ -52,7 +53,7 @@ def write_sheet(
 ) -> np.ndarray:
     """Draws a sheet, writes it as PNG and returns it."""
     sheet = draw_sheet(columns, rows, names)
-    write_image(path, sheet)
+    write_image(path, sheet, checked=True)
     return sheet
 
 
@@ -74,7 +75,8 @@ def _below(name: str) -> int:
 
 
 def _fit(draw: ImageDraw.ImageDraw, text: str, width: int, font: _Font) -> str:
-    """`text`, shortened with dots in its middle until it fits."""
+    """`text` on one line, shortened with dots in its middle until it fits."""
+    text = printable(text)
     kept = len(text)
     while kept > 4 and draw.textlength(text, font) > width:
         kept -= 1

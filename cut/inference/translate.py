@@ -1,6 +1,5 @@
 """Translates files: every picture in, one picture out, of the same name and size."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,14 +14,16 @@ from tqdm import tqdm
 
 from cut.data.images import READ_SUFFIXES, SUFFIXES, list_images, pair_name, read_image, write_image
 from cut.data.transforms import to_picture, to_tensor
-from cut.errors import UserError
+from cut.errors import NoRoomError, UserError, listed
 from cut.inference.background import in_background
+from cut.inference.output_folder import OutputFolder
 from cut.inference.request import ONE_OUTPUT, Given, Request, stream_seed
 from cut.inference.sheet import shrink, write_sheet
 from cut.inference.tiling.memory_check import check_memory
 from cut.inference.tiling.tiled import translate_in_tiles
 from cut.methods.base import Method, first_output
 from cut.runtime.seeding import seed_all
+from cut.storage.files import find_collision, real_path
 
 SHEET_ROWS = 16
 SHEET_PX = 256
@@ -50,7 +51,7 @@ def plan_jobs(
         outputs: What each picture becomes.
 
     Raises:
-        UserError: nothing to translate, an unknown format, or translations that would overwrite input pictures.
+        UserError: nothing to translate, an unknown format, or two translations of one name.
     """
     if suffix is not None and suffix not in SUFFIXES:
         raise UserError(
@@ -64,9 +65,7 @@ def plan_jobs(
             raise UserError(f"{source}: its name ends in no format that can be written; choose one with --format png")
     else:
         raise UserError(f"{source}: no such file or folder")
-    if output.is_file():
-        raise UserError(f"{output}: is a file; --output must name a folder")
-    if source.is_dir() and Path(os.path.realpath(output)).is_relative_to(os.path.realpath(source)):
+    if source.is_dir() and real_path(output).is_relative_to(real_path(source)):
         raise UserError(
             f"{output}: lies in the input folder, whose pictures it would mix with; choose another --output"
         )
@@ -75,16 +74,11 @@ def plan_jobs(
         for path, name in named
         for given in outputs
     ]
-    sources = {os.path.realpath(job.source) for job in jobs}
-    taken: dict[Path, Job] = {}
-    for job in jobs:
-        if os.path.realpath(job.output) in sources:
-            raise UserError(f"{job.output}: would be overwritten by a translation; choose another --output")
-        if other := taken.get(job.output):
-            raise UserError(
-                f"{other.source} and {job.source} would both become {job.output}; leave --format out, or rename one"
-            )
-        taken[job.output] = job
+    if pair := find_collision([job.output.relative_to(output) for job in jobs], output):
+        first, second = (jobs[index] for index in pair)
+        raise UserError(
+            f"{first.source} and {second.source} would both become {second.output}; leave --format out, or rename one"
+        )
     return jobs
 
 
@@ -100,7 +94,7 @@ def translate(
     channels: int,
     fabric: Fabric,
     batch_size: int,
-    sheet: Path,
+    output: OutputFolder,
     target: Path | None,
     request: Request | None = None,
     tile_px: int | None = None,
@@ -113,7 +107,7 @@ def translate(
         channels: of the domain to translate.
         fabric: device and precision.
         batch_size: pictures of equal size that go through together, when they follow each other.
-        sheet: PNG with inputs and translations side by side.
+        output: Where the jobs write; a sheet beside it shows inputs and translations side by side.
         target: a folder whose pictures of the same name are shown beside them, or None.
         request: Direction, seed, and whatever else is asked for; by default from the source to the target domain.
         tile_px: side of the tiles that larger pictures are cut into, or None; the result is the same.
@@ -130,20 +124,23 @@ def translate(
     rows: list[tuple[str, list[np.ndarray | None]]] = []
     failures: list[str] = []
     with tqdm(total=len(jobs), unit="picture", dynamic_ncols=True, disable=None) as bar:
-        for index, picture, output in run_jobs(method, jobs, channels, fabric, batch_size, failures, request, tile_px):
+        done = run_jobs(method, jobs, channels, fabric, batch_size, failures, request, tile_px)
+        for index, picture, translated in done:
+            output.written.add(jobs[index].output)
             if index in shown:
                 name = jobs[index].name
                 partner = _small_partner(partners.get(pair_name(Path(name))))
-                small = [shrink(picture, SHEET_PX), shrink(output, SHEET_PX), partner]
+                small = [shrink(picture, SHEET_PX), shrink(translated, SHEET_PX), partner]
                 rows.append((name + jobs[index].given.suffix, small))
             bar.update()
-    if rows:
+    if rows and output.sheet:
         columns = ["input", "translation", *(["target"] if target else [])]
-        write_sheet(sheet, columns, [pictures[: len(columns)] for _, pictures in rows], [name for name, _ in rows])
+        pictures = [row[: len(columns)] for _, row in rows]
+        write_sheet(output.sheet, columns, pictures, [name for name, _ in rows])
+    summary = output.summary(f"{len(output.written)} pictures translated")
     if failures:
-        raise UserError(f"{len(failures)} of {len(jobs)} pictures were left out: " + "; ".join(failures[:5]))
-    folder = jobs[0].output.parents[len(Path(jobs[0].name).parts) - 1]
-    return f"{len(jobs)} pictures translated into {folder}; to look at: {sheet}"
+        raise UserError(f"{len(failures)} of {len(jobs)} pictures were left out: {listed(failures)}; {summary}")
+    return summary
 
 
 def run_jobs(
@@ -158,8 +155,8 @@ def run_jobs(
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Translates and writes, as `translate`; gives each job's number, its picture and the translation, once written.
 
-    What could not be read goes into `failures`, a line each. The next pictures are read and the last ones written
-    meanwhile, as many as are computed at once.
+    What could not be read or written goes into `failures`, a line each. The next pictures are read and the last ones
+    written meanwhile, as many as are computed at once.
     """
     fabric.to_device(method)
     request = request or Request()
@@ -168,7 +165,7 @@ def run_jobs(
     depth = batch_size if tile_px is None else 1  # large ones, of which each takes much memory
 
     def write(translated: tuple[int, np.ndarray, np.ndarray]) -> tuple[int, np.ndarray, np.ndarray]:
-        write_image(jobs[translated[0]].output, translated[2])
+        write_image(jobs[translated[0]].output, translated[2], checked=True)
         return translated
 
     def translations() -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
@@ -179,7 +176,14 @@ def run_jobs(
                 yield index, picture, output
 
     for written in in_background(write, translations(), depth):
-        yield written.result()
+        try:
+            done = written.result()
+        except NoRoomError:  # which all others would meet too
+            raise
+        except UserError as error:
+            failures.append(str(error))
+            continue
+        yield done
 
 
 def _groups(

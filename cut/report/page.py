@@ -5,12 +5,13 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from cut.errors import UserError, reason
+from cut.errors import UserError, printable, reason
 from cut.report.charts import HEIGHT, WIDTH, draw_charts
 from cut.report.pictures import comparison_viewer, newest_rows, sheet_viewer
 from cut.report.read_run import Run, read_runs
 from cut.report.tables import score_table, settings_table, summary
 from cut.storage.files import write_whole
+from cut.storage.written import is_foreign
 
 _FOLDER = Path(__file__).parent
 
@@ -35,12 +36,16 @@ def check_output(output: Path) -> None:
     """Refuses a place for the page that cannot be meant.
 
     Raises:
-        UserError: a folder, or a file whose name is not one of a page.
+        UserError: a folder, a file whose name is not one of a page, or one that this program did not write.
     """
     if output.is_dir():
         raise UserError(f"{output}: is a folder; --output must name the page, such as {output / 'report.html'}")
     if output.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"{output}: the page is HTML, so its name must end in .html, such as {output}.html")
+    if is_foreign(output):
+        raise UserError(
+            f"{output}: is there already, and cut-report did not write it, or it was changed since; choose another name"
+        )
 
 
 def write_page(text: str, output: Path) -> Path:
@@ -66,6 +71,7 @@ def render(runs: Sequence[Run]) -> str:
     templates = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,  # what is safe is of another type
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

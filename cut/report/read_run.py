@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cut.errors import UserError, reason
-from cut.storage.files import open_regular
+from cut.storage.files import open_regular, real_path
 from cut.storage.yaml import parse_yaml
 from cut.train.history import Curve, curves_of, is_number, is_step, read_entries
 
@@ -59,9 +59,9 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
     if not paths:
         raise UserError("no run directory is given; name at least one, such as runs/quickstart")
     paths = [Path(path) for path in paths]
-    names = [path.resolve().name for path in paths]
+    names = [real_path(path).name for path in paths]
     for index, path in enumerate(paths):
-        if path.resolve() in [other.resolve() for other in paths[:index]]:
+        if real_path(path) in [real_path(other) for other in paths[:index]]:
             raise UserError(f"{path}: is given twice; name each run once")
     return [
         _read_run(path, name if names.count(name) == 1 else str(path)) for path, name in zip(paths, names, strict=True)

@@ -39,7 +39,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
 
 def write_environment(run_dir: Path, values: dict[str, Any]) -> None:
     """Writes environment.json."""
-    write_json(run_dir / "environment.json", values)
+    write_json(run_dir / "environment.json", values, flush_to_disk=True)
 
 
 def _versions() -> dict[str, str]:

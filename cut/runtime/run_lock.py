@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cut.errors import UserError, reason
-from cut.storage.files import remove_leftovers
+from cut.storage.written import SAFE, remove_leftovers
 
 try:
     import fcntl
@@ -15,7 +15,6 @@ except ImportError:  # Windows
 
 _FILE = ".lock"
 _WRITTEN = (".", "checkpoints", "samples")  # folders that a training alone writes
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # what a link points to is somebody else's
 
 
 @contextmanager
@@ -37,7 +36,7 @@ def run_lock(
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = os.open(folder / _FILE, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o666)
+        file = os.open(folder / _FILE, os.O_RDWR | os.O_CREAT | SAFE, 0o666)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({reason(error)}); choose another {option}") from None
     try:
@@ -54,7 +53,7 @@ def run_lock(
 def lock_holder(folder: Path) -> str | None:
     """Who holds the lock of a directory, such as `another process (pid 7)`; None where nobody does."""
     try:
-        file = os.open(folder / _FILE, os.O_RDWR | _NO_LINK)
+        file = os.open(folder / _FILE, os.O_RDWR | SAFE)
     except OSError:
         return None
     try:

@@ -10,7 +10,7 @@ from torch import nn
 from tqdm import tqdm
 
 from cut.data.images import list_images
-from cut.errors import UserError
+from cut.errors import UserError, printable
 from cut.metrics.names import DEFAULT_METRICS, HIGHER_IS_BETTER, METRICS, NEEDS_FEATURES, NEEDS_PALETTE, score_name
 from cut.metrics.similarity import PAIR_METRICS
 from cut.scoring.feature_scores import FeatureReader, FeatureSet, score_features
@@ -138,7 +138,9 @@ class Evaluator:
 
     def _bar(self, title: str, total: int) -> tqdm:
         # disable=None draws on a terminal only, so that a log gets whole lines.
-        return tqdm(total=total, desc=title, unit="picture", leave=False, disable=None if self.progress else True)
+        return tqdm(
+            total=total, desc=printable(title), unit="picture", leave=False, disable=None if self.progress else True
+        )
 
 
 def evaluate(generated: Path, target: Path, metrics: Sequence[str] = DEFAULT_METRICS, **settings: Any) -> Result:

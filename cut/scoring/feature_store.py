@@ -18,7 +18,8 @@ from typing import IO, Any
 import numpy as np
 
 from cut.data import decode
-from cut.storage.files import is_leftover, open_regular, user_cache, write_entry
+from cut.storage.files import open_regular, user_cache, write_entry
+from cut.storage.written import is_leftover
 
 # Raise it when pictures are read or prepared for the network in another way.
 _VERSION = 2, decode.VERSION

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from cut.data.images import list_images
+from cut.data.images import list_images, pair_name
 from cut.errors import UserError
 from cut.metrics.names import NEEDS_PAIRS, check_metrics
 
@@ -41,10 +41,10 @@ def find_pictures(
     return paths, target_paths, [(path, partners[name]) for name, path in ours.items()]
 
 
-def _by_name(folder: Path, paths: list[Path]) -> dict[Path, Path]:
-    named: dict[Path, Path] = {}
+def _by_name(folder: Path, paths: list[Path]) -> dict[str, Path]:
+    named: dict[str, Path] = {}
     for path in paths:
-        name = path.relative_to(folder).with_suffix("")
+        name = pair_name(path.relative_to(folder))
         if name in named:
             raise UserError(
                 f"{path}: differs from {named[name].name} in its suffix only, so pairs are ambiguous; remove one"

@@ -33,20 +33,27 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int
         UserError: the file cannot be written, for instance on a full disk; older checkpoints stay.
     """
     path = folder / f"step_{step:08d}.pt"
-    write_checkpoint(path, step, state)
+    write_checkpoint(path, step, state, checked=False)  # a damaged one is replaced
     earlier = [old for old in list_checkpoints(folder) if old.name < path.name]
     for old in earlier[: len(earlier) - keep + 1]:
         old.unlink(missing_ok=True)
     return path
 
 
-def write_checkpoint(path: Path, step: int, state: Mapping[str, Any]) -> None:
+def write_checkpoint(path: Path, step: int, state: Mapping[str, Any], checked: bool = True) -> None:
     """Writes one checkpoint, whole or not at all.
+
+    Args:
+        path: File to write.
+        step: Generator updates done.
+        state: What to keep.
+        checked: See `write_whole`.
 
     Raises:
         UserError: the file cannot be written.
     """
-    _write(path, lambda file: torch.save({"schema_version": SCHEMA_VERSION, "step": step, **state}, file.name))
+    content = {"schema_version": SCHEMA_VERSION, "step": step, **state}
+    _write(path, lambda file: torch.save(content, file.name), checked)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -162,9 +169,11 @@ def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
-def _write(path: Path, content: Content) -> None:
+def _write(path: Path, content: Content, checked: bool = True) -> None:
     try:
-        write_whole(path, content, flush_to_disk=True)
+        write_whole(path, content, flush_to_disk=True, checked=checked)
+    except FileExistsError as error:
+        raise UserError(f"{path}: {reason(error)}; rename it, then run the same command again") from None
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
         why = reason(error)
         if "inline_container" in why:  # torch's writer forgets what the system said

@@ -4,34 +4,38 @@ import contextlib
 import errno
 import json
 import os
-import re
-import secrets
+import shutil
 import stat
 import tempfile
-from collections.abc import Callable
+import time
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-# Short, so that a name of 255 bytes, the most that file systems take, still has a temporary one; and like no other.
-_TEMPORARY = re.compile(r"\.cut-[0-9a-f]{16}\.part")
+from cut.storage.written import is_leftover, record, require_own, temporary_name
+
+_ABANDONED_SECONDS = 86_400.0
 Content = str | bytes | Callable[[IO[bytes]], object]
 
 
-def write_whole(path: Path, content: Content, flush_to_disk: bool = False) -> None:
+def write_whole(path: Path, content: Content, flush_to_disk: bool = False, checked: bool = True) -> None:
     """Writes a file whole or not at all, whoever else writes it at the same time, and makes its folder.
 
-    A link at `path` is replaced, and what it points to stays as it is. The mode is what the umask says.
+    What was there is replaced if this program wrote it. The mode is what the umask says.
 
     Args:
-        path: File to write; replaced if it exists.
+        path: File to write.
         content: Bytes, text (UTF-8), or a function that is given the open file, whose `name` is its path.
         flush_to_disk: Whether the file must survive a failure of the machine right after.
+        checked: Whether to refuse to replace what is not ours; not needed in a cache and in a folder made just now.
 
     Raises:
+        FileExistsError: there is something that this program did not write.
         OSError: the file cannot be written; what was there stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".cut-{secrets.token_hex(8)}.part")
+    temporary = path.with_name(temporary_name())
     try:
         with open(temporary, "x+b") as file:  # x: never a file or a link that is there
             if callable(content):
@@ -42,6 +46,9 @@ def write_whole(path: Path, content: Content, flush_to_disk: bool = False) -> No
             if flush_to_disk:
                 file.flush()
                 os.fsync(file.fileno())
+        if checked:
+            require_own(path)
+            record(path, temporary, flush_to_disk)
         os.replace(temporary, path)
         if flush_to_disk and os.name == "posix":
             folder = os.open(path.parent, os.O_RDONLY)
@@ -57,32 +64,86 @@ def write_whole(path: Path, content: Content, flush_to_disk: bool = False) -> No
 def write_entry(path: Path, content: Content) -> None:
     """Writes what other processes may write and read at the same time, because its name says all of its content."""
     try:
-        write_whole(path, content)
+        write_whole(path, content, checked=False)
     except PermissionError:  # on Windows, while another process reads the same entry: theirs is as good
         if not path.exists():
             raise
 
 
-def write_json(path: Path, value: Any, indent: int = 1) -> None:
-    """Writes plain values as JSON, as `write_whole` does.
+def write_json(path: Path, value: Any, indent: int = 1, **options: bool) -> None:
+    """Writes plain values as JSON; the options are those of `write_whole`.
 
     Raises:
         OSError: the file cannot be written.
         ValueError: a number is not finite, which JSON does not know.
     """
-    write_whole(path, json.dumps(value, indent=indent, allow_nan=False) + "\n")
+    write_whole(path, json.dumps(value, indent=indent, allow_nan=False) + "\n", **options)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Deletes what a process that was killed inside `write_whole` left in a folder where nobody else writes."""
+@contextlib.contextmanager
+def new_folders(*folders: Path) -> Iterator[list[Path]]:
+    """Folders to fill, which take the names of `folders` in the end, or vanish on an error.
+
+    Raises:
+        FileExistsError: one of `folders` exists.
+    """
+    resolved = [real_path(folder) for folder in folders]  # "." and ".." have no name
+    temporary = [folder.with_name(temporary_name()) for folder in resolved]
+    try:
+        for folder in temporary:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            _remove_old_folders(folder.parent)
+            folder.mkdir()
+        yield temporary
+        for made, folder in zip(temporary, resolved, strict=True):
+            if os.path.lexists(folder):
+                folder.rmdir()  # an empty one, made by hand; another is an error
+            made.rename(folder)
+    finally:
+        for folder in temporary:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_old_folders(parent: Path) -> None:
+    """Deletes what `new_folders` left there when it was killed; not what another process fills just now."""
     with contextlib.suppress(OSError):
-        for path in [Path(entry) for entry in os.scandir(folder) if is_leftover(entry.name)]:
-            path.unlink(missing_ok=True)
+        for entry in [entry for entry in os.scandir(parent) if is_leftover(entry.name)]:
+            if entry.is_dir(follow_symlinks=False) and time.time() - entry.stat().st_mtime > _ABANDONED_SECONDS:
+                shutil.rmtree(entry.path, ignore_errors=True)
 
 
-def is_leftover(name: str) -> bool:
-    """Whether a file's name is a temporary one of `write_whole`."""
-    return _TEMPORARY.fullmatch(name) is not None
+def find_collision(names: Sequence[Path], folder: Path) -> tuple[int, int] | None:
+    """The numbers of two relative paths that would be one file below `folder`; None if there are none.
+
+    Some disks tell neither capital letters nor forms of Unicode apart; whether this one does is tried.
+    """
+    taken: dict[str, int] = {}
+    for index, name in enumerate(names):
+        first = taken.setdefault(unicodedata.normalize("NFC", str(name)).casefold(), index)
+        if first != index and (names[first] == name or _is_one_file(folder, str(names[first]), str(name))):
+            return first, index
+    return None
+
+
+def _is_one_file(folder: Path, name: str, other: str) -> bool:
+    while not folder.exists():
+        folder = folder.parent
+    trial = folder / temporary_name()
+    trial.mkdir()
+    try:
+        (trial / name).parent.mkdir(parents=True, exist_ok=True)
+        (trial / name).touch()
+        return (trial / other).exists()
+    finally:
+        shutil.rmtree(trial, ignore_errors=True)
+
+
+def real_path(path: str | os.PathLike) -> Path:
+    """The path with all links followed; one that leads in a circle, or that no file can have, stays as it is."""
+    try:
+        return Path(os.path.realpath(path))
+    except (OSError, ValueError):
+        return Path(path)
 
 
 def open_regular(path: str | os.PathLike) -> IO[bytes]:

@@ -16,6 +16,7 @@ from cut.methods import method_config
 from cut.runtime.environment import describe_environment, write_environment
 from cut.storage.checkpoint import list_checkpoints, load_checkpoint
 from cut.storage.files import write_whole
+from cut.train.run_files import require_own_files
 from cut.train.start import start_from
 from cut.train.state import restore
 from cut.train.trainer import Trainer
@@ -41,11 +42,11 @@ def open_run(trainer: Trainer, run_dir: Path, resume: bool) -> str:
     if state is None:
         start = trainer.config.start
         started = f"; {processes.together(lambda: start_from(trainer, start))}" if start else ""
-        processes.on_first(lambda: _describe_run(run_dir, trainer))
+        processes.on_first(lambda: _describe_run(run_dir, trainer, is_resumed=False))
         return f"{run_dir}: a new run of {trainer.last_step} steps{started}"
     processes.together(lambda: _take_up(trainer, state, path))
     if trainer.step < trainer.last_step:  # of a finished run, what it ran on stays
-        processes.on_first(lambda: _describe_run(run_dir, trainer))
+        processes.on_first(lambda: _describe_run(run_dir, trainer, is_resumed=True))
     at = f"{run_dir}: going on from step {trainer.step} of {trainer.last_step}"
     before = state.get("num_processes", 1)
     if before != processes.count:
@@ -125,7 +126,7 @@ def _check_optimizer(optimizer: Optimizer) -> None:
             raise ValueError("an optimizer's state has not the shape of its parameter")
 
 
-def _describe_run(run_dir: Path, trainer: Trainer) -> None:
+def _describe_run(run_dir: Path, trainer: Trainer, is_resumed: bool) -> None:
     """Writes what decides the run, and what it runs on."""
     networks = {name: sum(p.numel() for p in part.parameters()) for name, part in trainer.method.named_children()}
     parameters = {name: count for name, count in networks.items() if count}
@@ -133,7 +134,8 @@ def _describe_run(run_dir: Path, trainer: Trainer) -> None:
     environment |= {"seed": trainer.config.seed, "first_step": trainer.step, "parameters": parameters}
     environment["num_processes"] = trainer.processes.count
     try:
-        write_whole(run_dir / "config.yaml", trainer.config.to_yaml())
+        require_own_files(run_dir, is_resumed)
+        write_whole(run_dir / "config.yaml", trainer.config.to_yaml(), flush_to_disk=True)
         write_environment(run_dir, environment)
     except OSError as error:
         raise UserError(f"{run_dir}: cannot be written ({reason(error)}); choose another --run-dir") from None

@@ -1,15 +1,20 @@
 """Scores a run's generators while it trains, by the same steps as cut-test and cut-eval."""
 
-import shutil
 from pathlib import Path
 
 from lightning_fabric import Fabric
 
 from cut.config import RunConfig
-from cut.data.evaluation_set import EvaluationSet, evaluation_set, noise_evaluation_set
+from cut.data.evaluation_set import (
+    EvaluationSet,
+    empty_folder,
+    evaluation_set,
+    noise_evaluation_set,
+    require_own_pictures,
+)
 from cut.data.images import evenly_chosen, list_images, pair_name
 from cut.data.stream import SampleStream
-from cut.errors import UserError
+from cut.errors import UserError, listed
 from cut.inference.request import Request
 from cut.inference.sample import draw_images
 from cut.inference.translate import plan_jobs, run_jobs
@@ -17,7 +22,7 @@ from cut.methods.base import Method
 from cut.metrics.names import NEEDS_FEATURES
 from cut.scoring.evaluator import Evaluator
 from cut.scoring.scoring_files import ScoringFiles
-from cut.storage.files import write_json
+from cut.storage.files import real_path, write_json
 from cut.train.evaluations import Evaluations, Scores
 
 FOLDER = "evaluation"
@@ -46,6 +51,8 @@ class Validation:
         pairwise = [name for name in self.config.metrics if name not in NEEDS_FEATURES]
         if "image" not in method.inputs and pairwise:
             raise UserError(f"eval.metrics: {pairwise[0]} compares pairs, and this method draws from noise; use fid")
+        for generator in ("last", "ema"):
+            require_own_pictures(self.folder / generator)
         self.pictures = self._pictures(method)
         self.evaluator = self._evaluator()
 
@@ -59,7 +66,7 @@ class Validation:
     def score(self, method: Method, generator: str) -> Scores:
         """The scores of the method as it stands, set for inference; the pictures stay in `evaluation/<generator>`."""
         output = self.folder / generator
-        shutil.rmtree(output, ignore_errors=True)
+        empty_folder(output)
         if self.pictures.inputs is None:
             count = len(list_images(self.pictures.targets))
             for _ in draw_images(method, count, _SEED, self.fabric, self.config.batch_size, output):
@@ -71,14 +78,14 @@ class Validation:
         for _ in run_jobs(method, jobs, self.data.channels["a"], self.fabric, batch_size, failures, request):
             pass
         if failures:
-            raise UserError(f"{len(failures)} of {len(jobs)} pictures cannot be read: {failures[0]}")
+            raise UserError(f"{len(failures)} of {len(jobs)} pictures were left out: {listed(failures)}")
         return self._score(output)
 
     def write_summary(self, evaluations: Evaluations) -> None:
         """Writes evaluation.json: the last scores, the best, and where pictures lie, for whoever looks at the run."""
         content = evaluations.content()
         content["pictures"] = self._shown(content["generator"])
-        write_json(self.run_dir / "evaluation.json", content)
+        write_json(self.run_dir / "evaluation.json", content, flush_to_disk=True)
 
     def _shown(self, generator: str) -> list[dict[str, str | None]]:
         inputs, targets = self.pictures.inputs, self.pictures.targets
@@ -112,4 +119,4 @@ class Validation:
 def _relative(path: Path | None, run_dir: Path) -> str | None:
     if path is None:
         return None
-    return path.relative_to(run_dir).as_posix() if path.is_relative_to(run_dir) else str(path.resolve())
+    return path.relative_to(run_dir).as_posix() if path.is_relative_to(run_dir) else str(real_path(path))

@@ -6,8 +6,10 @@ import torch
 from PIL import Image
 
 from cut.build import build_fabric, build_method, read_config
+from cut.data.images import list_images
 from cut.errors import UserError
-from cut.inference.sample import sample
+from cut.inference.output_folder import OutputFolder
+from cut.inference.sample import image_paths, sample
 
 
 @pytest.fixture
@@ -18,8 +20,10 @@ def draw(tiny_dcgan_yaml, tmp_path):
 
     def call(name, count=5, seed=0, batch_size=4, suffix=".png"):
         folder = tmp_path / name
-        sample(method, count, seed, fabric, batch_size, folder, tmp_path / f"{name}_sheet.png", suffix)
-        return [np.asarray(Image.open(path)).astype(int) for path in sorted(folder.iterdir())]
+        output = OutputFolder(folder)
+        output.check(image_paths(folder, count, suffix))
+        sample(method, count, seed, fabric, batch_size, output, suffix)
+        return [np.asarray(Image.open(path)).astype(int) for path in list_images(folder)]
 
     return call
 
@@ -39,7 +43,7 @@ def test_seeds_and_numbers_differ(draw):
 
 def test_files_are_numbered_and_a_sheet_lies_beside_the_folder(draw, tmp_path):
     images = draw("a", count=70, batch_size=32)
-    assert [p.name for p in sorted((tmp_path / "a").iterdir())][::69] == ["00000.png", "00069.png"]
+    assert [p.name for p in list_images(tmp_path / "a")][::69] == ["00000.png", "00069.png"]
     assert images[0].shape == (28, 28)
     with Image.open(tmp_path / "a_sheet.png") as sheet:
         assert sheet.width > 8 * 28 and sheet.height > 8 * 28

@@ -9,6 +9,7 @@ from torch import nn
 from cut.data.images import list_images, read_image, write_image
 from cut.errors import UserError
 from cut.inference import translate as module
+from cut.inference.output_folder import OutputFolder
 from cut.inference.tiling import memory_check as memory
 from cut.inference.translate import plan_jobs, translate
 from cut.methods.base import Method
@@ -62,7 +63,13 @@ def _run(
     fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
     jobs = plan_jobs(source, output, suffix)
     method = _Stub(network or _Identity()).eval()
-    return translate(method, jobs, channels, fabric, batch_size, output.with_name("sheet.png"), target, **options)
+    return translate(method, jobs, channels, fabric, batch_size, _checked(jobs, output), target, **options)
+
+
+def _checked(jobs, output):
+    folder = OutputFolder(output)
+    folder.check([job.output for job in jobs], [job.source for job in jobs])
+    return folder
 
 
 def _names(folder):
@@ -70,7 +77,7 @@ def _names(folder):
 
 
 def _sheet_size(output):
-    with Image.open(output.with_name("sheet.png")) as sheet:
+    with Image.open(output.with_name("out_sheet.png")) as sheet:
         return sheet.size
 
 
@@ -85,7 +92,7 @@ def test_every_picture_is_translated_under_its_name_and_at_its_size(folders, bat
     for path in list_images(source):
         before, after = read_image(path, 3), read_image(output / path.relative_to(source), 3)
         assert after.dtype == np.uint8 and (after == (before if sign == 1 else 255 - before)).all()
-    assert line == f"12 pictures translated into {output}; to look at: {output.with_name('sheet.png')}"
+    assert line == f"12 pictures translated into {output}; to look at: {output.with_name('out_sheet.png')}"
 
 
 def test_one_file_is_translated_too(folders):
@@ -263,8 +270,8 @@ def test_input_folder_as_output_is_refused(folders):
     for same in (source, source / "sub" / ".."):
         with pytest.raises(UserError, match="lies in the input folder.*--output"):
             plan_jobs(source, same)
-    with pytest.raises(UserError, match="would be overwritten"):
-        plan_jobs(source / "sub/x.png", source / "sub")
+    with pytest.raises(UserError, match=r"sub/x\.png: would be overwritten"):
+        _run(source / "sub/x.png", source / "sub")
 
 
 def test_output_that_would_overwrite_another_input_is_refused(folders):
@@ -280,8 +287,9 @@ def test_output_that_is_a_file_and_missing_or_empty_input_are_refused(folders):
     with pytest.raises(UserError, match="in: holds no picture"):
         plan_jobs(source, output)
     write_image(source / "x.png", _noise(9, 5))
-    with pytest.raises(UserError, match=r"x\.png: is a file; --output"):
-        plan_jobs(source, source / "x.png")
+    output.write_text("")
+    with pytest.raises(UserError, match="out: is a file; --output"):
+        _run(source, output)
     with pytest.raises(UserError, match="none: no such file or folder"):
         plan_jobs(source / "none", output)
 
@@ -297,7 +305,7 @@ def test_broken_picture_is_named_and_the_others_are_translated(folders, batch_si
     text = str(caught.value)
     assert text.startswith(f"1 of 5 pictures were left out: {source / '2.png'}: cannot be read") and "\n" not in text
     assert _names(output) == ["0.png", "1.png", "3.png", "4.png"]
-    assert output.with_name("sheet.png").is_file()
+    assert output.with_name("out_sheet.png").is_file()
 
 
 def test_nothing_is_written_where_every_picture_is_broken(folders):
@@ -305,7 +313,7 @@ def test_nothing_is_written_where_every_picture_is_broken(folders):
     (source / "x.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match="1 of 1 pictures were left out"):
         _run(source, output)
-    assert not output.exists() and not output.with_name("sheet.png").exists()
+    assert not output.exists() and not output.with_name("out_sheet.png").exists()
 
 
 def test_output_that_cannot_be_written_is_one_line(folders):
@@ -321,7 +329,7 @@ def test_sheet_shows_input_and_translation_side_by_side(folders):
     source, output = folders
     write_image(source / "x.png", np.full((20, 100, 3), 200, np.uint8))
     _run(source, output, _Identity(-1))
-    sheet = read_image(output.with_name("sheet.png"), 3)
+    sheet = read_image(output.with_name("out_sheet.png"), 3)
     row = sheet[:, :, 0].T.tolist()
     assert sum(column.count(200) >= 20 for column in row) == sum(column.count(55) >= 20 for column in row) == 100
 
@@ -338,7 +346,7 @@ def test_sheet_has_a_column_of_targets_of_the_same_name(folders, tmp_path):
     _run(source, output, target=tmp_path / "target")
     wide = _sheet_size(output)
     assert wide[1] == narrow[1] and wide[0] - narrow[0] == (narrow[0] - 6) // 2
-    shown = read_image(output.with_name("sheet.png"), 1)
+    shown = read_image(output.with_name("out_sheet.png"), 1)
     assert abs(int((abs(shown.astype(int) - 30) <= 3).sum()) - 2 * 20 * 100) < 100  # two of three have a target
 
 
@@ -358,7 +366,7 @@ def test_broken_target_does_not_stop_the_translation(folders, tmp_path):
     (tmp_path / "target").mkdir()
     (tmp_path / "target/x.png").write_text("no picture")
     _run(source, output, target=tmp_path / "target")
-    assert _names(output) == ["x.png"] and output.with_name("sheet.png").is_file()
+    assert _names(output) == ["x.png"] and output.with_name("out_sheet.png").is_file()
 
 
 def test_sheet_stays_small(folders, monkeypatch):
@@ -393,7 +401,7 @@ def test_tiles_change_no_file(folders, batch_size):
     for path in list_images(output / "whole"):
         whole, tiled = read_image(path, 3).astype(int), read_image(output / "tiled" / path.name, 3)
         assert np.abs(whole - tiled).max() <= 1 and (whole != tiled).mean() < 0.01  # where rounding was in doubt
-    assert sorted(path.name for path in (output / "tiled").iterdir()) == ["0.png", "1.png", "2.png", "3.png"]
+    assert _names(output / "tiled") == ["0.png", "1.png", "2.png", "3.png"]
 
 
 def test_only_pictures_larger_than_a_tile_are_cut(folders, monkeypatch):

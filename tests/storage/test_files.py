@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from cut.data.images import read_image, write_image
-from cut.storage.files import is_leftover, open_regular, remove_leftovers, user_cache, write_json, write_whole
+from cut.storage.files import open_regular, user_cache, write_json, write_whole
+from cut.storage.written import LIST, is_foreign, is_leftover, remove_leftovers
 
 LONGEST = "k" * 251 + ".png"  # 255 bytes, the most that file systems take
 POSIX = pytest.mark.skipif(os.name != "posix", reason="links, modes and pipes of POSIX")
@@ -21,7 +22,7 @@ POSIX = pytest.mark.skipif(os.name != "posix", reason="links, modes and pipes of
 def test_every_kind_of_content_is_written_and_nothing_else_is_left(content, tmp_path):
     write_whole(tmp_path / "new" / "file.txt", content)
     assert (tmp_path / "new" / "file.txt").read_bytes() == b"text\n"
-    assert os.listdir(tmp_path / "new") == ["file.txt"]
+    assert sorted(os.listdir(tmp_path / "new")) == [LIST, "file.txt"]
 
 
 def test_text_that_holds_the_name_of_a_file_in_another_encoding_stays_utf_8(tmp_path):
@@ -31,7 +32,7 @@ def test_text_that_holds_the_name_of_a_file_in_another_encoding_stays_utf_8(tmp_
 
 def test_what_fails_leaves_the_old_content_and_no_temporary_file(tmp_path):
     path = tmp_path / "file.txt"
-    path.write_text("old")
+    write_whole(path, "old")
 
     def fail(file):
         file.write(b"half")
@@ -39,7 +40,7 @@ def test_what_fails_leaves_the_old_content_and_no_temporary_file(tmp_path):
 
     with pytest.raises(OSError, match="No space"):
         write_whole(path, fail)
-    assert path.read_text() == "old" and os.listdir(tmp_path) == ["file.txt"]
+    assert path.read_text() == "old" and sorted(os.listdir(tmp_path)) == [LIST, "file.txt"]
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(path, {"loss": float("nan")})
     assert path.read_text() == "old"
@@ -55,14 +56,18 @@ def test_writers_of_one_file_do_not_meet(tmp_path):
     contents = [bytes([n]) * 50_000 for n in range(40)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda content: write_whole(tmp_path / "file", content), contents))
-    assert (tmp_path / "file").read_bytes() in contents and os.listdir(tmp_path) == ["file"]
+    assert (tmp_path / "file").read_bytes() in contents and sorted(os.listdir(tmp_path)) == [LIST, "file"]
+    assert not is_foreign(tmp_path / "file")
 
 
 @POSIX
-def test_a_link_is_replaced_and_what_it_points_to_stays(tmp_path):
+def test_what_a_link_points_to_stays(tmp_path):
     (tmp_path / "precious").write_text("precious")
     (tmp_path / "link").symlink_to(tmp_path / "precious")
-    write_whole(tmp_path / "link", "new")
+    with pytest.raises(FileExistsError):
+        write_whole(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    write_whole(tmp_path / "link", "new", checked=False)
     assert (tmp_path / "precious").read_text() == "precious"
     assert not (tmp_path / "link").is_symlink() and (tmp_path / "link").read_text() == "new"
 
@@ -83,7 +88,7 @@ def test_what_a_kill_left_is_known_by_its_name_and_removed(tmp_path):
     code += "write_whole(Path(sys.argv[1]), lambda file: (file.write(b'half'), file.flush(), os._exit(9)))"
     killed = subprocess.run([sys.executable, "-c", code, tmp_path / "file.txt"], check=False)
     assert killed.returncode == 9
-    (left,) = tmp_path.iterdir()
+    (left,) = tmp_path.iterdir()  # no list yet: the file was not whole
     assert is_leftover(left.name) and not is_leftover("file.txt") and not is_leftover(".mine.part")
     for name in ("file.txt", ".mine.part", ".tmpAbCdEf"):
         (tmp_path / name).write_text("mine")

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from cut.data.transforms import to_picture
-from cut.errors import UserError, reason
+from cut.errors import UserError, printable, reason
 from cut.inference.tiling.disk_map import DiskMap, check_room
 from cut.inference.tiling.nodes import Node, Region, Source, Span
 from cut.inference.tiling.plan import Pass, disk_bytes, largest_map, plan_passes
@@ -50,7 +50,7 @@ def translate_in_tiles(
     with contextlib.ExitStack() as files:
         maps: dict[Node, DiskMap] = {}
         total = sum(rows * columns for rows, columns in grids)
-        bar = files.enter_context(tqdm(total=total, unit="tile", desc=name, leave=False, disable=None))
+        bar = files.enter_context(tqdm(total=total, unit="tile", desc=printable(name), leave=False, disable=None))
         for one, grid in zip(passes, grids, strict=True):
             for node in one.kept:
                 maps[node] = DiskMap(folder, node)

@@ -1,0 +1,120 @@
+"""What this program wrote is known, and everything else is the user's."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from cut.storage.files import write_whole
+from cut.storage.written import LIST, adopt, is_foreign, record, remove_own, require_own
+
+
+def test_only_what_was_written_here_and_is_still_the_same_is_ours(tmp_path):
+    ours, theirs = tmp_path / "ours.txt", tmp_path / "theirs.txt"
+    write_whole(ours, "one")
+    theirs.write_text("one")
+    assert not is_foreign(ours) and is_foreign(theirs) and not is_foreign(tmp_path / "missing" / "x")
+    with pytest.raises(FileExistsError, match="this program did not write it") as caught:
+        write_whole(theirs, "two")
+    assert caught.value.filename == str(theirs) and theirs.read_text() == "one"
+    write_whole(ours, "two")
+    assert ours.read_text() == "two"
+
+
+def test_a_file_that_was_changed_or_exchanged_is_the_users(tmp_path):
+    path = tmp_path / "x.txt"
+    write_whole(path, "one")
+    path.write_text("two")  # as long, but of another time and content
+    assert is_foreign(path)
+    path.write_text("longer")
+    assert is_foreign(path)
+    path.unlink()
+    write_whole(path, "three")
+    path.rename(tmp_path / "kept.txt")  # a copy under a name of the user's own
+    assert is_foreign(tmp_path / "kept.txt") and not is_foreign(path)
+
+
+def test_a_copied_folder_is_still_known(tmp_path):
+    write_whole(tmp_path / "a" / "x.txt", "one")
+    shutil.copytree(tmp_path / "a", tmp_path / "b", copy_function=shutil.copyfile)
+    os.utime(tmp_path / "b" / "x.txt", (0, 0))
+    assert not is_foreign(tmp_path / "b" / "x.txt")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes of POSIX")
+@pytest.mark.parametrize("kind", ["link", "dangling link", "pipe", "folder"])
+def test_what_is_no_regular_file_is_the_users(kind, tmp_path):
+    path = tmp_path / "x"
+    write_whole(tmp_path / "ours", "one")
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("ours" if kind == "link" else "nowhere")
+    assert is_foreign(path)
+    adopt([path])
+    assert is_foreign(path)
+    with pytest.raises(FileExistsError):
+        require_own(path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
+def test_a_list_that_is_a_link_or_a_folder_is_not_written_through(tmp_path):
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / LIST).symlink_to(tmp_path / "precious")
+    with pytest.raises(OSError):
+        write_whole(tmp_path / "run" / "x.txt", "one")
+    assert (tmp_path / "precious").read_text() == "precious" and os.listdir(tmp_path / "run") == [LIST]
+
+
+def test_lines_that_a_kill_or_somebody_spoiled_are_passed_over(tmp_path):
+    write_whole(tmp_path / "a.txt", "one")
+    with open(tmp_path / LIST, "ab") as file:
+        file.write(b'\n["x"]\nnull\n{"a": 1}\n[[],1,2,"d"]\n' + b"[" * 5000 + b"\n\xff\xfe\n" + b'["b.txt", 3, ')
+    write_whole(tmp_path / "b.txt", "two")
+    assert not is_foreign(tmp_path / "a.txt") and not is_foreign(tmp_path / "b.txt")
+
+
+def test_what_another_process_wrote_is_ours_too(tmp_path):
+    write_whole(tmp_path / "x.txt", "one")  # the list is read by now
+    code = "import sys; from pathlib import Path; from cut.storage.files import write_whole\n"
+    code += "write_whole(Path(sys.argv[1]), 'two')"
+    subprocess.run([sys.executable, "-c", code, tmp_path / "x.txt"], check=True)
+    assert (tmp_path / "x.txt").read_text() == "two" and not is_foreign(tmp_path / "x.txt")
+    (tmp_path / LIST).unlink()
+    assert is_foreign(tmp_path / "x.txt")
+
+
+def test_a_kill_between_the_line_and_the_file_leaves_nothing_foreign(tmp_path):
+    path, new = tmp_path / "x.txt", tmp_path / "new"
+    write_whole(path, "one")
+    new.write_text("two")
+    record(path, new)  # and then the process ends
+    assert not is_foreign(path)
+    new.rename(path)
+    assert not is_foreign(path)
+
+
+def test_only_ours_is_removed(tmp_path):
+    folder = tmp_path / "folder"
+    for name in ("x.png", "sub/y.png", "sub/changed.png"):
+        write_whole(folder / name, name)
+    for name in ("theirs.png", "sub/changed.png"):
+        (folder / name).write_text("mine")
+    (folder / f".cut-{0:016x}.part").write_text("half")
+    assert sorted(remove_own(folder)) == [folder / "sub" / "changed.png", folder / "theirs.png"]
+    left = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    assert left == ["sub/changed.png", "theirs.png"]
+    assert remove_own(tmp_path / "missing") == []
+
+
+def test_a_name_in_any_encoding_is_kept(tmp_path):
+    name = os.fsdecode(b"caf\xe9\n.txt") if os.name == "posix" else "caf\u00e9.txt"
+    write_whole(tmp_path / name, "one")
+    lines = [line for line in (tmp_path / LIST).read_text(encoding="ascii").splitlines() if line]
+    assert len(lines) == 1 and json.loads(lines[0])[0] == name and not is_foreign(tmp_path / name)

@@ -50,7 +50,7 @@ ALLOWED = {
         "config",
         "storage",
     },
-    "inference": {"methods.base", "data", "kernels", "runtime.memory", "storage"},
+    "inference": {"methods.base", "data", "kernels", "runtime", "storage"},
     "scoring": {"data", "metrics", "storage"},
     "methods": {"models", "losses", "runtime.sharding", "config"},
     "datasets": {"data", "storage"},

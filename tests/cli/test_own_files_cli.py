@@ -166,7 +166,7 @@ def _ended(program, *arguments):
 
 
 RUN_FILES = ("config.yaml", "environment.json", "losses.png", "evaluation.json", "report.html", "metrics.jsonl")
-RUN_FILES += ("best.pt", "generator.safetensors", "samples/step_00000003.png", ".lock")
+RUN_FILES += ("best.pt", "generator.safetensors", "samples/step_00000003.png")
 
 
 @pytest.mark.parametrize("name", RUN_FILES)
@@ -267,7 +267,7 @@ def test_pictures_of_the_user_beside_the_halves_of_pairs_are_kept(part, tiny_yam
     assert f"{mine}: would be scored" in said and mine.read_bytes() == content
 
 
-LINKS = (".lock", "config.yaml", "environment.json", "losses.png", "report.html", "metrics.jsonl", "evaluation.json")
+LINKS = ("config.yaml", "environment.json", "losses.png", "report.html", "metrics.jsonl", "evaluation.json")
 
 
 @POSIX
@@ -280,6 +280,21 @@ def test_what_a_link_in_a_run_points_to_is_never_written(name, halfway, tmp_path
     (run_dir / name).symlink_to(victim)
     assert str(run_dir / name) in told(*_goes_on(halfway, run_dir))
     assert victim.read_text() == "precious"
+
+
+@POSIX
+@pytest.mark.parametrize("kind", ["link", "notes"])
+def test_a_lock_of_somebody_else_is_kept(kind, tiny_yaml, tmp_path):
+    victim, lock = tmp_path / "victim", tmp_path / "run" / ".lock"
+    lock.parent.mkdir()
+    victim.write_text("precious")
+    if kind == "link":
+        lock.symlink_to(victim)
+        assert "choose another --run-dir" in told("train", "--config", tiny_yaml, "--run-dir", tmp_path / "run")
+    else:
+        lock.write_text("precious")
+        inside("train", "--config", tiny_yaml, "--run-dir", tmp_path / "run")
+    assert victim.read_text() == lock.read_text() == "precious"
 
 
 def test_what_a_kill_left_half_written_in_a_run_is_removed_by_the_next_start(halfway, tmp_path):

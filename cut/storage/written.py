@@ -22,7 +22,7 @@ LIST = ".cut-written"
 # Short, so that a name of 255 bytes, the most that file systems take, still has a temporary one; and like no other.
 _TEMPORARY = re.compile(r"\.cut-[0-9a-f]{16}\.part")
 _FOREIGN = "it is there already, and this program did not write it, or it was changed since"
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES, _HEAD_BYTES = 1 << 20, 256
 # For os.open: neither a link, which would lead elsewhere, nor a pipe, which would hang; and bytes as they are.
 SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _Line = tuple[str, int, int, str]  # name, size, time, digest
@@ -33,10 +33,10 @@ class _Folder:
 
     def __init__(self, folder: Path):
         self.path = folder / LIST
-        self._forget(0)
+        self._forget()
 
-    def _forget(self, inode: int) -> None:
-        self._inode, self._offset = inode, 0
+    def _forget(self) -> None:
+        self._head, self._offset = b"", 0
         self.files: dict[str, set[tuple[int, int, str]]] = {}  # name -> (size, time, digest) of what was written
 
     def read(self) -> None:
@@ -44,14 +44,14 @@ class _Folder:
         try:
             file = os.fdopen(os.open(self.path, os.O_RDONLY | SAFE), "rb")
         except OSError:  # none, or no list of ours: then nothing in this folder is
-            self._forget(0)
+            self._forget()
             return
         with file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return
-            if found.st_ino != self._inode or found.st_size < self._offset:
-                self._forget(found.st_ino)
+            # A new list may have the inode of a deleted one, and be as long; but its first line says another time.
+            if file.read(len(self._head)) != self._head:
+                self._forget()
             file.seek(self._offset)
             for line in file:
                 if not line.endswith(b"\n"):  # cut off by a kill, or not whole yet
@@ -60,6 +60,8 @@ class _Folder:
                 with contextlib.suppress(ValueError, TypeError, RecursionError):
                     name, size, time, digest = json.loads(line)
                     self.files.setdefault(name, set()).add((size, time, digest))
+            file.seek(0)
+            self._head = file.read(min(self._offset, _HEAD_BYTES))
 
     def add(self, lines: Iterable[_Line], flush_to_disk: bool) -> None:
         """Writes lines; each begins anew, because the last one there may have been cut off."""

@@ -118,3 +118,12 @@ def test_a_name_in_any_encoding_is_kept(tmp_path):
     write_whole(tmp_path / name, "one")
     lines = [line for line in (tmp_path / LIST).read_text(encoding="ascii").splitlines() if line]
     assert len(lines) == 1 and json.loads(lines[0])[0] == name and not is_foreign(tmp_path / name)
+
+
+def test_a_new_list_in_place_of_a_deleted_one_is_read_from_its_beginning(tmp_path):
+    """Its inode and length may be those of the deleted one."""
+    for _ in range(20):
+        for name in ("a.png", "b.png"):
+            write_whole(tmp_path / "folder" / name, b"x")
+            assert not is_foreign(tmp_path / "folder" / name)
+        assert not remove_own(tmp_path / "folder")

@@ -45,7 +45,7 @@ def test_picture_has_a_panel_per_player(tmp_path):
             heights.append(picture.height)
             assert picture.convert("L").getextrema() == (0, 255)
     assert heights[1] == 2 * heights[0]
-    assert not list(tmp_path.glob(".*"))
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_one_point_is_drawn_and_none_is_no_picture(tmp_path):
@@ -59,7 +59,7 @@ def test_a_picture_that_cannot_be_written_is_one_line(tmp_path):
     (write_metrics(tmp_path) / "losses.png").mkdir()
     with pytest.raises(UserError, match="losses.png: cannot be written"):
         plot_losses(tmp_path)
-    assert not list(tmp_path.glob(".*"))
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_what_others_put_into_the_log_ends_nothing(tmp_path):

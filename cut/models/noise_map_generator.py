@@ -31,7 +31,7 @@ class NoiseMapGenerator(nn.Module):
             layers += [nn.Conv2d(width, width * 2, 4, stride=2, padding=1, bias=False)]
             width *= 2
             layers += [BatchNorm2d(width), nn.ReLU(inplace=True)]
-        layers += [ResidualBlock(width, "batch", padding="zeros") for _ in range(num_blocks)]
+        layers += [ResidualBlock(width, "batch", padding="zero") for _ in range(num_blocks)]
         for _ in range(2):
             layers += [nn.Upsample(scale_factor=2), nn.Conv2d(width, width // 2, 3, padding=1, bias=False)]
             width //= 2

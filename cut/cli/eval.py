@@ -43,7 +43,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--generated", type=Path, required=True, metavar="DIR", help="the translated pictures")
-    parser.add_argument("--target", type=Path, required=True, metavar="DIR", help="what they should look like")
+    parser.add_argument("--target", type=Path, required=True, metavar="DIR", help="the target pictures")
     parser.add_argument(
         "--baseline", type=Path, metavar="DIR", help="also score this folder, e.g. the untranslated inputs"
     )
@@ -56,14 +56,21 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     _add_networks(parser)
     parser.add_argument("--json", metavar="FILE", help="also write the scores here; - writes them instead of the table")
     parser.add_argument(
-        "--batch-size", type=int, default=32, metavar="N", help="for the network of fid (default: %(default)s)"
+        "--batch-size",
+        type=int,
+        default=32,
+        metavar="N",
+        help="pictures at once in the feature network (default: %(default)s)",
     )
     add_max_megapixels(parser)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
     parser.add_argument("--no-intervals", action="store_true", help="leave [low, high] out, which saves some seconds")
     cache = parser.add_mutually_exclusive_group()
     cache.add_argument(
-        "--cache-dir", type=Path, metavar="DIR", help="keeps features of targets (default: in the user's cache folder)"
+        "--cache-dir",
+        type=Path,
+        metavar="DIR",
+        help="where features of targets are kept (default: the user's cache folder)",
     )
     cache.add_argument("--no-cache", action="store_true", help="neither read nor keep features of targets")
     return parser.parse_args(argv)
@@ -87,7 +94,7 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
         "--segmenter",
         type=Path,
         metavar="FILE.pt",
-        help="TorchScript network that sees classes in generated photographs; the targets are label pictures",
+        help="TorchScript network that finds classes in generated photographs; the targets are label pictures",
     )
     parser.add_argument(
         "--lpips-backbone", type=Path, metavar="FILE", help="torchvision's AlexNet (default: from torch.hub's folder)"
@@ -115,7 +122,7 @@ def _evaluate(args: argparse.Namespace) -> None:
         _check_options(args, metrics)
     if args.json and args.json != "-":
         check_json_file(args.json)
-    from cut.cli.eval_tools import everything, make_evaluator  # here, for torch takes seconds and --help should not
+    from cut.cli.eval_tools import everything, make_evaluator  # here, because torch takes seconds and --help should not
     from cut.data.left_out import describe_left_out
     from cut.scoring.evaluator import find_pictures
 

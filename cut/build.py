@@ -10,9 +10,10 @@ from torch import nn
 from torch.optim import Optimizer
 
 from cut.config import AdamConfig, RunConfig
-from cut.config.load import PathOrPaths, load_config, parse_config
+from cut.config.load import PathOrPaths, changes_between_processes, load_config, parse_config
 from cut.config.own_code import own_code
 from cut.data.kinds import open_stream
+from cut.data.picture_list import changes_of_pictures
 from cut.data.stream import SampleStream
 from cut.errors import UserError, reason, shown
 from cut.methods import find_method, method_config
@@ -101,9 +102,12 @@ def build_trainer(config: RunConfig) -> Trainer:
         UserError: data are missing, or a setting does not fit.
     """
     fabric = build_fabric(config.train.accelerator, config.train.precision, shared=True)
-    _check_division(config, fabric.world_size)
     processes = Processes(fabric)
-    return processes.together(lambda: _build_trainer(config, fabric, processes))
+    processes.require_same("settings", config.to_dict(), changes_between_processes)
+    _check_division(config, fabric.world_size)
+    trainer = processes.together(lambda: _build_trainer(config, fabric, processes))
+    processes.require_same("pictures", trainer.pictures["train"], changes_of_pictures)
+    return trainer
 
 
 def _build_trainer(config: RunConfig, fabric: Fabric, processes: Processes) -> Trainer:
@@ -124,6 +128,7 @@ def _build_trainer(config: RunConfig, fabric: Fabric, processes: Processes) -> T
         every_steps = config.eval.every_steps or (config.eval.every_epochs or 1) * stream.steps_per_epoch
         evaluations = Evaluations(config.eval, every_steps)
     trainer = Trainer(config, method, optimizers, schedule, stream, samples, fabric, processes, evaluations)
+    trainer.pictures["train"] = stream.picture_list()
     if config.train.compile:
         compile_networks(method)  # last, for what is compiled cannot be copied
     return trainer

@@ -115,6 +115,6 @@ def test_cut_test_translates_with_a_public_file(content, tmp_path, unpaired, cap
     torch.save(content("drit_concat")[0], tmp_path / "00999.pth")
     arguments = ["--import", str(tmp_path / "00999.pth"), "--input", str(unpaired / "testA")]
     with pytest.raises(SystemExit) as ended:
-        main([*arguments, "--output", str(tmp_path / "out"), "--accelerator", "cpu"])
-    assert not ended.value.code and len(list((tmp_path / "out").iterdir())) == 4
+        main([*arguments, "--num-outputs", "2", "--output", str(tmp_path / "out"), "--accelerator", "cpu"])
+    assert not ended.value.code and len(list((tmp_path / "out").glob("*.png"))) == 8
     assert "DRIT's networks of 2 channels, attributes of 4 numbers (concat)" in capsys.readouterr().out

@@ -65,7 +65,7 @@ example:
   cut-data check datasets/horse2zebra --json check.json
 """
 _CONVERT = """\
-Reads a generator that the programs of CUT's, CycleGAN's and pix2pix's authors save (latest_net_G.pth,
+Reads a generator that the authors' programs of CUT, CycleGAN, pix2pix, MUNIT or DRIT save (latest_net_G.pth,
 latest_net_G_A.pth or latest_net_G_B.pth), works out its architecture, and writes it as the inference file of this
 program, which cut-test --checkpoint and any reader of safetensors can read. No code in WEIGHTS is run. The authors'
 other files (D, F) are needed only for training and are refused.

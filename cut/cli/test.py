@@ -69,7 +69,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         type=Path,
         metavar="FILE",
         dest="weights",
-        help="a generator that the programs of CUT's, CycleGAN's and pix2pix's authors save (latest_net_G.pth)",
+        help="a generator that the programs of the authors of CUT, CycleGAN, pix2pix, MUNIT and DRIT save",
     )
     parser.add_argument(
         "--config",

@@ -1,11 +1,14 @@
-"""The generators that the authors of CUT, CycleGAN and pix2pix publish (`latest_net_G.pth`), as methods of ours.
+"""The generators that the authors of CUT, CycleGAN, pix2pix, MUNIT and DRIT publish, as methods of ours.
 
 Facts about the files: taesungp/contrastive-unpaired-translation, commit b3ac297, and junyanz/
-pytorch-CycleGAN-and-pix2pix, commit 2a7afba. A file holds one generator's weights and nothing else; what else a
-config says does not change how it translates, but for pix2pix, whose noise and batch statistics are its method's.
+pytorch-CycleGAN-and-pix2pix, commit 2a7afba (`latest_net_G.pth`): a file holds one generator's weights and nothing
+else; what else a config says does not change how it translates, but for pix2pix, whose noise and batch statistics are
+its method's. NVlabs/MUNIT, commit a82e222b (`gen_00500000.pt`), and HsinYingLee/DRIT, commit f19f50a8 (`00999.pth`):
+a file holds the networks of both directions.
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +42,14 @@ def import_generator(path: Path, config: Path | None = None) -> tuple[Method, Ru
     resolved = _agreeing_config(found, path, config) if config else _guessed_config(found, path)
     try:
         with torch.device("meta"):  # names and shapes cost no memory, whatever a file claims
-            expected = ConfiguredNetworks(resolved).generator()
+            expected = _build_on_meta(resolved) if found.settings else ConfiguredNetworks(resolved).generator()
     except (RuntimeError, ValueError) as error:
         raise UserError(f"{path}: looks like {found.text}, which cannot be built ({error})") from None
     weights = rename_tensors(tensors, found, expected, path)
     method = build_method(resolved)
+    if found.settings:  # both directions; discriminators stay as they are
+        method.load_state_dict(weights, strict=False)
+        return method, resolved, f"{path}: {_describe(found, resolved)}"
     keep_networks(method, list(method.inference_networks())[:1])
     networks = list(method.inference_networks().values())
     if len(networks) != 1:
@@ -68,7 +74,7 @@ def _describe(found: Found, config: RunConfig) -> str:
 
 def _guessed_config(found: Found, path: Path) -> RunConfig:
     """The config of the method that publishes such generators."""
-    method: dict[str, Any] = {"name": found.method}
+    method: dict[str, Any] = {"name": found.method} | found.settings
     if found.method == "cyclegan" and found.in_channels != found.out_channels:
         method["lambda_identity"] = 0.0
     if found.method == "sincut":  # the authors' small one has fewer layers than training looks at by default
@@ -87,7 +93,7 @@ def _guessed_config(found: Found, path: Path) -> RunConfig:
         data |= {"root": where, "direction": "BtoA" if source == "b" else "AtoB"}
     if size := found.generator.get("image_px"):
         data |= dict.fromkeys(("load_px", "crop_px"), min(size, MOST_PX))  # what is wrong is the generator's size
-    values = {"method": method, "generator": found.generator, "data": data}
+    values = {"method": method, "data": data} | ({"generator": found.generator} if found.generator else {})
     return parse_config(values, method_config, str(path))
 
 
@@ -95,7 +101,11 @@ def _agreeing_config(found: Found, path: Path, config: Path) -> RunConfig:
     """The user's config, which must describe the network in the file."""
     given = read_config(config)
     method = find_method(given.method.name)
-    if given.generator is None or "image" not in method.inputs:
+    if found.settings and given.method.name == found.method:
+        given = _from_a_to_b(given)
+        pairs = _pairs("method.generator", found.settings["generator"], given.method.model_dump()["generator"])
+        return _check_fit(found, path, config, given, pairs)
+    if given.generator is None or found.settings or "image" not in method.inputs:
         raise UserError(
             f"{config}: method.name: {given.method.name} has no such generator as {path} holds: {found.text}"
         )
@@ -103,14 +113,36 @@ def _agreeing_config(found: Found, path: Path, config: Path) -> RunConfig:
     if isinstance(given.data, FolderConfig) and _is_inverse(path) and _is_two_way(given):
         back = "BtoA" if given.data.direction == "AtoB" else "AtoB"
         given = given.model_copy(update={"data": given.data.model_copy(update={"direction": back})})
-    source, target = (domain.lower() for domain in given.data.domains)
     if generator["name"] != found.generator["name"]:
         pairs = {"generator.name": (found.generator["name"], generator["name"])}
     else:
-        pairs = {f"generator.{key}": (value, generator[key]) for key, value in found.generator.items()}
+        pairs = _pairs("generator", found.generator, generator)
         if "dropout" in found.generator:  # that it is there shifts the names; how much is dropped, nothing tells
             has, says = ("above 0" if p else 0.0 for p in pairs["generator.dropout"])
             pairs["generator.dropout"] = (has, says)
+    return _check_fit(found, path, config, given, pairs)
+
+
+def _pairs(section: str, found: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """By dotted key what the file has and what the config says."""
+    return {f"{section}.{key}": (value, given[key]) for key, value in found.items()}
+
+
+def _from_a_to_b(config: RunConfig) -> RunConfig:
+    """The same config in the direction whose domains are called as in a file that holds both."""
+    assert isinstance(config.data, FolderConfig)
+    return config.model_copy(update={"data": config.data.model_copy(update={"direction": "AtoB"})})
+
+
+def _check_fit(
+    found: Found, path: Path, config: Path, given: RunConfig, pairs: dict[str, tuple[Any, Any]]
+) -> RunConfig:
+    """The config, once everything agrees.
+
+    Raises:
+        UserError: The line says what does not.
+    """
+    source, target = (domain.lower() for domain in given.data.domains)
     pairs[f"data.channels_{source}"] = (found.in_channels, given.data.channels["a"])
     pairs[f"data.channels_{target}"] = (found.out_channels, given.data.channels["b"])
     wrong = [
@@ -122,9 +154,13 @@ def _agreeing_config(found: Found, path: Path, config: Path) -> RunConfig:
 
 
 def _is_two_way(config: RunConfig) -> bool:
-    with torch.device("meta"):  # shapes without numbers
-        method = find_method(config.method.name).build(config.method, ConfiguredNetworks(config))
-    return "ba" in method.directions()
+    return "ba" in _build_on_meta(config).directions()
+
+
+def _build_on_meta(config: RunConfig) -> Method:
+    """Shapes without numbers."""
+    with torch.device("meta"):
+        return find_method(config.method.name).build(config.method, ConfiguredNetworks(config))
 
 
 def _is_inverse(path: Path) -> bool:

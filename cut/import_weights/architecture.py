@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class Found:
         out_channels: of the target domain.
         method: that publishes such generators.
         text: for people.
+        settings: of our config's section `method`, where the networks are described there.
     """
 
     generator: dict[str, Any]
@@ -34,6 +35,7 @@ class Found:
     out_channels: int
     method: str
     text: str
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 def work_out(tensors: Tensors, path: Path) -> Found:
@@ -162,6 +164,32 @@ def _stylegan2(tensors: Tensors) -> Found:
     return Found(generator, first.shape[1], last.shape[0], "sincut", text)
 
 
+def _munit(tensors: Tensors) -> Found:
+    """Both domains' networks, of equal sizes but for the channels of images."""
+    first, last = (tensors[f"{domain}.enc_content.model.0.conv.weight"] for domain in "ab")
+    settings = {
+        "base_channels": first.shape[0],
+        "num_blocks": max(_places(tensors, r"a\.enc_content\.model\.3\.model\.(\d+)\.model\.0\.conv\.weight")) + 1,
+        "style_dim": tensors["a.enc_style.model.6.weight"].shape[0],
+        "mlp_channels": tensors["a.mlp.model.0.fc.weight"].shape[0],
+    }
+    if settings["num_blocks"] > len(tensors):
+        raise ValueError("far more blocks than tensors")
+    text = f"MUNIT's networks of {settings['num_blocks']} blocks, {first.shape[0]} channels, "
+    text += f"styles of {settings['style_dim']} numbers"
+    return Found({}, first.shape[1], last.shape[1], "munit", text, {"generator": settings})
+
+
+def _drit(tensors: Tensors) -> Found:
+    """Shared and separate parts of both domains; decoders that share nothing take attributes feature by feature."""
+    first, last = (tensors[f"enc_c.conv{domain}.0.model.1.weight"] for domain in "AB")
+    injection = "concat" if any(key.startswith("gen.dec_share.") for key in tensors) else "feature"
+    attribute = tensors["enc_a.fc_A.0.weight" if injection == "concat" else "enc_a.model_a.16.weight"]
+    settings = {"injection": injection, "base_channels": first.shape[0], "attribute_dim": attribute.shape[0]}
+    text = f"DRIT's networks of {first.shape[0]} channels, attributes of {attribute.shape[0]} numbers ({injection})"
+    return Found({}, first.shape[1], last.shape[1], "drit", text, {"generator": settings})
+
+
 def _places(tensors: Tensors, pattern: str) -> list[int]:
     """The numbers in the keys that match."""
     return [int(found[1]) for key in tensors if (found := re.fullmatch(pattern, key))]
@@ -178,12 +206,21 @@ def _some(keys: list[str]) -> str:
     return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
 
 
-_GENERATORS: dict[str, Callable[[Tensors], Found]] = {"resnet": _resnet, "unet": _unet, "stylegan2": _stylegan2}
+_GENERATORS: dict[str, Callable[[Tensors], Found]] = {
+    "resnet": _resnet,
+    "unet": _unet,
+    "stylegan2": _stylegan2,
+    "MUNIT": _munit,
+    "DRIT": _drit,
+}
 # A pattern of one of its keys -> what a file holds; the first that is met counts.
 _KINDS = {
     r"model\.\d+\.conv_block\.": "resnet",
     r"model\.model\.": "unet",
     r"encoder\.convs\.": "stylegan2",
+    r"a\.enc_content\.": "MUNIT",
+    r"enc_c\.conv": "DRIT",
+    r"a\.cnns\.": "MUNIT's discriminators, which only training uses",
     r"mlp_\d+\.": "a patch head (netF), which only training uses",
     r"net\.\d+\.": "a pixel discriminator, which only training uses",
     r"model\.0\.weight": "a PatchGAN discriminator, which only training uses",

@@ -17,12 +17,17 @@ SinCUT: encoder.convs.<i>.conv1.0.weight      encoder.<i>.conv1.weight        wh
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from cut.import_weights.styled_names import drit_name, munit_name
 from cut.kernels.blur import BlurDownsample, BlurUpsample
+from cut.methods.drit import DRIT
+from cut.methods.munit import MUNIT
+from cut.methods.styled import StyledMethod
 from cut.models.resnet import ResnetGenerator
 from cut.models.stylegan2 import StyleGAN2Generator
 from cut.models.stylegan2_blocks import EqualConv2d, UpsampleConv
@@ -48,7 +53,7 @@ class PublicNames:
 
 
 def public_names(network: nn.Module) -> PublicNames:
-    """Of a generator, which may lie on the meta device."""
+    """Of a generator, or of a method that translates with several networks; it may lie on the meta device."""
     return _NAMERS[type(network)](network)
 
 
@@ -112,6 +117,17 @@ def _add_equal_convolution(names: PublicNames, module: EqualConv2d, ours: str, t
         names.constants[f"{theirs}.0.kernel"] = _blur((1.0, 3.0, 3.0, 1.0), 1.0)
 
 
+def _styled(method: StyledMethod, name_of: Callable[[str], str]) -> PublicNames:
+    """Of all networks that translate; DRIT's authors store a layer norm's parameters as maps of one pixel."""
+    names = PublicNames()
+    for attribute, network in method.inference_networks().items():
+        for key, tensor in network.state_dict().items():
+            is_map = isinstance(network.get_submodule(key.rpartition(".")[0]), nn.GroupNorm)
+            ours = f"{attribute}.{key}"
+            names.add(name_of(ours), ours, (*tensor.shape, 1, 1) if is_map else tensor.shape)
+    return names
+
+
 def _blur(taps: tuple[float, ...], total: float) -> Tensor:
     """The outer product of `taps`, of sum `total`, on the CPU."""
     row = torch.tensor(taps, device="cpu")
@@ -122,4 +138,6 @@ _NAMERS: dict[type[nn.Module], Callable[[Any], PublicNames]] = {
     ResnetGenerator: _resnet,
     UnetGenerator: _unet,
     StyleGAN2Generator: _stylegan2,
+    MUNIT: partial(_styled, name_of=munit_name),
+    DRIT: partial(_styled, name_of=drit_name),
 }

@@ -10,6 +10,8 @@ from torch import Tensor
 from cut.errors import UserError
 from cut.storage.torch_file import TorchFileError, read_torch_file
 
+# What translates in files of several networks: MUNIT's, and DRIT's, which hold all else of a training too.
+_SEVERAL_NETWORKS = (("a", "b"), ("enc_c", "enc_a", "gen"))
 _NEEDED = "needed is a generator's state_dict alone, as the authors' programs save it: latest_net_G.pth"
 
 
@@ -24,6 +26,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: holds a {type(content).__name__}; {_NEEDED}")
     if {"schema_version", "method"} <= content.keys():
         raise UserError(f"{path}: is a checkpoint of this program; give it with --checkpoint")
+    content = _of_several_networks(content)
     others = [key for key, value in content.items() if not (_is_name(key) and isinstance(value, Tensor))]
     if others or not content:
         held = ", ".join(repr(key)[:40] for key in others[:3]) if others else "nothing"
@@ -35,6 +38,17 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             raise UserError(f"{path}: {key} holds numbers that are not finite; the training that saved it had failed")
     wrapped = all(key.startswith("module.") for key in tensors)
     return {key.removeprefix("module.") if wrapped else key: value for key, value in tensors.items()}
+
+
+def _of_several_networks(content: dict[Any, Any]) -> dict[Any, Any]:
+    """The tensors of those networks that translate, as `<network>.<key>`; any other file's content as it is."""
+    for names in _SEVERAL_NETWORKS:
+        parts = [content[name] for name in names if isinstance(content.get(name), dict)]
+        if len(parts) == len(names):
+            return {
+                f"{name}.{key}": value for name, part in zip(names, parts, strict=True) for key, value in part.items()
+            }
+    return content
 
 
 def _is_name(key: Any) -> bool:

@@ -84,6 +84,16 @@ def test_an_image_is_translated_as_if_it_were_alone(name):
     assert not method.goes_one_by_one
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_half_precision_is_the_same_to_its_rounding(name):
+    method, image = build(name).prepare_inference(), image_of(0)
+    style = method.latents(2, torch.Generator().manual_seed(1))
+    exact = method(image, style)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = method(image, style)
+    assert 0 < (rounded - exact).abs().mean() < 0.02 < exact.std()
+
+
 @pytest.mark.parametrize("injection", ["adain", "concat", "feature"])
 def test_tiles_equal_the_whole_picture(injection, tmp_path):
     """Norms over each image, the mean over all places of the guide and the attribute's maps are those of the whole."""

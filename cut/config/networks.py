@@ -18,14 +18,16 @@ class ResnetGeneratorConfig(Section):
     """Channels at full resolution (ngf); four times as many in the residual blocks."""
     num_blocks: int = Field(9, ge=1, le=1000)
     """Number of residual blocks: the papers have 9 at 256 px and 6 at 128 px."""
-    norm: Literal["instance", "batch", "none"] = "instance"
-    """Normalisation behind each convolution."""
+    norm: Literal["instance", "instance_affine", "batch", "none"] = "instance"
+    """Normalisation behind each convolution; instance_affine learns a scale and a shift per channel."""
     dropout: Unit = 0.0
     """Probability of dropout inside the residual blocks, from 0 to below 1."""
     antialias_down: bool = True
     """Blur before halving the size, instead of a strided convolution."""
     antialias_up: bool = True
     """Double the size by a blur, instead of a transposed convolution."""
+    padding: Literal["reflect", "zeros"] = "reflect"
+    """What lies beyond the borders: the mirrored image, or zeros as in DistanceGAN."""
     init: Initialisation = "xavier"
     """Distribution of the initial weights."""
     init_gain: float = Field(0.02, gt=0)
@@ -81,8 +83,8 @@ class PatchDiscriminatorConfig(Section):
     """Side of a patch in pixels; null: num_layers says it."""
     num_layers: int = Field(3, ge=0, le=7)
     """Number of halvings, another way to say the side of a patch. null: receptive_field_px says it."""
-    norm: Literal["instance", "batch", "none"] = "instance"
-    """Normalisation behind each convolution but the first and the last."""
+    norm: Literal["instance", "instance_affine", "batch", "none"] = "instance"
+    """Normalisation behind each convolution but the first and the last; instance_affine learns scales and shifts."""
     antialias: bool = True
     """Blur before halving the size, instead of a strided convolution."""
     init: Initialisation = "xavier"

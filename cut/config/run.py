@@ -140,6 +140,11 @@ class RunConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _method_fits_the_data(self) -> "RunConfig":
+        self.method.check_data(self.data)
+        return self
+
+    @model_validator(mode="after")
     def _generator_can_checkpoint(self) -> "RunConfig":
         name, norm = getattr(self.generator, "name", None), getattr(self.generator, "norm", None)
         # Batch norm would update its running averages twice.

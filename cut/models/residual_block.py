@@ -9,6 +9,11 @@ from cut.kernels.winograd import Conv2d
 from cut.models.blocks import needs_bias, normalisation
 
 
+def border(padding: str) -> type[nn.Module]:
+    """The layer for what lies beyond the borders: `reflect`, the mirrored image, or `zeros`."""
+    return {"reflect": ReflectionPad, "zeros": nn.ZeroPad2d}[padding]
+
+
 class ResidualBlock(nn.Module):
     """x + norm(conv(relu(norm(conv(x))))), 3x3, shape kept.
 
@@ -17,7 +22,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int, norm: str, dropout: float = 0.0, padding: str = "reflect"):
         super().__init__()
-        bias, pad = needs_bias(norm), ReflectionPad if padding == "reflect" else nn.ZeroPad2d
+        bias, pad = needs_bias(norm), border(padding)
         layers: list[nn.Module] = [pad(1), Conv2d(channels, channels, 3, bias=bias)]
         layers += [normalisation(norm, channels), nn.ReLU(inplace=True)]
         if dropout:

@@ -80,7 +80,7 @@ _DRIT = _STYLED | {
     "data.batch_size": 4,
 }
 _GCGAN = {**_RESNET, **_PATCH, **_SMALL, "data.root": "unpaired", "method.name": "gcgan", "method.pool_size": 3}
-_DISTANCEGAN = {**_RESNET, **_PATCH, **_SMALL, "data.root": "unpaired", "method.name": "distancegan"}
+_DISTANCEGAN = {**_RESNET, **_PATCH, **_SMALL, "data.root": "many", "method.name": "distancegan"}
 _DISTANCEGAN |= {"method.pool_size": 3, "data.batch_size": 4}
 _FLIP = {"method.flip_equivariance": True, "method.pool_size": 3}
 # Whatever draws random numbers, remembers images or mixes a batch.
@@ -126,6 +126,7 @@ CASES = {
 def make_data(folder: Path) -> None:
     (folder / "empty.yaml").write_text("{}")
     make_unpaired(folder / "unpaired", size=24)
+    make_unpaired(folder / "many", count=12, size=24)
     make_paired(folder / "paired")
     make_idx(folder / "idx")
     make_single(folder / "single")

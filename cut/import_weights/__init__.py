@@ -1,4 +1,4 @@
-"""The generators that the authors of CUT, CycleGAN and pix2pix publish (`latest_net_G.pth`), as methods of ours.
+"""The generators that the authors of CUT, CycleGAN, pix2pix and DistanceGAN publish (`latest_net_G.pth`), as ours.
 
 Facts about the files: taesungp/contrastive-unpaired-translation, commit b3ac297, and junyanz/
 pytorch-CycleGAN-and-pix2pix, commit 2a7afba. A file holds one generator's weights and nothing else; what else a
@@ -80,6 +80,8 @@ def _guessed_config(found: Found, path: Path) -> RunConfig:
         f"channels_{source}": found.in_channels,
         f"channels_{target}": found.out_channels,
     }
+    if found.method == "distancegan":
+        data["batch_size"] = 2  # the least from which it learns
     if data["name"] == "single":
         data |= {"a": where, "b": where}
     else:

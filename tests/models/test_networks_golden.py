@@ -4,6 +4,7 @@ import pytest
 import torch
 from fixed import fill_by_formula, formula_image
 
+from cut.models.blocks import normalisation
 from cut.models.initialisation import initialise
 from cut.models.patch_discriminator import PatchDiscriminator, PixelDiscriminator
 from cut.models.resnet import ResnetGenerator
@@ -69,6 +70,16 @@ def test_other_initialisations_have_their_spread(name, deviation):
     else:  # orthogonal: columns of length gain at right angles
         flat = weight.detach().flatten(1)
         torch.testing.assert_close(flat @ flat.T, 0.02**2 * torch.eye(64), rtol=0, atol=1e-8)
+
+
+def test_affine_instance_norm_starts_near_one_and_scales_what_instance_norm_gives():
+    torch.manual_seed(0)
+    norm = initialise(normalisation("instance_affine", 2000), "normal", 0.02)
+    assert float(norm.weight.detach().std()) == pytest.approx(0.02, rel=0.1)
+    assert float(norm.weight.detach().mean()) == pytest.approx(1.0, abs=0.002) and not norm.bias.any()
+    norm.bias.data.normal_()
+    x = torch.randn(2, 2000, 4, 5)
+    torch.testing.assert_close(norm(x), torch.nn.functional.instance_norm(x, None, None, norm.weight, norm.bias))
 
 
 def test_unknown_initialisation_lists_the_known_ones():

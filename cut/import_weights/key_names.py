@@ -18,7 +18,7 @@ SinCUT: encoder.convs.<i>.conv1.0.weight      encoder.<i>.conv1.weight        wh
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -57,12 +57,12 @@ def _resnet(network: ResnetGenerator) -> PublicNames:
     """The layers stand in the same order, so that the flat indices are the same but for the borders of zeros."""
     names = PublicNames()
     for ours, tensor in network.state_dict().items():
-        theirs, layers = ["model"], network.layers
-        _, index, *rest = ours.split(".")
-        theirs.append(_place(layers, int(index)))
-        if rest[0] == "layers":
-            theirs += ["conv_block", _place(layers[int(index)].layers, int(rest[1]))]
-        names.add(".".join([*theirs, rest[-1]]), ours, tensor.shape)
+        _, outer, *inner, leaf = ours.split(".")
+        theirs = ["model", _place(network.layers, int(outer))]
+        if inner:  # of a residual block
+            block = cast(nn.Sequential, network.layers[int(outer)].layers)
+            theirs += ["conv_block", _place(block, int(inner[1]))]
+        names.add(".".join([*theirs, leaf]), ours, tensor.shape)
     for index, layer in enumerate(network.layers):
         if isinstance(layer, (BlurDownsample, BlurUpsample)):
             blur = (

@@ -104,7 +104,7 @@ class Translated:
 
 class GcGAN(Method):
     Config = GcGANConfig
-    output_columns = ("translation", "changed, translated, changed back")
+    output_columns = ("translation", "changed back")
 
     def __init__(
         self,

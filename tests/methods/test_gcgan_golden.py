@@ -122,7 +122,7 @@ def test_the_sheet_shows_the_way_by_the_changed_image(golden):
     with torch.no_grad():
         images = method.visuals({"real_a": image})
         assert torch.equal(images["translation"], method(image))
-        column = images["changed, translated, changed back"]
+        column = images["changed back"]
         assert torch.equal(column, method(image.rot90(-1, (2, 3))).rot90(1, (2, 3)))
 
 

@@ -79,6 +79,9 @@ _DRIT = _STYLED | {
     "method.content_discriminator_layers": 0,
     "data.batch_size": 4,
 }
+_GCGAN = {**_RESNET, **_PATCH, **_SMALL, "data.root": "unpaired", "method.name": "gcgan", "method.pool_size": 3}
+_DISTANCEGAN = {**_RESNET, **_PATCH, **_SMALL, "data.root": "many", "method.name": "distancegan"}
+_DISTANCEGAN |= {"method.pool_size": 3, "data.batch_size": 4}
 _FLIP = {"method.flip_equivariance": True, "method.pool_size": 3}
 # Whatever draws random numbers, remembers images or mixes a batch.
 CASES = {
@@ -109,6 +112,13 @@ CASES = {
     "drit: feature-wise attributes": _DRIT
     | {"method.generator": {"base_channels": 2, "attribute_dim": 3, "injection": "feature"}}
     | {"method.mode_seeking": False},
+    "gcgan": _GCGAN,
+    "gcgan: separate generators, micro-batches too": _GCGAN
+    | {"method.geometry": "vertical_flip", "method.generators": "separate"}
+    | {"data.batch_size": 4, "train.num_micro_batches": 2},
+    "distancegan: two pairs in a process, four across": _DISTANCEGAN,
+    "distancegan: pairs across processes alone": _DISTANCEGAN | {"data.batch_size": 2},
+    "distancegan: halves": _DISTANCEGAN | {"method.distance": "halves"},
     "cyclegan: micro-batches too": _CYCLEGAN | {"data.batch_size": 4, "train.num_micro_batches": 2},
 }
 
@@ -116,6 +126,7 @@ CASES = {
 def make_data(folder: Path) -> None:
     (folder / "empty.yaml").write_text("{}")
     make_unpaired(folder / "unpaired", size=24)
+    make_unpaired(folder / "many", count=12, size=24)
     make_paired(folder / "paired")
     make_idx(folder / "idx")
     make_single(folder / "single")

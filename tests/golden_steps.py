@@ -32,11 +32,11 @@ def assert_final_weights(method: nn.Module, final: Mapping[str, Tensor]) -> None
         assert (ours - expected).abs().max() < 1e-6, name
 
 
-def training_step_of(method: Method) -> TrainingStep:
+def training_step_of(method: Method, adam: AdamConfig = ADAM) -> TrainingStep:
     """The trainer's step on the CPU, with the authors' Adam for each player."""
     fabric = Fabric(accelerator="cpu", devices=1)
-    rates = {player.name: ADAM.lr for player in method.players()}
-    return TrainingStep(method, build_optimizers(method, ADAM, fabric), rates, fabric, Processes(fabric))
+    rates = {player.name: adam.lr for player in method.players()}
+    return TrainingStep(method, build_optimizers(method, adam, fabric), rates, fabric, Processes(fabric))
 
 
 def draw_from(monkeypatch, draws: list[Tensor]) -> Callable[[], None]:

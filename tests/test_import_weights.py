@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 import pytest
 import torch
+import torch.nn.functional as F
 from fixed import fill_by_formula, formula_image
 from public_weights import formula_state_dict
 
@@ -349,3 +350,78 @@ def test_formulas_of_the_tests_are_those_of_the_other_golden_files():
     network = fill_by_formula(torch.nn.Linear(3, 2))
     state = formula_state_dict({"0.weight": [2, 3], "0.bias": [2]})
     assert torch.equal(state["0.weight"], network.weight) and torch.equal(state["0.bias"], network.bias)
+
+
+def distancegan_state(dropout=False):
+    """Random weights as DistanceGAN's programs save them."""
+    shapes = {"0": (4, 3, 7, 7), "3": (8, 4, 3, 3), "6": (16, 8, 3, 3)}
+    shapes |= {f"{block}.conv_block.{place}": (16, 16, 3, 3) for block in (9, 10) for place in (0, 3 + dropout)}
+    shapes |= {"11": (16, 8, 3, 3), "14": (8, 4, 3, 3), "17": (3, 4, 7, 7)}
+    state = OrderedDict()
+    for place, shape in shapes.items():
+        width = shape[1] if place in ("11", "14") else shape[0]  # transposed convolutions
+        state |= {f"model.{place}.weight": torch.randn(shape) / 8, f"model.{place}.bias": torch.randn(width)}
+        if place != "17":
+            start, _, last = f"model.{place}".rpartition(".")
+            norm = f"{start}.{int(last) + 1}"
+            state |= {f"{norm}.weight": 1 + torch.rand(width), f"{norm}.bias": torch.randn(width)}
+    return state
+
+
+def distancegan_output(state, image):
+    """By torch's functions alone."""
+
+    def layer(x, place, norm_place, function=F.conv2d, **settings):
+        x = function(x, state[f"model.{place}.weight"], state[f"model.{place}.bias"], **settings)
+        return F.instance_norm(x, None, None, state[f"model.{norm_place}.weight"], state[f"model.{norm_place}.bias"])
+
+    x = F.relu(layer(image, 0, 1, padding=3))
+    for place in (3, 6):
+        x = F.relu(layer(x, place, place + 1, stride=2, padding=1))
+    for block in (9, 10):
+        y = F.relu(layer(x, f"{block}.conv_block.0", f"{block}.conv_block.1", padding=1))
+        x = x + layer(y, f"{block}.conv_block.3", f"{block}.conv_block.4", padding=1)
+    for place in (11, 14):
+        x = F.relu(layer(x, place, place + 1, F.conv_transpose2d, stride=2, padding=1, output_padding=1))
+    return torch.tanh(F.conv2d(x, state["model.17.weight"], state["model.17.bias"], padding=3))
+
+
+def test_a_generator_of_distancegan_is_read_with_its_zero_borders_and_affine_norms(saved):
+    torch.manual_seed(0)
+    state, image = distancegan_state(), formula_image(1, 3, 32)
+    for name, direction in (("latest_net_G_A.pth", "AtoB"), ("latest_net_G_B.pth", "BtoA")):
+        method, config, line = import_generator(saved(state, name))
+        assert (config.method.name, config.data.direction) == ("distancegan", direction)
+        assert "a ResNet of 2 blocks, 4 channels, affine instance norm, not anti-aliased, zero padding" in line
+        assert (config.generator.norm, config.generator.padding, config.generator.dropout) == (
+            "instance_affine",
+            "zero",
+            0.0,
+        )
+        with torch.no_grad():
+            output = method.prepare_inference()(image)
+        torch.testing.assert_close(output, distancegan_output(state, image), rtol=1e-4, atol=ROUNDING)
+    assert import_generator(saved(distancegan_state(dropout=True)))[1].generator.dropout == 0.5
+
+
+def test_running_statistics_in_a_file_of_distancegan_are_not_used(saved):
+    torch.manual_seed(0)
+    state, image = distancegan_state(), formula_image(1, 3, 32)
+    norms = [key.removesuffix(".weight") for key, value in state.items() if key.endswith("weight") and value.dim() == 1]
+    old = {
+        f"{norm}.running_{leaf}": torch.rand(len(state[f"{norm}.weight"])) for norm in norms for leaf in ("mean", "var")
+    }
+    method = import_generator(saved(OrderedDict(state | old)))[0]
+    with torch.no_grad():
+        output = method.prepare_inference()(image)
+    torch.testing.assert_close(output, distancegan_output(state, image), rtol=1e-4, atol=ROUNDING)
+
+
+def test_a_generator_of_gcgan_is_read_as_that_of_cyclegan_or_with_its_config(golden, public, saved, tmp_path):
+    path = saved(public("resnet6_strided"), "200_net_G_AB.pth")
+    assert import_generator(path)[1].method.name == "cyclegan"
+    config = write_config(tmp_path, "gcgan", "resnet", ", num_blocks: 6")
+    method, resolved, _ = import_generator(path, config)
+    assert (resolved.method.name, set(method.inference_networks())) == ("gcgan", {"generator"})
+    expected = golden("public_generators")["resnet6_strided"]["output"]
+    torch.testing.assert_close(output_of(path, config), expected, rtol=1e-4, atol=ROUNDING)

@@ -140,6 +140,11 @@ class RunConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _method_fits_the_data(self) -> "RunConfig":
+        self.method.check_data(self.data)
+        return self
+
+    @model_validator(mode="after")
     def _generator_can_checkpoint(self) -> "RunConfig":
         can = getattr(self.generator, "can_checkpoint_activations", False)
         # Batch norm would update its running averages twice.

@@ -69,3 +69,10 @@ class MethodConfig(Section):
 
     name: str
     """Method: a file of cut/methods, or package.module:Class."""
+
+    def check_data(self, data: Any) -> None:
+        """Looks at the run's data section, for what only both together show.
+
+        Raises:
+            ValueError: The method cannot learn from such data; the text names the key, and what to do.
+        """

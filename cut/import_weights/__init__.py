@@ -1,4 +1,4 @@
-"""The generators that the authors of CUT, CycleGAN, pix2pix, MUNIT and DRIT publish, as methods of ours.
+"""The generators that the authors of CUT, CycleGAN, pix2pix, DistanceGAN, MUNIT and DRIT publish, as methods of ours.
 
 Facts about the files: taesungp/contrastive-unpaired-translation, commit b3ac297, and junyanz/
 pytorch-CycleGAN-and-pix2pix, commit 2a7afba (`latest_net_G.pth`): a file holds one generator's weights and nothing
@@ -87,6 +87,8 @@ def _guessed_config(found: Found, path: Path) -> RunConfig:
         f"channels_{source}": found.in_channels,
         f"channels_{target}": found.out_channels,
     }
+    if found.method == "distancegan":
+        data["batch_size"] = 2  # the least from which it learns
     if data["name"] == "single":
         data |= {"a": where, "b": where}
     else:

@@ -13,7 +13,8 @@ from cut.errors import UserError
 from cut.import_weights.key_names import public_names
 
 Tensors = Mapping[str, Tensor]
-_NORM_TEXT = {"batch": "batch norm", "instance": "instance norm", "none": "no norm"}
+_NORM_TEXT = {"batch": "batch norm", "instance": "instance norm", "instance_affine": "affine instance norm"}
+_NORM_TEXT |= {"none": "no norm"}
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -73,7 +74,7 @@ def rename_tensors(tensors: Tensors, found: Found, expected: nn.Module, path: Pa
     optional = {key for key in shapes if key.endswith("num_batches_tracked")}
     if found.generator.get("norm") == "none":
         optional |= {key for key in [key for key in shapes if key.endswith(".bias")][:-1] if key not in tensors}
-    given = {key: value for key, value in tensors.items() if key in shapes or not _is_leftover(key, tensors)}
+    given = {key: value for key, value in tensors.items() if key in shapes or not _is_leftover(key, tensors, found)}
     problems = {
         "missing": [key for key in shapes if key not in given and key not in optional],
         "unknown": [key for key in given if key not in shapes],
@@ -103,17 +104,20 @@ def _is_close(value: Tensor, constant: Tensor) -> bool:
     return torch.allclose(value, constant, rtol=0, atol=1e-6)
 
 
-def _is_leftover(key: str, tensors: Tensors) -> bool:
+def _is_leftover(key: str, tensors: Tensors, found: Found) -> bool:
     module, _, leaf = key.rpartition(".")
-    return leaf in _STATISTICS and f"{module}.weight" not in tensors
+    is_instance_norm = found.generator.get("norm") == "instance_affine" or f"{module}.weight" not in tensors
+    return leaf in _STATISTICS and is_instance_norm
 
 
 def _resnet(tensors: Tensors) -> Found:
-    """Flat indices within `model`, which differ with the anti-aliasing and the number of blocks."""
+    """Flat indices within `model`, which differ with the anti-aliasing, the number of blocks and the borders: the zeros
+    of DistanceGAN need no layer of their own."""
     blocks = [int(key.split(".")[1]) for key in tensors if ".conv_block." in key]
     blurs = [int(key.split(".")[1]) for key in tensors if key.endswith(".filt")]
     convolutions = _places(tensors, r"model\.(\d+)\.weight")
-    first, last = tensors["model.1.weight"], tensors[f"model.{max(convolutions)}.weight"]
+    border = 0 if "model.0.weight" in tensors else 1  # layers before a convolution
+    first, last = tensors[f"model.{border}.weight"], tensors[f"model.{max(convolutions)}.weight"]
     num_blocks = max(blocks) - min(blocks) + 1
     if num_blocks > len(tensors):
         raise ValueError("far more blocks than tensors")
@@ -121,16 +125,18 @@ def _resnet(tensors: Tensors) -> Found:
         "name": "resnet",
         "base_channels": first.shape[0],
         "num_blocks": num_blocks,
-        "norm": _norm(tensors, "model.2"),
-        "dropout": 0.0 if any(key.endswith(".conv_block.5.weight") for key in tensors) else 0.5,
+        "norm": _norm(tensors, f"model.{border + 1}", f"model.{border}.bias"),
+        "dropout": 0.0 if any(key.endswith(f".conv_block.{3 + 2 * border}.weight") for key in tensors) else 0.5,
         "antialias_down": any(blur < min(blocks) for blur in blurs),
         "antialias_up": any(blur > max(blocks) for blur in blurs),
+        "padding": "reflect" if border else "zero",
     }
-    method = "cut" if blurs else "pix2pix" if generator["norm"] == "batch" else "cyclegan"
+    method = "cut" if blurs else "pix2pix" if generator["norm"] == "batch" else "cyclegan" if border else "distancegan"
     blurred = [way for way in ("down", "up") if generator[f"antialias_{way}"]]
     text = f"a ResNet of {num_blocks} blocks, {first.shape[0]} channels, {_NORM_TEXT[generator['norm']]}"
     text += ", anti-aliased " + " and ".join(blurred) if blurred else ", not anti-aliased"
     text += ", dropout" if generator["dropout"] else ""
+    text += "" if border else ", zero padding"
     return Found(generator, first.shape[1], last.shape[0], method, text)
 
 
@@ -142,7 +148,7 @@ def _unet(tensors: Tensors) -> Found:
         "name": "unet",
         "image_px": 2**depth,
         "base_channels": outer.shape[0],
-        "norm": _norm(tensors, "model.model.1.model.2"),
+        "norm": _norm(tensors, "model.model.1.model.2", "model.model.1.model.1.bias"),
     }
     text = f"a U-Net of {depth} levels ({2**depth} px), {outer.shape[0]} channels, {_NORM_TEXT[generator['norm']]}"
     return Found(generator, outer.shape[1], last.shape[1], "pix2pix", text)
@@ -195,10 +201,11 @@ def _places(tensors: Tensors, pattern: str) -> list[int]:
     return [int(found[1]) for key in tensors if (found := re.fullmatch(pattern, key))]
 
 
-def _norm(tensors: Tensors, module: str) -> str:
-    """From the norm at `module`: batch norm has weights; before an instance norm convolutions have biases."""
+def _norm(tensors: Tensors, module: str, bias: str) -> str:
+    """From the norm at `module`, and the key of the bias before it: batch norm and affine instance norm have weights,
+    and only before an instance norm convolutions have biases."""
     if f"{module}.weight" in tensors:
-        return "batch"
+        return "instance_affine" if bias in tensors else "batch"
     return "instance" if sum(key.endswith(".bias") for key in tensors) > 1 else "none"
 
 

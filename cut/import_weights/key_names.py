@@ -4,6 +4,7 @@ The authors' name                             ours
 ResNet: model.<i>.weight                      layers.<i>.weight               i differs with anti-aliasing and blocks
         model.<i>.conv_block.<j>.weight       layers.<i>.layers.<j>.weight    j is 1 and 5, with dropout 1 and 6
         model.<i>.filt                        a constant: the kernel of the anti-aliasing
+        With zero padding, as DistanceGAN has it, theirs has no layers for the borders, which ours counts.
 U-Net:  model.model.0.weight                  down.0.weight
         <level k>.1.weight, .2.weight         down.<k>.1.weight, .2.weight    convolution, norm
         <level k>.5.weight, .6.weight         up.<last - k>.1.weight, ...     in the innermost level .3 and .4
@@ -18,7 +19,7 @@ SinCUT: encoder.convs.<i>.conv1.0.weight      encoder.<i>.conv1.weight        wh
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -58,17 +59,27 @@ def public_names(network: nn.Module) -> PublicNames:
 
 
 def _resnet(network: ResnetGenerator) -> PublicNames:
-    """The layers stand in the same order, so that the flat indices are the same."""
+    """The layers stand in the same order, so that the flat indices are the same but for the borders of zeros."""
     names = PublicNames()
     for ours, tensor in network.state_dict().items():
-        names.add(ours.replace("layers", "model", 1).replace("layers", "conv_block"), ours, tensor.shape)
+        _, outer, *inner, leaf = ours.split(".")
+        theirs = ["model", _place(network.layers, int(outer))]
+        if inner:  # of a residual block
+            block = cast(nn.Sequential, network.layers[int(outer)].layers)
+            theirs += ["conv_block", _place(block, int(inner[1]))]
+        names.add(".".join([*theirs, leaf]), ours, tensor.shape)
     for index, layer in enumerate(network.layers):
         if isinstance(layer, (BlurDownsample, BlurUpsample)):
             blur = (
                 _blur((1.0, 2.0, 1.0), 1.0) if isinstance(layer, BlurDownsample) else _blur((1.0, 3.0, 3.0, 1.0), 4.0)
             )
-            names.constants[f"model.{index}.filt"] = blur.repeat(layer.channels, 1, 1, 1)
+            names.constants[f"model.{_place(network.layers, index)}.filt"] = blur.repeat(layer.channels, 1, 1, 1)
     return names
+
+
+def _place(layers: nn.Sequential, index: int) -> str:
+    """The authors' index of a layer: borders of zeros are no layers there."""
+    return str(index - sum(isinstance(layer, nn.ZeroPad2d) for layer in layers[:index]))
 
 
 def _unet(network: UnetGenerator) -> PublicNames:

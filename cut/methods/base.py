@@ -197,8 +197,10 @@ class Method(Translator):
             return "batch norm takes its statistics over all images of the batch; use norm: instance or none"
         return None
 
-    observes_batches: ClassVar[int] = 0
-    """Largest number of batches that `observe` wants to see; 0 where it does nothing."""
+    @property
+    def observes_batches(self) -> int:
+        """Largest number of batches that `observe` wants to see; 0 where it does nothing."""
+        return 0
 
     def observe(self, batches: Iterable[Batch]) -> None:
         """Measures the training data once, before step 0 of a new run; what it finds is kept in buffers.

@@ -26,6 +26,9 @@ GENERATORS = {
     "resnet": lambda: ResnetGenerator(base_channels=4, num_blocks=2),
     "resnet_strided": lambda: ResnetGenerator(base_channels=4, num_blocks=2, antialias_down=False, antialias_up=False),
     "resnet_batch": lambda: ResnetGenerator(base_channels=4, num_blocks=2, norm="batch"),
+    "resnet_affine_zeros": lambda: ResnetGenerator(
+        base_channels=4, num_blocks=2, norm="instance_affine", padding="zero"
+    ),
     "resnet_no_norm": lambda: ResnetGenerator(base_channels=4, num_blocks=2, norm="none"),
     "resnet_affine_zero": lambda: ResnetGenerator(
         base_channels=4, num_blocks=2, norm="instance_affine", padding="zero"

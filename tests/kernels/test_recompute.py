@@ -18,6 +18,7 @@ LAYERS = {
     "norm, activation, border": lambda: [normalisation("instance", 4), nn.ReLU(inplace=True), ReflectionPad(1)],
     "leaky, blur": lambda: [nn.LeakyReLU(0.2), BlurDownsample(4)],
     "resampling": lambda: [BlurUpsample(4)],
+    "affine norm": lambda: [normalisation("instance_affine", 4), nn.ReLU(inplace=True), nn.ZeroPad2d(1)],
     "zeros": lambda: [nn.ZeroPad2d(1)],
     "an activation in place at the start": lambda: [nn.ReLU(inplace=True), ReflectionPad(1)],
     "batch norm and dropout": lambda: [normalisation("batch", 4), nn.ReLU(), nn.Dropout(0.5), ReflectionPad(1)],

@@ -68,7 +68,7 @@ SMALL_SECTIONS = {
 }
 # Writes tiny data of each kind into a folder; returns the settings that lead there.
 DATA = {
-    "unpaired": lambda folder: {"root": make_unpaired(folder)},
+    "unpaired": lambda folder: {"root": make_unpaired(folder, count=6)},  # three batches of two have three distances
     "paired": lambda folder: {"root": make_paired(folder)},
     "idx": lambda folder: {"root": make_idx(folder)},
     "single": make_single,

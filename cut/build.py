@@ -10,10 +10,11 @@ from torch import nn
 from torch.optim import Optimizer
 
 from cut.config import AdamConfig, RunConfig, Section
-from cut.config.load import load_config, parse_config
+from cut.config.load import changes_between_processes, load_config, parse_config
 from cut.data.idx import IDXStream
 from cut.data.images import set_max_megapixels
 from cut.data.paired import PairedStream
+from cut.data.picture_list import changes_of_pictures
 from cut.data.plain import ImagesStream
 from cut.data.single import SingleStream
 from cut.data.stream import SampleStream
@@ -164,9 +165,12 @@ def build_trainer(config: RunConfig) -> Trainer:
         UserError: data are missing, or a setting does not fit.
     """
     fabric = build_fabric(config.train.accelerator, config.train.precision, shared=True)
-    _check_division(config, fabric.world_size)
     processes = Processes(fabric)
-    return processes.together(lambda: _build_trainer(config, fabric, processes))
+    processes.require_same("settings", config.to_dict(), changes_between_processes)
+    _check_division(config, fabric.world_size)
+    trainer = processes.together(lambda: _build_trainer(config, fabric, processes))
+    processes.require_same("pictures", trainer.pictures["train"], changes_of_pictures)
+    return trainer
 
 
 def _build_trainer(config: RunConfig, fabric: Fabric, processes: Processes) -> Trainer:
@@ -187,6 +191,7 @@ def _build_trainer(config: RunConfig, fabric: Fabric, processes: Processes) -> T
         every_steps = config.eval.every_steps or (config.eval.every_epochs or 1) * stream.steps_per_epoch
         evaluations = Evaluations(config.eval, every_steps)
     trainer = Trainer(config, method, optimizers, schedule, stream, samples, fabric, processes, evaluations)
+    trainer.pictures["train"] = stream.picture_list()
     if config.train.compile:
         compile_networks(method)  # last, for what is compiled cannot be copied
     return trainer

@@ -86,9 +86,11 @@ def _main(args: argparse.Namespace) -> int:
 
 
 def _run(trainer: "Trainer", args: argparse.Namespace) -> int:
+    from cut.config.load import changed_keys
     from cut.runtime.run_lock import run_lock
 
     processes = trainer.processes
+    processes.require_same("options", {"--dry-run": args.dry_run}, changed_keys)
     if args.dry_run:
         if processes.is_first:
             _say_memory(trainer)

@@ -99,6 +99,15 @@ def changes_of_run(before: RunConfig, after: RunConfig) -> list[str]:
     return [c for c in changes if not any(c.startswith((f"{key}:", f"{key}.")) for key in harmless)]
 
 
+# What each machine may have for itself.
+_LOCAL = ("data.root", "data.a", "data.b", "data.num_workers", "data.cache_mib", "data.max_megapixels")
+
+
+def changes_between_processes(first: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """`key: first -> other` for each setting that must be the same in all processes of a run, and is not."""
+    return [c for c in changed_keys(first, other) if not c.startswith(tuple(f"{key}:" for key in _LOCAL))]
+
+
 def changed_keys(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> list[str]:
     """`key: before -> after` for each dotted key in which two dumped configs differ."""
     changes = []

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from cut.config import DataConfig, FolderConfig, PairedDataConfig
 from cut.data.images import evenly_chosen, list_images, write_image
-from cut.data.paired import find_pairs, read_pair
+from cut.data.paired import find_pairs, list_of_pairs, read_pair
+from cut.data.picture_list import PictureList
 from cut.data.stream import SampleStream
 from cut.data.transforms import to_picture
+from cut.data.unpaired import list_of_domains
 from cut.errors import UserError
 
 NUM_FROM_NOISE = 1000  # images drawn, and training pictures to compare them with, where nobody says how many
@@ -68,6 +70,19 @@ def noise_evaluation_set(stream: SampleStream, folder: Path, num_images: int | N
             raise sample
         write_image(targets / f"{n:05}.png", to_picture(sample["real"]))
     return EvaluationSet(None, targets)
+
+
+def list_of_split(config: DataConfig, split: str) -> PictureList:
+    """Which pictures a run is scored on; none where they are training pictures, or missing, which scoring reports."""
+    try:
+        if config.name == "unpaired":
+            source, target = config.folders(split)
+            return list_of_domains(config, split, (list_images(source), list_images(target)))
+        if config.name == "paired":
+            return list_of_pairs(config, split, find_pairs(config, split))
+    except UserError:
+        pass
+    return {}
 
 
 def _of_folders(config: FolderConfig, split: str) -> TranslationSet:

@@ -8,6 +8,7 @@ import numpy as np
 from cut.config import ImagesDataConfig
 from cut.data.cache import PictureCache
 from cut.data.images import list_images
+from cut.data.picture_list import PictureList, entry_of_files
 from cut.data.stream import SampleStream, noise_rows
 from cut.data.transforms import random_view
 from cut.datasets.catalogue import fetch_command
@@ -48,6 +49,9 @@ class ImagesStream(SampleStream):
             return {"real": random_view(pixels, self.config, rng, str(path))}
         except UserError as error:
             return error
+
+    def picture_list(self) -> PictureList:
+        return {"pictures": entry_of_files(self.paths, Path(self.config.root))}
 
     def fixed_samples(self, count: int) -> list[dict[str, Any]]:
         return noise_rows(count)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cut.config import SingleDataConfig
 from cut.data.images import read_image
+from cut.data.picture_list import PictureList, entry_of_content
 from cut.data.resize import resize
 from cut.data.stream import SampleStream
 from cut.data.transforms import MULTIPLE_PX, to_float, to_tensor
@@ -51,6 +52,10 @@ class SingleStream(SampleStream):
             crops = {f"real_{domain}": self._crops(picture, rng) for domain, picture in self.pictures.items()}
             self._step = (step, crops)
         return {name: crops[place] for name, crops in self._step[1].items()}
+
+    def picture_list(self) -> PictureList:
+        paths = {"a": self.config.a, "b": self.config.b}
+        return {name: entry_of_content(1, Path(path).read_bytes()) for name, path in paths.items()}
 
     def fixed_samples(self, count: int) -> list[dict[str, Any]]:
         """The whole picture a, with picture b beside it as `real_b`."""

@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 
 from cut.config.data import LoaderConfig
 from cut.data.cache import PictureCache
+from cut.data.picture_list import PictureList
 from cut.errors import UserError
 
 
@@ -61,6 +62,10 @@ class SampleStream(Dataset):
         other.seed = int(np.random.SeedSequence((self.seed, 1)).generate_state(1)[0])
         other._order, other.whole_from = (-1, np.empty(0, dtype=np.int64)), None
         return other
+
+    def picture_list(self) -> PictureList:
+        """Which pictures the samples are made of. A kind of data that does not say it is known by their number."""
+        return {"pictures": [self.num_pictures, ""]}
 
     def fixed_samples(self, count: int) -> list[dict[str, Any]]:
         """What sample sheets show: up to `count` dicts of `name`, the tensors that `Method.visuals` reads, and

@@ -2,6 +2,8 @@
 
 import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,9 +29,18 @@ def stop_signals() -> list[signal.Signals]:
 
 
 class StopRequest:
-    """The signal that asked the run to stop, or None."""
+    """The signal that asked the run to stop, or None, and when it came, on the monotonic clock."""
 
     signum: int | None = None
+    asked_at = 0.0
+
+
+_request = StopRequest()  # of the run that goes on in this process
+
+
+def waited_since_asked(seconds: float) -> int | None:
+    """The signal that asked the run to stop, if that is so long ago."""
+    return _request.signum if time.monotonic() - _request.asked_at > seconds else None
 
 
 @contextmanager
@@ -38,11 +49,12 @@ def stop_on_signals() -> Iterator[StopRequest]:
 
     Not a second SIGHUP: the system and the shell each send one when a terminal is closed.
     """
-    request = StopRequest()
+    global _request
+    _request = request = StopRequest()
     previous = {s: signal.getsignal(s) for s in stop_signals()}
 
     def note(signum: int, frame: object) -> None:
-        request.signum = signum
+        request.signum, request.asked_at = signum, request.asked_at or time.monotonic()
         if signum not in (signal.SIGINT, signal.SIGTERM):
             return
         for number, handler in previous.items():
@@ -53,5 +65,21 @@ def stop_on_signals() -> Iterator[StopRequest]:
     try:
         yield request
     finally:
+        _request = StopRequest()
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def ended_by_ctrl_c() -> Iterator[None]:
+    """Inside, Ctrl-C ends the process at once, as SIGTERM does: a library that waits in C for hours does not return to
+    Python, which alone would notice."""
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)

@@ -74,6 +74,10 @@ class RunLog:
     def warn(self, step: int, text: str) -> None:
         """Tells what may be wrong with the run, on the terminal and in the file."""
         self.say(f"warning: step {step}: {text}")
+        self.note(step, text)
+
+    def note(self, step: int, text: str) -> None:
+        """Keeps in the file what the terminal shows already."""
         self._write(step, {"warning": text})
 
     def image(self, step: int, name: str, picture: np.ndarray) -> None:

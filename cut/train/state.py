@@ -57,6 +57,7 @@ def state_of(trainer: "Trainer") -> dict[str, Any]:
         "random": random_state(),
         "num_processes": trainer.processes.count,
         "log": {"sums": dict(trainer.losses.sums), "steps": trainer.losses.steps},
+        "pictures": trainer.pictures,
         "evaluations": trainer.evaluations.history if trainer.evaluations else [],
     }
 

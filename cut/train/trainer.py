@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from cut.config import RunConfig
 from cut.data.loader import SampleNumbers, batches
+from cut.data.picture_list import PictureList
 from cut.data.stream import SampleStream
 from cut.errors import PictureError, UserError, reason
 from cut.methods.base import Batch, Method, Player
@@ -68,6 +69,8 @@ class Trainer:
         rates = {name: config.optim.of(name).lr for name in optimizers}
         self.update_players = TrainingStep(method, optimizers, rates, fabric, processes, config.train.num_micro_batches)
         self.evaluations = evaluations
+        self.pictures: dict[str, PictureList] = {"train": {}, "eval": {}}  # what the run learns from and is scored on
+        self.remarks: list[str] = []  # on how the run was resumed, for its log
         self.ema = AveragedNetworks(method, config.train.ema_decay) if config.train.ema_decay else None
         self.step = 0  # generator updates done
         limit = config.train.max_steps
@@ -95,6 +98,8 @@ class Trainer:
         train, processes = self.config.train, self.processes
         self._require_equal()
         log = RunLog(run_dir if processes.is_first else None, self.step, self.last_step, train.tensorboard)
+        for remark in self.remarks:
+            log.note(self.step, remark)
         try:
             processes.on_first(lambda: self._watch(run_dir, log))
             with stop_on_signals() as stop:

@@ -11,7 +11,8 @@ from cut.build import read_config
 
 
 def shown_commands():
-    texts = [REPOSITORY / "README.md", REPOSITORY / "datasets/README.md", *(REPOSITORY / "configs").rglob("*.yaml")]
+    markdown = ("README.md", "datasets/README.md", "docs/results.md")
+    texts = [*(REPOSITORY / name for name in markdown), *(REPOSITORY / "configs").rglob("*.yaml")]
     for path in texts:
         blocks = path.read_text()
         if path.suffix == ".md":
@@ -42,7 +43,10 @@ def test_shown_command_is_accepted(name, line):
     cli = importlib.import_module(f"cut.cli.{program.removeprefix('cut-')}")
     parsed = cli._parser().parse_args(arguments) if hasattr(cli, "_parser") else cli._parse(arguments)
     if program == "cut-train":
-        read_config(REPOSITORY / parsed.config, parsed.set)
+        read_config([REPOSITORY / path for path in parsed.config], parsed.set)
+    if program == "cut-compare":
+        for path in parsed.configs:
+            read_config([REPOSITORY / file for file in (path, *parsed.config)], parsed.set)
 
 
 def test_make_targets_that_the_readme_names_exist():

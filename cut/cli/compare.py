@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _EXAMPLE = """\
 examples:
-  cut-compare --configs configs/methods_cpu/*.yaml --seeds 3 --output results/methods_cpu --metrics ssim,l1,kid,fid
+  cut-compare --configs configs/methods/*.yaml --config configs/overlays/earth2map_64_cpu.yaml --output results/methods
   cut-compare --configs configs/quickstart.yaml configs/earth2map_cyclegan_cpu.yaml --steps 500 --output results/short
 
 Each run is trained by cut-train, translates the test pictures of its data with cut-test and is scored by cut-eval, all
@@ -38,6 +38,14 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("cut-compare", description=__doc__, epilog=_EXAMPLE, formatter_class=formatter)
     parser.add_argument("--configs", required=True, nargs="+", type=Path, metavar="FILE", help="the YAMLs, a row each")
+    parser.add_argument(
+        "--config",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="a YAML that goes over each of --configs; repeatable, a later one goes over an earlier one",
+    )
     parser.add_argument(
         "--seeds", type=int, default=3, metavar="N", help="seeds 0 to N-1 of each (default: %(default)s)"
     )
@@ -71,7 +79,7 @@ def _main(args: argparse.Namespace) -> int:
     check_metrics([name.strip() for name in args.metrics.split(",")])
     from cut.compare.contenders import plan_contenders
 
-    contenders = plan_contenders(args.configs, args.set, args.steps)
+    contenders = plan_contenders(args.configs, args.set, args.steps, args.config)
     from cut.runtime.run_lock import run_lock
 
     with run_lock(args.output, "comparing", "--output", written=(".",)):

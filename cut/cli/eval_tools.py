@@ -4,9 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from PIL import Image
-
-from cut.data.images import FORMATS, list_images
+from cut.data.images import list_images, stored_size_px
 from cut.errors import UserError, reason
 from cut.metrics.names import METRICS, NEEDS_FEATURES, NEEDS_PAIRS, NEEDS_PALETTE
 from cut.metrics.similarity import MS_SSIM_SMALLEST_PX, SSIM_WINDOW_PX
@@ -81,7 +79,7 @@ def _unfit_sizes(folder: Path, target: Path) -> dict[str, str]:
     pairs = find_pictures(folder, target, ["l1"])[2]
     smallest: int | None = None
     for path, partner in pairs:
-        size, partner_size = _size_px(path), _size_px(partner)
+        size, partner_size = stored_size_px(path), stored_size_px(partner)
         if size is None or partner_size is None:
             continue  # scoring will say what is wrong with it
         if sorted(size) != sorted(partner_size):  # either may be turned by its EXIF orientation
@@ -92,14 +90,6 @@ def _unfit_sizes(folder: Path, target: Path) -> dict[str, str]:
         for name, least in _LEAST_PX.items()
         if (smallest or least) < least
     }
-
-
-def _size_px(path: Path) -> tuple[int, int] | None:
-    try:
-        with Image.open(path, formats=FORMATS) as picture:
-            return picture.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
 
 
 def _missing_networks(args: argparse.Namespace) -> dict[str, str]:

@@ -37,7 +37,13 @@ def main(argv: list[str] | None = None) -> NoReturn:
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("cut-train", description=__doc__, epilog=_EXAMPLE, formatter_class=formatter)
-    parser.add_argument("--config", required=True, metavar="FILE", help="the YAML of the run")
+    parser.add_argument(
+        "--config",
+        required=True,
+        action="append",
+        metavar="FILE",
+        help="the YAML of the run; repeatable: a later one goes over an earlier one, e.g. one of configs/overlays",
+    )
     parser.add_argument(
         "--set",
         action="append",
@@ -46,7 +52,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         help="override a setting, e.g. optim.lr=1e-4; repeatable",
     )
     parser.add_argument(
-        "--run-dir", metavar="DIR", type=Path, help="where the run goes (default: runs/<name of the YAML>)"
+        "--run-dir", metavar="DIR", type=Path, help="where the run goes (default: runs/<names of the YAMLs>)"
     )
     parser.add_argument(
         "--resume", action="store_true", help="go on in the run directory even though the config has changed since"
@@ -56,7 +62,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--node-rank", type=int, default=0, metavar="R", help="which machine this is, from 0")
     parser.add_argument("--main-address", default="127.0.0.1", metavar="HOST", help="machine 0, as the others reach it")
     parser.add_argument("--main-port", type=int, metavar="PORT", help="a free port there (default: 29500, alone any)")
-    parser.add_argument("--print-config", action="store_true", help="print the complete config and exit")
+    parser.add_argument(
+        "--print-config", action="store_true", help="print the complete config with what each setting means, and exit"
+    )
     parser.add_argument("--dry-run", action="store_true", help="build everything, do one step, write nothing and exit")
     return parser.parse_args(argv)
 
@@ -69,7 +77,9 @@ def _main(args: argparse.Namespace) -> int:
     try:
         config = load_config(args.config, args.set, method_config)
         if args.print_config:
-            print(config.to_yaml(), end="")
+            from cut.config.explain import to_explained_yaml
+
+            print(to_explained_yaml(config), end="")
             return 0
         num_processes, num_nodes = args.devices or 1, args.num_nodes or 1
         if num_processes * num_nodes > 1 and not is_worker():
@@ -99,7 +109,7 @@ def _run(trainer: "Trainer", args: argparse.Namespace) -> int:
             say(line, sys.stdout)
         processes.close()
         return 0
-    run_dir = args.run_dir or Path("runs") / Path(args.config).stem
+    run_dir = args.run_dir or Path("runs") / "_".join(Path(path).stem for path in args.config)
     with ExitStack() as stack:
         processes.on_first(lambda: stack.enter_context(run_lock(run_dir)))
         status = _train(trainer, run_dir, args.resume)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cut.compare.contenders import Contender
+from cut.config.own_code import own_code
 from cut.data.evaluation_set import EvaluationSet
 from cut.data.images import list_images
 from cut.errors import UserError
@@ -65,13 +66,14 @@ class Runner:
             Stopped: by a signal; the same comparison goes on from there.
         """
         run_dir = self.output / contender.name / f"seed_{seed}"
-        settings = [argument for override in (*contender.overrides, f"seed={seed}") for argument in ("--set", override)]
+        settings = [word for path in contender.paths for word in ("--config", path)]
+        settings += [word for override in (*contender.overrides, f"seed={seed}") for word in ("--set", override)]
         result, config = run_dir.with_name(f"{run_dir.name}.json"), contender.config.model_copy(update={"seed": seed})
         known = {"config": config.to_dict(), **self._known}
         try:
             if _scores(result, known) is None:
                 _wait_for_others(run_dir)
-                self._call("train", run_dir, "--config", contender.path, *settings, "--run-dir", run_dir)
+                self._call("train", run_dir, *settings, "--run-dir", run_dir)
                 self._translate_and_score(run_dir, contender, result, known)
             return Outcome(contender.name, seed, _scores(result, known) or {}, costs_of(run_dir))
         except UserError as error:
@@ -100,7 +102,7 @@ class Runner:
         else:
             what = ["--input", self.pictures.inputs, "--target", self.pictures.targets, "--format", "png"]
         device = ["--accelerator", contender.config.train.accelerator]
-        trusted = ["--allow-import"] if ":" in contender.config.method.name else []  # it was imported to train
+        trusted = ["--allow-import"] if own_code(contender.config.to_dict()) else []  # it was imported to train
         self._call("test", run_dir, "--run", run_dir, *what, "--output", translated, *device, *trusted)
         self._score(translated, result, run_dir, known)
 

@@ -6,6 +6,7 @@ free again when others need it. What is read equals what would be made anew, bit
 
 import contextlib
 import hashlib
+import math
 import os
 import shutil
 import struct
@@ -22,14 +23,15 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from cut.config import TransformConfig
+from cut.data import decode
 from cut.data.images import read_image
 from cut.data.transforms import scaled
 from cut.errors import reason
-from cut.storage.files import user_cache, write_entry
+from cut.storage.files import open_regular, user_cache, write_entry
 from cut.terminal import say
 
 # What decides how pictures are read and scaled besides the config; raise the number when our own code changes.
-_VERSION = 1, PIL.__version__, torch.__version__, torch.backends.cpu.get_cpu_capability()
+_VERSION = decode.VERSION, PIL.__version__, torch.__version__, torch.backends.cpu.get_cpu_capability()
 _HEADER = struct.Struct("<16sI")  # a digest of what the entry was made from; the checksum of all that follows
 _SHAPE = struct.Struct("<4I")  # bytes per number, channels, height, width; then the numbers
 _IDLE_SECONDS = 600.0  # a set that was not used for so long makes room for others
@@ -97,11 +99,12 @@ class PictureCache:
     def _load(self, name: str, made_from: bytes) -> Tensor | None:
         """An entry, if it is there, whole, and of this very file."""
         try:
-            data = np.fromfile(self._folder / name, dtype=np.uint8)
+            with open_regular(self._folder / name) as file:
+                if not _HEADER.size + _SHAPE.size < os.fstat(file.fileno()).st_size <= self._most_bytes:
+                    return None
+                data = np.fromfile(file, dtype=np.uint8)
             self._touch()
         except OSError:
-            return None
-        if len(data) < _HEADER.size + _SHAPE.size:
             return None
         origin, checksum = _HEADER.unpack_from(data.data)
         if origin != made_from:
@@ -112,6 +115,8 @@ class PictureCache:
             self._checked.add(name)
         size, *shape = _SHAPE.unpack_from(data.data, _HEADER.size)
         numbers = data[_HEADER.size + _SHAPE.size :]
+        if size not in (1, 4) or math.prod(shape) * size != len(numbers):
+            return None
         return torch.from_numpy(numbers if size == 1 else numbers.view(np.float32)).view(shape)
 
     def _save(self, name: str, made_from: bytes, pixels: Tensor) -> None:

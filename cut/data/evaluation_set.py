@@ -3,8 +3,9 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
-from cut.config import DataConfig, FolderConfig, PairedDataConfig
+from cut.config import DataConfig, FolderConfig, PairedDataConfig, UnpairedDataConfig
 from cut.data.images import evenly_chosen, list_images, write_image
 from cut.data.paired import find_pairs, list_of_pairs, read_pair
 from cut.data.picture_list import PictureList
@@ -43,12 +44,14 @@ def evaluation_set(config: DataConfig, folder: Path, split: str, num_images: int
     Raises:
         UserError: there is no such split; it cannot be read or written.
     """
-    if config.name == "single":
+    if config.kind == "single":
         raise UserError("eval: two single pictures have no test split to score; remove eval")
-    if config.name == "paired":
-        found = _of_pairs(config, folder, split)
+    if not isinstance(config, FolderConfig):  # a kind of a user's own
+        raise UserError(f"eval: data.name {config.name} has no folders of test pictures to score; remove eval")
+    if config.kind == "paired":
+        found = _of_pairs(cast(PairedDataConfig, config), folder, split)
     else:
-        assert config.name == "unpaired", "images without inputs have a `noise_evaluation_set`"
+        assert config.kind == "unpaired", "images without inputs have a `noise_evaluation_set`"
         found = _of_folders(config, split)
         for part in (found.inputs, found.targets):
             try:
@@ -75,10 +78,10 @@ def noise_evaluation_set(stream: SampleStream, folder: Path, num_images: int | N
 def list_of_split(config: DataConfig, split: str) -> PictureList:
     """Which pictures a run is scored on; none where they are training pictures, or missing, which scoring reports."""
     try:
-        if config.name == "unpaired":
+        if isinstance(config, UnpairedDataConfig):
             source, target = config.folders(split)
             return list_of_domains(config, split, (list_images(source), list_images(target)))
-        if config.name == "paired":
+        if isinstance(config, PairedDataConfig):
             return list_of_pairs(config, split, find_pairs(config, split))
     except UserError:
         pass

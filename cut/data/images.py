@@ -4,29 +4,28 @@ Inside the package images are float tensors `(C, H, W)` in [-1, 1]. Files are re
 where the file holds 16 bits a channel, uint16, and written from the same.
 """
 
-import io
+import contextlib
 import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
+from cut.data.decode import decode
+from cut.data.folders import list_images
+from cut.data.formats import FORMATS, READ_SUFFIXES, SUFFIXES, SUFFIXES_16_BIT, unidentified
 from cut.errors import UserError, reason
 from cut.storage.files import open_regular, write_whole
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
-SUFFIXES_16_BIT = (".png", ".tif", ".tiff", ".ppm", ".pgm")
-# What may be inside, whatever the suffix; of Pillow's other decoders one runs programs (EPS), and most are hardly used.
-FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+__all__ = ["READ_SUFFIXES", "SUFFIXES", "list_images", "read_image", "write_image"]
+
 Item = TypeVar("Item")
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R 601-2, the weights of Pillow's own conversion
-_EXIF_ORIENTATION = 0x0112
 _MOST_BYTES_PER_PIXEL, _MOST_OTHER_BYTES = 8, 64_000_000  # of a file: four channels of 16 bits, and what describes them
-_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_PLANAR, _TIFF_EXTRA_SAMPLES = 258, 262, 284, 338
 
 # About oddities that do not keep Pillow from reading a picture. A filter set once, for setting one per picture would
 # make every other warning of the process appear again.
@@ -46,30 +45,6 @@ def max_megapixels() -> float:
     return (Image.MAX_IMAGE_PIXELS or math.inf) * 2 / 1e6  # None: another part of the process wants no bound
 
 
-def list_images(folder: str | os.PathLike) -> list[Path]:
-    """All picture files below `folder`, nested folders included, hidden files and folders not, sorted by path.
-
-    Raises:
-        UserError: the folder does not exist, is a file, or holds no picture.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        what = "is a file, not a folder" if folder.exists() else "no such folder"
-        raise UserError(f"{folder}: {what}")
-    paths = [
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and not path.is_dir()  # a link to nowhere is listed, for it is to be found out when it is read
-    ]
-    if not paths:
-        raise UserError(
-            f"{folder}: holds no picture (looked for {', '.join(s[1:] for s in SUFFIXES)}, also in folders below)"
-        )
-    return sorted(paths)
-
-
 def evenly_chosen(items: Sequence[Item], count: int) -> list[Item]:
     """At most `count` of the items, from the first to the last, in their order."""
     places = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
@@ -82,37 +57,83 @@ def pair_name(path: Path) -> str:
 
 
 def read_image(path: str | os.PathLike, channels: int) -> np.ndarray:
-    """Reads one picture, upright as its EXIF orientation says, transparency laid over white.
+    """Reads one picture, upright as its EXIF orientation says, in sRGB, transparency laid over white.
+
+    A colour profile is applied to 8 bits a channel. `cut.data.left_out` says what is lost.
 
     Args:
-        path: any format of `SUFFIXES`; the first frame of an animation.
+        path: File of any format of `READ_SUFFIXES`; of several pages or frames the first is read.
         channels: 1 for grayscale, 3 for colour; the picture is converted.
 
     Returns:
-        `(H, W, channels)`, uint8, or uint16 where the file holds 16 bits a channel.
+        `(H, W, channels)`, uint8, or uint16 where the file holds more than 8 bits a channel.
 
     Raises:
         UserError: the file is missing, broken, or of a kind that cannot be shown (32-bit integers, floats).
     """
+    # From memory, because Pillow maps an uncompressed file and then misplaces the pixels of a turned TIFF.
+    data = read_bytes(path)
     try:
-        # From memory, for Pillow maps an uncompressed file and then misplaces the pixels of a turned TIFF.
-        data = _read_bytes(Path(path))
-        array = _decode(data, path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except UserError:
-        raise
+        array = decode(data)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     except Image.DecompressionBombError:
         raise UserError(
             f"{path}: refused, larger than {max_megapixels():g} megapixels, the bound of --max-megapixels and "
             "data.max_megapixels"
         ) from None
     except UnidentifiedImageError:
-        what = "is damaged, or of no format that is known here" if data else "is empty"
-        raise UserError(f"{path}: cannot be read as a picture (it {what})") from None
+        raise UserError(f"{path}: {unidentified(data)}") from None
     except Exception as error:  # noqa: BLE001  decoders raise SyntaxError, struct.error, OSError, ... on broken files
         raise UserError(f"{path}: cannot be read as a picture ({reason(error)})") from None
     return _with_channels(array, channels)
+
+
+def read_bytes(path: str | os.PathLike) -> bytes:
+    """The content of a picture file.
+
+    Raises:
+        UserError: it is missing, no regular file, or larger than any picture of the bound's size.
+    """
+    most = max_megapixels() * 1e6 * _MOST_BYTES_PER_PIXEL + _MOST_OTHER_BYTES
+    try:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > most:
+                raise UserError(
+                    f"{path}: refused, because {size} bytes are more than a picture of {max_megapixels():g} megapixels "
+                    "has, the bound of --max-megapixels and data.max_megapixels"
+                )
+            return file.read()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as a picture ({reason(error)})") from None
+
+
+@contextlib.contextmanager
+def open_header(path: str | os.PathLike) -> Iterator[ImageFile.ImageFile]:
+    """Opens a picture without decoding it.
+
+    Raises:
+        UserError: it cannot be read as a picture.
+    """
+    try:
+        with open_regular(path) as file, Image.open(file, formats=FORMATS) as picture:
+            yield picture
+    except UserError:
+        raise
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path}: cannot be read as a picture ({reason(error)})") from None
+
+
+def stored_size_px(path: Path) -> tuple[int, int] | None:
+    """Width and height as stored, before a turn that EXIF asks for; None where the picture cannot be read."""
+    try:
+        with open_header(path) as picture:
+            return picture.size
+    except UserError:
+        return None
 
 
 def write_image(path: str | os.PathLike, array: np.ndarray) -> None:
@@ -140,96 +161,6 @@ def to_8_bit(picture: np.ndarray) -> np.ndarray:
     return picture if picture.dtype == np.uint8 else ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def _read_bytes(path: Path) -> bytes:
-    """The content of a regular file of sensible size."""
-    most = max_megapixels() * 1e6 * _MOST_BYTES_PER_PIXEL + _MOST_OTHER_BYTES
-    with open_regular(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > most:
-            raise UserError(
-                f"{path}: refused, because {size} bytes are more than a picture of {max_megapixels():g} megapixels "
-                "has, the bound of --max-megapixels and data.max_megapixels"
-            )
-        return file.read()
-
-
-def _decode(data: bytes, path: str | os.PathLike) -> np.ndarray:
-    """The upright pixels, (H, W) or (H, W, 3), uint8 or uint16."""
-    picture: Image.Image
-    with Image.open(io.BytesIO(data), formats=FORMATS) as file:
-        full = _full_scale_16_bit_colour(file)
-        is_16_bit_gray = file.mode.startswith("I;16") or (file.mode == "I" and file.format == "PPM")
-        inverted = _tiff_tags(file).get(_TIFF_PHOTOMETRIC) == 0  # 0 is white
-        file.load()  # says what is wrong with a damaged file; OpenCV would print it
-        if full:
-            return _decode_16_bit_colour(data, file, full, path)
-        picture = ImageOps.exif_transpose(file)
-    if is_16_bit_gray:
-        array = np.array(picture).astype(np.uint16)
-        if "transparency" in picture.info:  # the one gray that stands for it
-            array[array == picture.info["transparency"]] = 65535
-        return 65535 - array if inverted else array  # Pillow inverts 8 bits only
-    if picture.mode in ("I", "F"):
-        kind = "signed or 32-bit integers" if picture.mode == "I" else "32-bit floats"
-        raise UserError(f"{path}: holds {kind}; save it with 8 or 16 bits, unsigned")
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
-    elif picture.mode not in ("L", "RGB"):
-        picture = picture.convert("RGB")
-    return np.array(picture)  # a copy, for a view would be read-only
-
-
-def _tiff_tags(picture: ImageFile.ImageFile) -> Mapping[int, Any]:
-    """The tags of a TIFF; nothing of other files."""
-    return getattr(picture, "tag_v2", {}) if picture.format == "TIFF" else {}
-
-
-def _full_scale_16_bit_colour(picture: ImageFile.ImageFile) -> int | None:
-    """The value of full brightness, where Pillow would drop low bytes: it keeps 16 bits of gray pictures only."""
-    if picture.mode not in ("RGB", "RGBA", "LA"):
-        return None
-    if picture.format == "TIFF":
-        return 65535 if max(_tiff_tags(picture).get(_TIFF_BITS, (8,))) == 16 else None
-    arguments = picture.tile[0][3] if picture.tile else None
-    if picture.format == "PNG":
-        return 65535 if ";16" in str(arguments) else None
-    if picture.format == "PPM" and isinstance(arguments, tuple):
-        return arguments[1] if arguments[1] > 255 else None
-    return None
-
-
-def _decode_16_bit_colour(data: bytes, picture: ImageFile.ImageFile, full: int, path: str | os.PathLike) -> np.ndarray:
-    """`data` once more, by OpenCV; `picture` is what Pillow made of it."""
-    import cv2  # only here, for it is slow to import
-
-    tags = _tiff_tags(picture)
-    if tags.get(_TIFF_PLANAR) == 2:  # Pillow and OpenCV both return nonsense
-        raise UserError(f"{path}: holds 16-bit colours in separate planes; save it with interleaved channels")
-    array = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
-    if array is None or array.dtype != np.uint16:
-        raise OSError("16-bit colours of a kind that is not known here")
-    if full != 65535:
-        array = np.rint(array * (65535.0 / full)).astype(np.uint16)
-    if array.ndim == 3 and array.shape[2] == 4:
-        colour, alpha = array[..., :3].astype(np.float64), array[..., 3:] / 65535.0
-        if tags and picture.mode == "RGB":
-            alpha = np.ones_like(alpha)  # the fourth channel is something else
-        elif tags.get(_TIFF_EXTRA_SAMPLES) != (1,):  # 1: the colours are multiplied already
-            colour *= alpha
-        array = np.rint(np.minimum(colour + 65535.0 * (1.0 - alpha), 65535.0)).astype(np.uint16)
-    array = array[..., ::-1] if array.ndim == 3 else array  # OpenCV's order is blue, green, red
-    # OpenCV turns a TIFF upright by itself.
-    orientation = 1 if picture.format == "TIFF" else picture.getexif().get(_EXIF_ORIENTATION, 1)
-    if orientation in (5, 6, 7, 8):  # the eight EXIF orientations: a transposition, then flips
-        array = array.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        array = array[::-1]
-    if orientation in (2, 3, 6, 7):
-        array = array[:, ::-1]
-    return np.ascontiguousarray(array)
-
-
 def _with_channels(array: np.ndarray, channels: int) -> np.ndarray:
     """(H, W) or (H, W, 3) -> (H, W, channels), same type."""
     if array.ndim == 2:
@@ -242,20 +173,21 @@ def _with_channels(array: np.ndarray, channels: int) -> np.ndarray:
 
 
 def _encode(file: IO[bytes], array: np.ndarray, suffix: str) -> None:
-    if array.shape[2] == 1:
-        array = array[:, :, 0]
-    elif array.dtype == np.uint16:
+    is_gray, is_map = array.shape[2] == 1, suffix in (".ppm", ".pgm")
+    array = array[:, :, 0] if is_gray else array
+    if array.dtype == np.uint16 and (is_map or not is_gray):  # which Pillow, or an early one, cannot write
         import cv2
 
-        # OpenCV would make a .pgm gray; Pillow writes and reads colour under both names.
-        done, data = cv2.imencode(".ppm" if suffix == ".pgm" else suffix, array[..., ::-1])
+        # Colour and gray stand under both names of portable maps, as Pillow writes and reads them.
+        form = (".pgm" if is_gray else ".ppm") if is_map else suffix
+        done, data = cv2.imencode(form, array if is_gray else array[..., ::-1])
         assert done, f"OpenCV cannot encode {array.shape} {array.dtype} as {suffix}"
         file.write(data.tobytes())
         return
+    kind = Image.registered_extensions()[suffix]
     options: dict[str, dict[str, Any]] = {
-        ".jpg": {"quality": 95, "subsampling": 0},
-        ".webp": {"lossless": True},
-        ".tif": {"compression": "tiff_lzw"},
+        "JPEG": {"quality": 95, "subsampling": 0},
+        "WEBP": {"lossless": True},
+        "TIFF": {"compression": "tiff_lzw"},
     }
-    options |= {".jpeg": options[".jpg"], ".tiff": options[".tif"]}
-    Image.fromarray(array).save(file, format=Image.registered_extensions()[suffix], **options.get(suffix, {}))
+    Image.fromarray(array).save(file, format=kind, **options.get(kind, {}))

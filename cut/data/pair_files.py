@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from cut.data.images import FORMATS, list_images, pair_name
+from cut.data.images import list_images, pair_name, stored_size_px
 from cut.errors import UserError
 
 _SHOWN = 3  # pictures that an error names
@@ -42,11 +41,8 @@ def split_picture(picture: np.ndarray, path: str | Path) -> tuple[np.ndarray, np
 
 def looks_combined(path: Path) -> bool:
     """Whether a picture is exactly twice as wide as high, as two squares A|B are; False where it cannot be read."""
-    try:
-        with Image.open(path, formats=FORMATS) as picture:
-            return picture.width == 2 * picture.height
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return False
+    width, height = stored_size_px(path) or (0, 1)
+    return width == 2 * height
 
 
 def by_name(folder: Path) -> dict[str, Path]:

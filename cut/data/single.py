@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from cut.config import SingleDataConfig
+from cut.config.data import MULTIPLE_PX
 from cut.data.images import read_image
 from cut.data.picture_list import PictureList, entry_of_content
 from cut.data.resize import resize
 from cut.data.stream import SampleStream
-from cut.data.transforms import MULTIPLE_PX, to_float, to_tensor
+from cut.data.transforms import to_float, to_tensor
 from cut.datasets.catalogue import fetch_command
 from cut.errors import UserError
 

@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_input, conv2d_weight
 
+from cut.kernels.cpu import is_exported
+
 _WINDOW = 6
 _PLACES = _WINDOW * _WINDOW
 _CHUNK_NUMBERS = 1_000_000  # of a transformed chunk; what is worked on should stay in the cache
@@ -87,7 +89,7 @@ class Conv2d(nn.Conv2d):
             gradient, x.to(kind), self.weight.to(kind), bias_size, *shape, wanted
         )
 
-    def pays(self, x: Any) -> bool:
+    def pays(self, x: Tensor) -> bool:
         """Whether `forward` goes the fast way with x."""
         plain = self.stride == self.dilation == (1, 1) and self.groups == 1 and self.padding_mode == "zeros"
         return plain and pays(x, self.weight)
@@ -97,12 +99,11 @@ class Conv2d(nn.Conv2d):
         return F.pad(x, (columns, columns, rows, rows)) if rows or columns else x
 
 
-def pays(x: Any, weight: Tensor) -> bool:
+def pays(x: Tensor, weight: Tensor) -> bool:
     """Whether `convolution` gives what F.conv2d gives, and sooner."""
-    # What is no tensor stands for one, and records what is done to it (inference/tiling).
-    if not isinstance(x, Tensor) or x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+    if x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
         return False
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or is_exported():
         return False
     if x.dtype != torch.float32 or weight.dtype != torch.float32 or weight.shape[2:] not in ((3, 3), (4, 4)):
         return False

@@ -2,9 +2,11 @@
 
 from torch import Tensor, nn
 
+from cut.kernels.blur import BlurDownsample
+from cut.kernels.cpu import fastest_layout
 from cut.kernels.recompute import run_layers
 from cut.kernels.winograd import Conv2d
-from cut.models.blocks import BlurDownsample, fastest_layout, needs_bias, normalisation
+from cut.models.blocks import needs_bias, normalisation
 
 
 class PatchDiscriminator(nn.Module):

@@ -2,10 +2,11 @@
 
 from torch import Tensor, nn
 
+from cut.kernels.padding import ReflectionPad
 from cut.kernels.recompute import run_layers
 from cut.kernels.synchronised import Dropout
 from cut.kernels.winograd import Conv2d
-from cut.models.blocks import ReflectionPad, needs_bias, normalisation
+from cut.models.blocks import needs_bias, normalisation
 
 
 class ResidualBlock(nn.Module):

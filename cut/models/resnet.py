@@ -4,16 +4,12 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from cut.kernels.blur import BlurDownsample, BlurUpsample
+from cut.kernels.cpu import fastest_layout
+from cut.kernels.padding import ReflectionPad
 from cut.kernels.recompute import run_in_stages, run_layers
 from cut.kernels.winograd import Conv2d
-from cut.models.blocks import (
-    BlurDownsample,
-    BlurUpsample,
-    ReflectionPad,
-    fastest_layout,
-    needs_bias,
-    normalisation,
-)
+from cut.models.blocks import needs_bias, normalisation
 from cut.models.encoding_generator import EncodingGenerator
 from cut.models.residual_block import ResidualBlock
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cut.kernels.recompute import run_in_stages, run_layers
 from cut.models.encoding_generator import EncodingGenerator
-from cut.models.stylegan2_blocks import EqualConv2d, EqualLinear, EqualResidualBlock, UpsampleConv
+from cut.models.stylegan2_blocks import EqualConv2d, EqualLinear, EqualResidualBlock, NoiseInjection, UpsampleConv
 
 _MAX_GENERATOR_CHANNELS = 512
 _MAX_DISCRIMINATOR_CHANNELS = 384
@@ -60,6 +60,12 @@ class StyleGAN2Generator(EncodingGenerator):
     def forward(self, image: Tensor) -> Tensor:
         """`(N, in_channels, H, W)` in [-1, 1] -> `(N, out_channels, H, W)`, about [-1, 1] once trained, unbounded."""
         return self.forward_with_features(image, ())[0]
+
+    def prepare_export(self, max_pixels: int) -> None:
+        """Must be called before torch.export or torch.jit.trace; images may have up to `max_pixels` pixels then."""
+        for module in self.modules():
+            if isinstance(module, NoiseInjection):
+                module.draw_beforehand(max_pixels)
 
     def forward_with_features(self, image: Tensor, taps: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
         x, features = self._encode(image, taps, stop=len(self.encoder))

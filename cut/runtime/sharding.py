@@ -85,13 +85,15 @@ def draw_rows(draw: Callable[[int], Tensor], rows: int) -> Tensor:
 
     Args:
         draw: number of images -> `(images, ...)` random numbers.
-        rows: images here; may be several batches, one behind the other, each of which is divided.
+        rows: images here; may be several batches, one behind the other, each of which is divided, or an equal share of
+            the images of one.
     """
     shard = _current
     if shard.count == 1:
         return draw(rows)
     drawn = draw(rows * shard.count)
-    return drawn.unflatten(0, (rows // shard.rows, shard.count, shard.rows))[:, shard.index].flatten(0, 1)
+    each = min(rows, shard.rows)
+    return drawn.unflatten(0, (rows // each, shard.count, each))[:, shard.index].flatten(0, 1)
 
 
 def all_rows(tensor: Tensor) -> Tensor:

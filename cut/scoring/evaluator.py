@@ -83,6 +83,8 @@ class Evaluator:
             file = str(self._reader.network.score_name).partition("[")[2].removesuffix("]") or None
             features, _ = self._read(generated, paths)
             target_features, store_warnings = self._target_features
+            if target_features.width != features.width:  # what was kept is of something else, whatever its name says
+                target_features, _ = self._read(self.target, target_paths)
             of_sets, more = score_features(wanted, features, target_features, file, self.intervals)
             scores |= of_sets
             warnings += more + store_warnings

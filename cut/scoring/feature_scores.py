@@ -1,7 +1,6 @@
 """Scores that compare two folders as wholes, by the features a network sees in their pictures."""
 
 import hashlib
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
+from cut.data.images import read_bytes, stored_size_px
 from cut.errors import UserError, reason
 from cut.metrics.fid import feature_statistics, frechet_distance, frechet_standard_error, row_blocks
 from cut.metrics.intervals import bootstrap_interval, normal_interval
@@ -171,13 +170,9 @@ def _by_content(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """Pictures sorted by size in pixels, so that few batches end early, then by content; and digests of their bytes."""
     found = []
     for path in paths:
-        try:
-            data = path.read_bytes()
-            with Image.open(io.BytesIO(data)) as picture:
-                size = picture.size
-        except Exception:  # noqa: BLE001  missing or broken: reading it will say so
-            size, data = (0, 0), b""
-        found.append((size, hashlib.sha256(data).hexdigest(), path))
+        size = stored_size_px(path)
+        data = read_bytes(path) if size else b""  # of a broken one reading it will say so
+        found.append((size or (0, 0), hashlib.sha256(data).hexdigest(), path))
     found.sort()
     return [path for *_, path in found], [digest for _, digest, _ in found]
 

@@ -6,19 +6,23 @@ order. So sets never share one, and none is ever out of date.
 
 import contextlib
 import hashlib
+import io
 import json
+import math
 import os
 import time
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
+from cut.data import decode
 from cut.storage.files import is_leftover, open_regular, user_cache, write_entry
 
 # Raise it when pictures are read or prepared for the network in another way.
-_VERSION = 1
+_VERSION = 2, decode.VERSION
+_MOST_ARRAYS = 3  # in an entry
 _MOST_FEATURES_BYTES = 256 * 2**20  # of more, mean and covariance are kept, which suffice for fid
 _ABANDONED_SECONDS = 3600.0
 _MOST_BYTES = 2 * 2**30  # in all; what was not used for longest goes first
@@ -43,15 +47,45 @@ def load_entry(folder: Path, name: str, count: int) -> dict[str, np.ndarray] | N
     """`features` `(N, D)`, or `mean` `(D,)` and `covariance` `(D, D)`; None if none of N pictures is whole."""
     path = folder / f"{name}.npz"
     try:
-        with open_regular(path) as handle, np.load(handle, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}  # the zip format's checksums find damage
+        with open_regular(path) as file:
+            arrays = _read_arrays(file)
         os.utime(path)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    # Damaged, of another kind, or larger than the memory: it is computed again.
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile):
         return None
-    features = arrays.get("features")
-    if features is not None:
-        return arrays if features.ndim == 2 and len(features) == count else None
-    return arrays if set(arrays) == {"mean", "covariance", "count"} and arrays["count"] == count else None
+    return arrays if _fits(arrays, count) else None
+
+
+def _read_arrays(file: IO[bytes]) -> dict[str, np.ndarray]:
+    """What `np.load` gives of a file of `np.savez`, but it believes no size that the file has not."""
+    with zipfile.ZipFile(file) as archive:
+        parts = archive.infolist()
+        if len(parts) > _MOST_ARRAYS or any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+            raise ValueError("not as it was written")
+        return {part.filename.removesuffix(".npy"): _read_array(archive.read(part)) for part in parts}
+
+
+def _read_array(data: bytes) -> np.ndarray:
+    header = io.BytesIO(data)
+    np.lib.format.read_magic(header)
+    shape, is_fortran, kind = np.lib.format.read_array_header_1_0(header)
+    numbers = data[header.tell() :]
+    if kind.kind not in "fi" or len(numbers) != math.prod(shape) * kind.itemsize:
+        raise ValueError("not as long as it claims")
+    return np.frombuffer(bytearray(numbers), kind).reshape(shape, order="F" if is_fortran else "C")
+
+
+def _fits(arrays: dict[str, np.ndarray], count: int) -> bool:
+    """Whether they are the features of so many pictures, or their statistics."""
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        return False
+    if set(arrays) == {"features"}:
+        return arrays["features"].ndim == 2 and len(arrays["features"]) == count
+    if set(arrays) != {"mean", "covariance", "count"}:
+        return False
+    width = arrays["mean"].size
+    shapes = [arrays[name].shape for name in ("mean", "covariance", "count")]
+    return shapes == [(width,), (width, width), ()] and arrays["count"] == count
 
 
 def save_entry(folder: Path, name: str, features: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> None:

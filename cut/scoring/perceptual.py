@@ -11,6 +11,7 @@ from torch import nn
 
 from cut.errors import UserError
 from cut.scoring.torchscript import first_line
+from cut.storage.torch_file import read_torch_file
 
 LPIPS_SMALLEST_PX = 64  # which AlexNet's poolings leave anything of
 _BACKBONE_URL = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
@@ -37,7 +38,7 @@ class Lpips(nn.Module):
                 "leave lpips out of the metrics"
             )
         try:
-            weights = torch.load(path, map_location="cpu", weights_only=True)
+            weights = read_torch_file(path)
             backbone_weights = {name: value for name, value in weights.items() if name.startswith("features.")}
             if not backbone_weights:
                 raise KeyError("no key starts with features.")

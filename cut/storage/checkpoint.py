@@ -3,8 +3,7 @@
 import hashlib
 import json
 import re
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from cut.errors import UserError, reason, shown
-from cut.storage.files import Content, write_whole
+from cut.storage.files import Content, open_regular, write_whole
+from cut.storage.torch_file import TorchFileError, read_torch_file
 
 SCHEMA_VERSION = 1
 INFERENCE_FILE = "generator.safetensors"
@@ -22,6 +22,8 @@ BEST_FILE = "best.pt"
 _OPTIONAL = (dict, type(None))
 _PARTS: dict[str, Any] = {"step": int, "config": dict, "method": dict, "ema": _OPTIONAL, "optimizers": dict}
 _PARTS |= {"precision": _OPTIONAL, "random": dict, "log": dict}
+_MOST_STEPS = 10**12  # as the config's whole numbers
+_MOST_HEADER_BYTES = 1 << 24  # of an inference file: its config, and 100 bytes for each tensor
 
 
 def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int) -> Path:
@@ -56,59 +58,48 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint")
     try:
-        check_archive(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = read_torch_file(path, archives_only=True)
     except Exception as error:  # noqa: BLE001  a damaged archive raises RuntimeError, EOFError, UnpicklingError, KeyError, ...
-        raise UserError(f"{path}: damaged or not a checkpoint ({type(error).__name__}); use an earlier one") from None
+        why = str(error) if isinstance(error, TorchFileError) else type(error).__name__
+        raise UserError(f"{path}: damaged or not a checkpoint ({why}); use an earlier one") from None
     if not isinstance(state, dict) or not {"schema_version", "method"} <= state.keys():
         raise UserError(f"{path}: not a checkpoint of this program (no schema version)")
     if type(state["schema_version"]) is not int or state["schema_version"] != SCHEMA_VERSION:
         raise UserError(f"{path}: schema version {shown(state['schema_version'])}; this program reads {SCHEMA_VERSION}")
-    if not _is_complete(state):
-        raise UserError(f"{path}: not a complete checkpoint of this program")
+    if wrong := _wrong_part(state):
+        raise UserError(f"{path}: not a complete checkpoint of this program ({wrong}); use an earlier one")
+    _check_finite({**state["method"], **(state.get("ema") or {})}, path)
     return state
 
 
-def _is_complete(state: dict[str, Any]) -> bool:
-    """Whether every part is there and of its kind; what is in the parts shows when they are taken up."""
-    if not all(isinstance(state.get(key), kind) for key, kind in _PARTS.items()) or state["step"] < 0:
-        return False
-    if type(state.get("num_processes", 1)) is not int:
-        return False
-    sums, steps = state["log"].get("sums", {}), state["log"].get("steps", 0)
-    if type(steps) is not int or not isinstance(sums, dict):
-        return False
-    if not all(isinstance(key, str) and isinstance(v, Tensor) and v.shape == () for key, v in sums.items()):
-        return False
+def _wrong_part(state: dict[str, Any]) -> str | None:
+    """What is missing or of a foreign kind; what is in the config, optimizers and streams shows when it is taken up."""
+    for key, kind in _PARTS.items():
+        if not isinstance(state.get(key), kind):
+            return f"{key} is {shown(state.get(key))}"
+    if not _is_count(state["step"]) or not _is_count(state.get("num_processes", 1)):
+        return "step or num_processes is no number of them"
     if not all(isinstance(key, str) for key in (*state["method"], *(state.get("ema") or {}))):
-        return False
-    # A tensor that is stretched over a few numbers would take its claimed size once it is copied.
-    return all(t.numel() * t.element_size() <= t.untyped_storage().nbytes() for t in _tensors(state))
+        return "weights without a name"
+    sums, steps = state["log"].get("sums", {}), state["log"].get("steps", 0)
+    if not (_is_count(steps) and isinstance(sums, dict) and all(_is_sum(*item) for item in sums.items())):
+        return "log holds something else than sums of losses"
+    return None
 
 
-def _tensors(nest: Any) -> Iterator[Tensor]:
-    waiting = [nest]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, dict):
-            waiting += value.values()
-        elif isinstance(value, list | tuple):
-            waiting += value
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= _MOST_STEPS
 
 
-def check_archive(path: Path) -> None:
-    """Compares the checksums that torch writes into its files, but does not look at.
+def _is_sum(key: Any, value: Any) -> bool:
+    is_number = isinstance(value, Tensor) and value.shape == () and value.is_floating_point()
+    return isinstance(key, str) and key.startswith("loss/") and is_number and bool(value.isfinite())
 
-    Raises:
-        ValueError: one is wrong, or a part is packed: torch packs nothing, and what is packed can claim any size.
-        zipfile.BadZipFile: the file is no archive.
-        OSError: it cannot be read.
-    """
-    with zipfile.ZipFile(path) as archive:
-        if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()) or archive.testzip():
-            raise ValueError("checksum")
+
+def _check_finite(weights: Mapping[str, Any], path: Path) -> None:
+    for key, value in weights.items():  # a method of the user's own may keep other things beside tensors
+        if isinstance(value, Tensor) and value.is_floating_point() and not value.isfinite().all():
+            raise UserError(f"{path}: {shown(key)} holds numbers that are not finite; use an earlier file")
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -141,6 +132,9 @@ def load_inference_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], 
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     try:
+        with open_regular(path) as start:
+            if int.from_bytes(start.read(8), "little") > _MOST_HEADER_BYTES:
+                raise ValueError("header")
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  not a dict
@@ -150,11 +144,13 @@ def load_inference_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], 
         config = json.loads(metadata["config"])
         if metadata["schema_version"] != str(SCHEMA_VERSION) or not isinstance(config, dict):
             raise ValueError("schema version")
-        return tensors, config, int(metadata["step"])
+        step = int(metadata["step"])
     except Exception as error:  # noqa: BLE001  SafetensorError, OSError, KeyError, RecursionError, RuntimeError, ...
         hint = "; the authors' generators go with --import" if path.suffix == ".pth" else ""
         why = f"damaged or not an inference file of this program ({type(error).__name__})"
         raise UserError(f"{path}: {why}{hint}") from None
+    _check_finite(tensors, path)
+    return tensors, config, step
 
 
 def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:

@@ -25,9 +25,16 @@ class Evaluations:
         # {"step": ..., "scores": {generator: {name: value}}, "settings": ...}, oldest first
         self.history: list[dict[str, Any]] = []
 
-    def restore(self, history: list[dict[str, Any]]) -> None:
-        """Takes up the history of a checkpoint; those of old versions did not keep the settings."""
-        self.history = [{"settings": self.settings} | entry for entry in history]
+    def restore(self, history: Any) -> None:
+        """Takes up the history of a checkpoint; those of old versions did not keep the settings.
+
+        Raises:
+            ValueError: It is no list of evaluations; a checkpoint may come from anywhere.
+        """
+        own = {"settings": self.settings}
+        if not (isinstance(history, list) and all(isinstance(e, dict) and _is_evaluation(own | e) for e in history)):
+            raise ValueError("its evaluations are no scores of generators by their steps")
+        self.history = [own | entry for entry in history]
 
     def set_aside(self) -> None:
         """Lets the evaluations so far compare with no later one, because they were of other pictures."""
@@ -109,6 +116,19 @@ class Evaluations:
             "metrics": {name: json_number(value) for name, value in last["scores"][generator].items()},
             "best": chosen | {"higher_is_better": is_higher_better(name)},
         }
+
+
+def _is_evaluation(entry: dict[str, Any]) -> bool:
+    """Whether it is what `Evaluations.add` makes."""
+    step, scores, settings = entry.get("step"), entry.get("scores"), entry["settings"]
+    is_setting = isinstance(settings, dict) and isinstance(settings.get("decisive"), str)
+    if not (is_setting and type(step) is int and step >= 0 and isinstance(scores, dict) and "last" in scores):
+        return False
+    if not all(isinstance(values, dict) for values in scores.values()):
+        return False
+    named = [*scores, *(name for values in scores.values() for name in values)]
+    numbers = [number for values in scores.values() for number in values.values()]
+    return all(isinstance(name, str) for name in named) and all(type(number) in (int, float) for number in numbers)
 
 
 def json_number(value: float) -> float | None:

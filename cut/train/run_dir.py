@@ -8,6 +8,7 @@ from torch.optim import Optimizer
 
 from cut.config import RunConfig
 from cut.config.load import changes_of_run, parse_config
+from cut.config.own_code import own_code
 from cut.data.evaluation_set import list_of_split
 from cut.data.picture_list import PictureList, changes_of_pictures
 from cut.errors import UserError, reason, shown
@@ -95,14 +96,14 @@ def _newest_state(config: RunConfig, run_dir: Path, resume: bool) -> tuple[Path,
 
 
 def _refuse_foreign_code(path: Path, values: dict[str, Any], config: RunConfig) -> None:
-    """A checkpoint may name a method outside this package only where the user's own config names it too."""
-    method = values.get("method")
-    name = str(method.get("name")) if isinstance(method, dict) else ""
-    if ":" in name and name != config.method.name:
-        raise UserError(
-            f"{path}: its method {shown(name)} is code outside this program, and not that of the config; "
-            "choose another --run-dir"
-        )
+    """A checkpoint may name code outside this package only where the user's own config names it too."""
+    trusted = own_code(config.to_dict())
+    for key, name in own_code(values).items():
+        if trusted.get(key) != name:
+            raise UserError(
+                f"{path}: its {key} {shown(name)} is code outside this program, and not that of the config; "
+                "choose another --run-dir"
+            )
 
 
 def _take_up(trainer: Trainer, state: dict[str, Any], path: Path) -> None:

@@ -1,7 +1,6 @@
 """The training loop. It knows players and terms, never a method's mathematics."""
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -146,10 +145,11 @@ class Trainer:
                 f"the first step failed ({reason(error)}); the networks may not fit data.crop_px, or the memory the "
                 "batch: try another data.crop_px, discriminator.num_layers, data.batch_size or base_channels"
             ) from error
-        turns = Counter(player.name for player in self.players)
-        for player, own in zip(self.players, terms, strict=True):
-            self.losses.add({f"loss/{player.name}/{k}": term / turns[player.name] for k, term in own.items()})
-        self.losses.steps += 1
+        self.losses.add_step(
+            (f"loss/{player.name}/{name}", term)
+            for player, own in zip(self.players, terms, strict=True)
+            for name, term in own.items()
+        )
         self._timed_steps += 1
         self.step += 1
         if self._is_due(self.config.train.log_every_steps):

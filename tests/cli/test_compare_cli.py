@@ -312,8 +312,13 @@ def test_a_budget_scales_every_schedule_in_proportion(tiny_yaml):
     for schedule, expected in (
         ("{name: linear, constant_epochs: 200, decay_epochs: 100}", {"constant_steps": 60, "decay_steps": 30}),
         ("{name: linear, constant_steps: 7, decay_steps: 0}", {"constant_steps": 90, "decay_steps": 0}),
+        (
+            "{name: linear, warmup_epochs: 10, constant_epochs: 100, decay_epochs: 100}",
+            {"warmup_steps": 4, "constant_steps": 45, "decay_steps": 45},
+        ),
         ("{name: step, total_epochs: 9, every_epochs: 3}", {"total_steps": 90, "every_steps": 30}),
         ("{name: cosine, total_steps: 11}", {"total_steps": 90}),
+        ("{name: linear, decay_steps: 5}", {"decay_steps": 90}),
     ):
         (contender,) = plan_contenders([tiny_yaml], [f"schedule={schedule}"], 90)
         found = contender.config.schedule.model_dump()

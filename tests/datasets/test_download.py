@@ -1,8 +1,11 @@
+import contextlib
 import dataclasses
 import errno
+import gzip
 import hashlib
 import io
 import stat
+import struct
 import tarfile
 import threading
 import zipfile
@@ -236,6 +239,85 @@ def test_entry_that_leads_outside_is_refused_and_nothing_is_left(server, tmp_pat
     line = _refused(server, tmp_path / "root", name="horse2zebra" if kind == "zip" else "maps_aligned")
     assert "leads outside" in line and server.url in line
     assert not _names(tmp_path) and not list((tmp_path / "root").iterdir())
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_whose_parts_unpack_at_once_is_refused_before_they_are(server, tmp_path, method):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr("horse2zebra/trainA/1.jpg", bytes(10_000_000))
+    server.body = buffer.getvalue()
+    assert len(server.body) < 10_000
+    assert "packed by another method than deflate" in _refused(server, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_zip_that_claims_more_than_the_bound_in_all_is_refused_before_a_file_is_written(tmp_path):
+    (tmp_path / "x.zip").write_bytes(_zip({f"a/{n}": bytes(400_000) for n in range(3)}))
+    with pytest.raises(UserError, match="unpacks to more than the bound"):
+        unpack._extract(tmp_path / "x.zip", tmp_path, 1_000_000)
+    assert _names(tmp_path) == ["x.zip"]
+
+
+@pytest.mark.parametrize("is_zip64", [False, True])
+def test_a_zip_whose_list_of_entries_is_enormous_is_refused_before_it_is_read(tmp_path, is_zip64):
+    size = unpack._MOST_DIRECTORY_BYTES + 1
+    end = struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, 9, 9, 0xFFFFFFFF if is_zip64 else size, 0, 0)
+    if is_zip64:
+        end = struct.pack("<IQHHIIQQQQ", 0x06064B50, 44, 45, 45, 0, 0, 9, 9, size, 0) + bytes(20) + end
+    (tmp_path / "x.zip").write_bytes(end)
+    with pytest.raises(ValueError, match="list of entries"):
+        list(unpack._zip_entries(tmp_path / "x.zip", 1000))
+
+
+def _tar_of(*headers):
+    """A tar of these members, `(type, name, content, size if it is not that of the content)`, written byte by byte."""
+    data = b""
+    for kind, name, content, *claimed in headers:
+        info = tarfile.TarInfo(name)
+        info.type, info.size = kind, *(claimed or [len(content)])
+        data += info.tobuf(tarfile.GNU_FORMAT) + content + bytes(-len(content) % 512)
+    return data + bytes(1024)
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ([(tarfile.XGLTYPE, "x", b"9000 comment=" + b"a" * 8987)] * 8, "in all"),
+        ([(tarfile.GNUTYPE_LONGNAME, "x", b"a" * 9000)] * 8, "in all"),
+        ([(tarfile.GNUTYPE_SPARSE, "x", b"a" * 512)], "sparse"),
+        ([(tarfile.XHDTYPE, "x", b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n")], "sparse"),
+        ([(tarfile.XHDTYPE, "x", b"", -1)], "claims -1 bytes"),
+    ],
+    ids=["texts for all", "texts for one", "old sparse", "new sparse", "negative"],
+)
+def test_what_a_tar_says_of_its_files_is_bounded_in_sum(tmp_path, headers, reason):
+    whole = _tar_of(*headers, (tarfile.REGTYPE, "a/1.jpg", b"x"))
+    (tmp_path / "x.tar.gz").write_bytes(gzip.compress(whole))
+    with pytest.raises(ValueError, match=reason):
+        list(unpack._tar_entries(tmp_path / "x.tar.gz", 10**9))
+
+
+def test_zeros_behind_the_end_of_a_tar_are_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(unpack, "_MOST_OVERHEAD_BYTES", 1_000_000)
+    for zeros, fits in ((500_000, True), (1_500_000, False)):
+        data = _tar_of((tarfile.REGTYPE, "a/1.jpg", b"x")) + bytes(zeros)
+        (tmp_path / "x.tar.gz").write_bytes(gzip.compress(data))
+        names = []
+        with contextlib.nullcontext() if fits else pytest.raises(UserError, match="bound"):
+            names += [name for name, _ in unpack._tar_entries(tmp_path / "x.tar.gz", 1000)]
+        assert (names == ["a/1.jpg"]) == fits
+
+
+def test_long_names_and_attributes_of_ordinary_length_are_read(tmp_path):
+    name, buffer = f"a/{'n' * 150}.jpg", io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", format=tarfile.PAX_FORMAT) as archive:
+        for number in range(40):
+            info = tarfile.TarInfo(f"{number}{name}")
+            info.pax_headers = {"SCHILY.xattr.user": "v" * 5000}
+            archive.addfile(info)
+    (tmp_path / "x.tar.gz").write_bytes(buffer.getvalue())
+    assert [n for n, _ in unpack._tar_entries(tmp_path / "x.tar.gz", 0)] == [f"{n}{name}" for n in range(40)]
 
 
 def test_link_in_a_zip_is_refused(server, tmp_path):

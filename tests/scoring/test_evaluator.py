@@ -288,5 +288,5 @@ def test_a_network_whose_features_vary_with_the_size_is_told_where_the_targets_w
     fresh = {"features": TorchScriptFeatures(tmp_path / "columns.pt"), "store": tmp_path / "store", "intervals": False}
     evaluate(tmp_path / "wide", tmp_path / "wide", ("fid",), **fresh)
     again = fresh | {"features": TorchScriptFeatures(tmp_path / "columns.pt")}
-    with pytest.raises(UserError, match="gives 8 features for the generated pictures and 9 for"):
+    with pytest.raises(UserError, match="columns.pt: gives 9 features for images of .* and 8 for others"):
         evaluate(tmp_path / "narrow", tmp_path / "wide", ("fid",), **again)

@@ -105,3 +105,47 @@ def test_inference_file_round_trip_and_damage(tmp_path):
         load_inference_file(path)
     with pytest.raises(UserError, match="no such file"):
         load_inference_file(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"step": True}, "step or num_processes"),
+        ({"step": 10**13}, "step or num_processes"),
+        ({"num_processes": "two"}, "step or num_processes"),
+        ({"log": {"sums": {"lr": torch.zeros(())}}}, "sums of losses"),
+        ({"log": {"sums": {"loss/g/a": torch.zeros(2)}}}, "sums of losses"),
+        ({"log": {"sums": {"loss/g/a": torch.zeros((), dtype=torch.int64)}}}, "sums of losses"),
+        ({"log": {"sums": {"loss/g/a": torch.tensor(float("inf"))}}}, "sums of losses"),
+        ({"log": {"steps": -1}}, "sums of losses"),
+        ({"method": {0: torch.zeros(2)}}, "weights without a name"),
+        ({"optimizers": None}, "optimizers is None"),
+        ({"x": [[[[torch.zeros(1).expand(10**6)]]]]}, "its tensors claim"),
+    ],
+)
+def test_a_checkpoint_whose_parts_hold_something_else_is_refused_on_one_line(tmp_path, change, reason):
+    path = save_checkpoint(tmp_path, 1, STATE | {"log": {"sums": {"loss/g/a": torch.zeros(())}, "steps": 3}}, keep=1)
+    load_checkpoint(path)
+    torch.save(torch.load(path, weights_only=True) | change, path)
+    with pytest.raises(UserError, match=reason) as caught:
+        load_checkpoint(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("part", ["method", "ema"])
+@pytest.mark.parametrize("number", [float("nan"), float("-inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path, part, number):
+    path = save_checkpoint(tmp_path, 1, STATE | {part: {"generator.w": torch.tensor([1.0, number])}}, keep=1)
+    with pytest.raises(UserError, match="'generator.w' holds numbers that are not finite"):
+        load_checkpoint(path)
+    network = nn.Linear(2, 3)
+    network.weight.data[0] = number
+    save_inference_file(tmp_path / "x.safetensors", {"generator": network}, {}, step=1)
+    with pytest.raises(UserError, match="'generator.weight' holds numbers that are not finite"):
+        load_inference_file(tmp_path / "x.safetensors")
+
+
+def test_an_inference_file_with_an_enormous_header_is_refused_before_it_is_read(tmp_path):
+    (tmp_path / "x.safetensors").write_bytes((2**24 + 1).to_bytes(8, "little") + b" " * (2**24 + 1))
+    with pytest.raises(UserError, match="damaged or not an inference file of this program .ValueError"):
+        load_inference_file(tmp_path / "x.safetensors")

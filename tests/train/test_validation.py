@@ -169,6 +169,30 @@ def test_scores_by_other_settings_do_not_count(tiny_yaml, tmp_path, monkeypatch,
     assert torch.load(tmp_path / "run" / "best.pt", weights_only=True)["step"] == 4
 
 
+@pytest.mark.parametrize(
+    "evaluations",
+    [
+        3,
+        [{"step": "x", "scores": "y", "settings": 3}],
+        [{"step": 2, "scores": {}}],
+        [{"step": 2, "scores": {"ema": {"l1": 1.0}}}],
+        [{"step": 2, "scores": {"last": {"l1": "small"}}}],
+        [{"step": 2, "scores": {"last": {"l1": torch.zeros(())}}}],
+        [{"step": 2, "scores": {"last": {"l1": 1.0}}, "settings": {}}],
+        [{"step": 2, "scores": {"last": {0: 1.0}}}],
+        [{"step": 2, "scores": {"last": {"l1": 1.0}}}, None],
+    ],
+    ids=str,
+)
+def test_evaluations_of_another_kind_in_a_checkpoint_are_told_on_one_line(tiny_yaml, tmp_path, evaluations):
+    run = tmp_path / "run"
+    train(tiny_yaml, run, "eval={every_steps: 2, metrics: [l1]}", steps=2)
+    path = run / "checkpoints" / "step_00000002.pt"
+    torch.save(torch.load(path, weights_only=True) | {"evaluations": evaluations}, path)
+    with pytest.raises(UserError, match=r"step_00000002.pt: holds a state .* its evaluations are no scores"):
+        train(tiny_yaml, run, "eval={every_steps: 2, metrics: [l1]}")
+
+
 def test_a_plateau_starts_anew_where_the_settings_change():
     assert plateau_reductions([-0.1, -0.2, -0.3], 2) == 1
     assert plateau_reductions([-0.1, -0.2, None, -0.3, -0.4], 2) == 0

@@ -1,0 +1,125 @@
+"""Which pictures a folder holds, and what of it is left out."""
+
+import os
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cut.data.formats import READ_SUFFIXES
+from cut.errors import UserError, reason, shortened
+
+_SUFFIXES_SHOWN, _PATHS_SHOWN = 5, 2
+_CLUTTER = ("._", ".DS_Store", ".directory", ".localized")  # how names begin that systems add by themselves
+
+
+@dataclass
+class Listing:
+    """The files below a folder.
+
+    Args:
+        folder: Where they are.
+        paths: Pictures by their names, sorted; links to nowhere count, because reading them says what is wrong.
+        others: Suffix -> number of files that are no pictures by their names.
+        hidden: Names of files and folders that begin with a dot, but for those that systems add by themselves.
+        known_links: Linked folders that lead to a folder that is listed anyway, or to one around it: in a circle.
+        unreadable: Folders that cannot be listed -> why.
+    """
+
+    folder: Path
+    paths: list[Path] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+    hidden: list[Path] = field(default_factory=list)
+    known_links: list[Path] = field(default_factory=list)
+    unreadable: dict[Path, str] = field(default_factory=dict)
+
+    def add_file(self, path: Path) -> None:
+        """Counts one file by its name."""
+        suffix = path.suffix.lower()
+        if suffix in READ_SUFFIXES:
+            self.paths.append(path)
+        else:
+            self.others[shortened(suffix, 20) or "(no suffix)"] += 1
+
+    def left_out(self) -> list[str]:
+        """What is passed over, in words."""
+        found = []
+        if self.others:
+            found.append(f"{count_suffixes(self.others)}, which are not read as pictures")
+        if self.hidden:
+            found.append(f"{_named(self.hidden, self.folder)}, hidden by a dot")
+        if self.known_links:
+            found.append(f"{_named(self.known_links, self.folder)}, linked to a folder that is listed anyway")
+        if self.unreadable:
+            why = next(iter(self.unreadable.values()))
+            found.append(f"{_named(list(self.unreadable), self.folder)}, which cannot be listed ({why})")
+        return found
+
+
+def list_folder(folder: str | os.PathLike) -> Listing:
+    """Everything below `folder`, nested folders and linked ones included.
+
+    Raises:
+        UserError: the folder does not exist or is a file.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "no such folder"
+        raise UserError(f"{folder}: {what}")
+    listing, seen = Listing(folder), set[str]()
+    inside = f"{os.path.realpath(folder)}{os.sep}"
+    waiting, links = [folder], deque[Path]()
+    while waiting or links:  # links last, so that a folder is listed under its own path wherever it has one below
+        path = waiting.pop() if waiting else links.popleft()
+        real = os.path.realpath(path)
+        if real in seen or (seen and inside.startswith(f"{real.rstrip(os.sep)}{os.sep}")):
+            listing.known_links.append(path)
+            continue
+        seen.add(real)
+        try:
+            entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+        except OSError as error:
+            listing.unreadable[path] = reason(error)
+            continue
+        for entry in entries:
+            if entry.name.startswith("."):
+                listing.hidden += [path / entry.name] * (not entry.name.startswith(_CLUTTER))
+            elif _is_folder(entry):
+                (links if entry.is_symlink() else waiting).append(path / entry.name)
+            else:
+                listing.add_file(path / entry.name)
+    listing.paths.sort()
+    return listing
+
+
+def list_images(folder: str | os.PathLike) -> list[Path]:
+    """All picture files below `folder`, sorted by path; see `Listing` for what counts.
+
+    Raises:
+        UserError: the folder does not exist, is a file, or holds no picture.
+    """
+    listing = list_folder(folder)
+    if not listing.paths:
+        known = ", ".join(suffix[1:] for suffix in READ_SUFFIXES)
+        beside = "".join(f"; there are {what}" for what in listing.left_out()[:1])
+        raise UserError(f"{folder}: holds no picture (looked for {known}, also in folders below{beside})")
+    return listing.paths
+
+
+def count_suffixes(counts: Counter[str]) -> str:
+    """`30 .heic files, 1 .txt file`, the most frequent ones."""
+    shown = [f"{count} {suffix} file{'s' * (count > 1)}" for suffix, count in counts.most_common(_SUFFIXES_SHOWN)]
+    rest = sum(counts.values()) - sum(count for _, count in counts.most_common(_SUFFIXES_SHOWN))
+    return ", ".join([*shown, *([f"{rest} others"] if rest else [])])
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links in a circle; reading the file will say so
+        return False
+
+
+def _named(paths: list[Path], folder: Path) -> str:
+    """`sub/link and 3 more`."""
+    shown = ", ".join(shortened(path.relative_to(folder).as_posix(), 80) for path in paths[:_PATHS_SHOWN])
+    return f"{shown} and {len(paths) - _PATHS_SHOWN} more" if len(paths) > _PATHS_SHOWN else shown

@@ -1,5 +1,6 @@
 """Scores a run's generators while it trains, by the same steps as cut-test and cut-eval."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -112,4 +113,4 @@ class Validation:
 def _relative(path: Path | None, run_dir: Path) -> str | None:
     if path is None:
         return None
-    return path.relative_to(run_dir).as_posix() if path.is_relative_to(run_dir) else str(path.resolve())
+    return path.relative_to(run_dir).as_posix() if path.is_relative_to(run_dir) else os.path.abspath(path)

@@ -175,6 +175,7 @@ def _download(arguments: argparse.Namespace) -> int:
 def _pair(arguments: argparse.Namespace) -> int:
     from cut.datasets.pair_and_split import pair_folders
 
+    _say_left_out(arguments.a_dir, arguments.b_dir)
     count = pair_folders(arguments.a_dir, arguments.b_dir, arguments.output, _suffix(arguments.format))
     say(f"{arguments.output}: {count} pictures A|B", sys.stdout)
     return 0
@@ -183,9 +184,17 @@ def _pair(arguments: argparse.Namespace) -> int:
 def _split(arguments: argparse.Namespace) -> int:
     from cut.datasets.pair_and_split import split_folder
 
+    _say_left_out(arguments.combined_dir)
     folder_a, folder_b, count = split_folder(arguments.combined_dir, arguments.output, _suffix(arguments.format))
     say(f"{folder_a}, {folder_b}: {count} pictures each", sys.stdout)
     return 0
+
+
+def _say_left_out(*folders: Path) -> None:
+    from cut.data.left_out import describe_left_out
+
+    for line in describe_left_out(folders):
+        say(f"cut-data: note: {line}")
 
 
 def _suffix(name: str) -> str:

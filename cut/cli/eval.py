@@ -114,6 +114,7 @@ def _evaluate(args: argparse.Namespace) -> None:
         check_metrics(metrics)
         _check_options(args, metrics)
     from cut.cli.eval_tools import everything, make_evaluator  # here, for torch takes seconds and --help should not
+    from cut.data.left_out import describe_left_out
     from cut.scoring.evaluator import find_pictures
 
     folders = {"generated": args.generated} | ({"baseline": args.baseline} if args.baseline else {})
@@ -123,6 +124,8 @@ def _evaluate(args: argparse.Namespace) -> None:
             say(f"cut-eval: --metrics all: without {line}")
     for folder in folders.values():  # before a network is loaded, and before anything is scored
         find_pictures(folder, args.target, metrics)
+    for line in describe_left_out([*folders.values(), args.target]):
+        say(f"cut-eval: note: {line}")
     evaluator = make_evaluator(args, metrics)
     results = {role: evaluator.score(folder) for role, folder in folders.items()}
     for role, result in results.items():

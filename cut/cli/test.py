@@ -24,8 +24,8 @@ examples:
   cut-test --import horse2zebra_pretrained/latest_net_G.pth --input horses --output results/zebras
 
 Every picture of the folder, also of folders inside it, is translated at its own size and written under its own name;
-16-bit pictures stay 16-bit. The network and its settings come from the run. Beside the output folder a contact sheet
-OUTPUT_sheet.png shows some of them.
+16-bit pictures stay 16-bit; what is only read (GIF, AVIF, JPEG 2000, ...) becomes PNG. The network and its settings
+come from the run. Beside the output folder a contact sheet OUTPUT_sheet.png shows some of them.
 
 --tile-px N cuts a picture that is larger than N px into tiles, for pictures that do not fit into memory, and gives what
 the whole picture gives, without seams: norms take their statistics over all tiles before the first place behind them is
@@ -109,6 +109,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _main(args: argparse.Namespace) -> None:
     from cut.build import build_fabric  # only now, for they import torch
+    from cut.data.left_out import describe_left_out
     from cut.inference.sample import sample
     from cut.inference.translate import plan_jobs, translate
     from cut.runtime.memory import keep_freed_memory
@@ -140,6 +141,8 @@ def _main(args: argparse.Namespace) -> None:
         say(line, sys.stdout)
         return
     _warn_of_pairs(args, config, jobs[0].source)
+    for line in describe_left_out([args.input]):
+        say(f"cut-test: note: {line}")
     request = make_request(args, method, config, fabric)
     jobs = plan_jobs(args.input, args.output, suffix, request.outputs)
     channels = config.data.channels[request.direction[0]]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cut.train.trainer import Trainer
 
 _PAGE = "report.html"
+_MOST_LOOKED_AT = 256  # pictures of a folder whose files are opened to say what is left out
 _EXAMPLE = """example:
   cut-train --config configs/quickstart.yaml --set train.max_steps=200 --run-dir runs/try
   cut-train --config configs/quickstart.yaml --devices 2 --set data.batch_size=2 --run-dir runs/two
@@ -103,6 +104,7 @@ def _run(trainer: "Trainer", args: argparse.Namespace) -> int:
     processes.require_same("options", {"--dry-run": args.dry_run}, changed_keys)
     if args.dry_run:
         if processes.is_first:
+            _say_left_out(trainer)
             _say_memory(trainer)
         line = trainer.dry_run()
         if processes.is_first:
@@ -133,6 +135,7 @@ def _train(trainer: "Trainer", run_dir: Path, resume: bool) -> int:
                 _report(run_dir)
         return 0
     if is_first:
+        _say_left_out(trainer)
         _say_memory(trainer)
     try:
         trainer.fit(run_dir)
@@ -143,6 +146,16 @@ def _train(trainer: "Trainer", run_dir: Path, resume: bool) -> int:
     if is_first:
         _say_end(trainer, run_dir)
     return 0
+
+
+def _say_left_out(trainer: "Trainer") -> None:
+    """What the training does not use of the user's pictures."""
+    from cut.data.left_out import describe_left_out
+
+    splits = ["train", *([trainer.config.eval.split] if trainer.config.eval else [])]
+    sources = [source for split in splits for source in trainer.stream.sources(split)]
+    for line in describe_left_out(sources, _MOST_LOOKED_AT):
+        say(f"cut-train: note: {line}")
 
 
 def _say_memory(trainer: "Trainer") -> None:

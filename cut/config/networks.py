@@ -8,6 +8,7 @@ from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 from cut.config.own_code import is_own
 from cut.config.section import Section, Unit
 
+Norm = Literal["instance", "instance_affine", "batch", "none"]
 Initialisation = Literal["normal", "xavier", "kaiming", "orthogonal"]
 
 
@@ -46,7 +47,7 @@ class ResnetGeneratorConfig(NetworkConfig):
     """Channels at full resolution (ngf); four times as many in the residual blocks."""
     num_blocks: int = Field(9, ge=1, le=1000)
     """Number of residual blocks: the papers have 9 at 256 px and 6 at 128 px."""
-    norm: Literal["instance", "batch", "none"] = "instance"
+    norm: Norm = "instance"
     """Normalisation behind each convolution."""
     dropout: Unit = 0.0
     """Probability of dropout inside the residual blocks, from 0 to below 1."""
@@ -54,6 +55,8 @@ class ResnetGeneratorConfig(NetworkConfig):
     """Blur before halving the size, instead of a strided convolution."""
     antialias_up: bool = True
     """Double the size by a blur, instead of a transposed convolution."""
+    padding: Literal["reflect", "zero"] = "reflect"
+    """What lies beyond the borders: the mirrored image, or zeros."""
     init: Initialisation = "xavier"
     """Distribution of the initial weights."""
     init_gain: float = Field(0.02, gt=0)
@@ -115,7 +118,7 @@ class PatchDiscriminatorConfig(NetworkConfig):
     """Side of a patch in pixels; null: num_layers says it."""
     num_layers: int = Field(3, ge=0, le=7)
     """Number of halvings, another way to say the side of a patch. null: receptive_field_px says it."""
-    norm: Literal["instance", "batch", "none"] = "instance"
+    norm: Norm = "instance"
     """Normalisation behind each convolution but the first and the last."""
     antialias: bool = True
     """Blur before halving the size, instead of a strided convolution."""
@@ -157,7 +160,7 @@ class PixelDiscriminatorConfig(NetworkConfig):
     """Judges each pixel alone."""
     base_channels: int = Field(64, ge=1)
     """Channels of the first layer (ndf)."""
-    norm: Literal["instance", "batch", "none"] = "instance"
+    norm: Norm = "instance"
     """Normalisation behind the second convolution."""
     init: Initialisation = "xavier"
     """Distribution of the initial weights."""

@@ -32,26 +32,41 @@ class Listing:
     known_links: list[Path] = field(default_factory=list)
     unreadable: dict[Path, str] = field(default_factory=dict)
 
-    def add_file(self, path: Path) -> None:
-        """Counts one file by its name."""
-        suffix = path.suffix.lower()
-        if suffix in READ_SUFFIXES:
-            self.paths.append(path)
-        else:
-            self.others[shortened(suffix, 20) or "(no suffix)"] += 1
+    def take(self, path: Path) -> list[os.DirEntry[str]]:
+        """Counts the files of one folder, and returns the folders in it, by their names."""
+        try:
+            entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+        except OSError as error:
+            self.unreadable[path] = reason(error)
+            return []
+        folders = []
+        for entry in entries:
+            suffix = (path / entry.name).suffix.lower()
+            if entry.name.startswith("."):
+                self.hidden += [path / entry.name] * (not entry.name.startswith(_CLUTTER))
+            elif _is_folder(entry):
+                folders.append(entry)
+            elif suffix in READ_SUFFIXES:
+                self.paths.append(path / entry.name)
+            else:
+                self.others[shortened(suffix, 20) or "(no suffix)"] += 1
+        return folders
 
     def left_out(self) -> list[str]:
-        """What is passed over, in words."""
+        """What is not used, in words."""
+        others = [f"{count_suffixes(self.others)}, which are not read as pictures"] if self.others else []
+        return [*others, *self.passed_over(self.folder)]
+
+    def passed_over(self, root: Path) -> list[str]:
+        """What is not looked into, in words, by its path below `root`."""
         found = []
-        if self.others:
-            found.append(f"{count_suffixes(self.others)}, which are not read as pictures")
         if self.hidden:
-            found.append(f"{_named(self.hidden, self.folder)}, hidden by a dot")
+            found.append(f"{_named(self.hidden, root)}, hidden by a dot")
         if self.known_links:
-            found.append(f"{_named(self.known_links, self.folder)}, linked to a folder that is listed anyway")
+            found.append(f"{_named(self.known_links, root)}, linked to a folder that is listed anyway")
         if self.unreadable:
             why = next(iter(self.unreadable.values()))
-            found.append(f"{_named(list(self.unreadable), self.folder)}, which cannot be listed ({why})")
+            found.append(f"{_named(list(self.unreadable), root)}, which cannot be listed ({why})")
         return found
 
 
@@ -62,33 +77,36 @@ def list_folder(folder: str | os.PathLike) -> Listing:
         UserError: the folder does not exist or is a file.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        what = "is a file, not a folder" if folder.exists() else "no such folder"
-        raise UserError(f"{folder}: {what}")
+    _require_folder(folder)
     listing, seen = Listing(folder), set[str]()
-    inside = f"{os.path.realpath(folder)}{os.sep}"
     waiting, links = [folder], deque[Path]()
     while waiting or links:  # links last, so that a folder is listed under its own path wherever it has one below
         path = waiting.pop() if waiting else links.popleft()
         real = os.path.realpath(path)
-        if real in seen or (seen and inside.startswith(f"{real.rstrip(os.sep)}{os.sep}")):
+        if real in seen or (seen and _is_around(path, folder)):
             listing.known_links.append(path)
             continue
         seen.add(real)
-        try:
-            entries = sorted(os.scandir(path), key=lambda entry: entry.name)
-        except OSError as error:
-            listing.unreadable[path] = reason(error)
-            continue
-        for entry in entries:
-            if entry.name.startswith("."):
-                listing.hidden += [path / entry.name] * (not entry.name.startswith(_CLUTTER))
-            elif _is_folder(entry):
-                (links if entry.is_symlink() else waiting).append(path / entry.name)
-            else:
-                listing.add_file(path / entry.name)
+        for entry in listing.take(path):
+            (links if entry.is_symlink() else waiting).append(path / entry.name)
     listing.paths.sort()
     return listing
+
+
+def list_by_top(root: Path) -> dict[str, Listing]:
+    """What lies in `root` itself, as `.`, and in each folder there with what is below it; links are followed.
+
+    Raises:
+        UserError: the folder does not exist or is a file.
+    """
+    _require_folder(root)
+    found = {".": Listing(root)}
+    for entry in found["."].take(root):
+        if _is_around(root / entry.name, root):
+            found["."].known_links.append(root / entry.name)
+        else:
+            found[entry.name] = list_folder(root / entry.name)
+    return found
 
 
 def list_images(folder: str | os.PathLike) -> list[Path]:
@@ -110,6 +128,18 @@ def count_suffixes(counts: Counter[str]) -> str:
     shown = [f"{count} {suffix} file{'s' * (count > 1)}" for suffix, count in counts.most_common(_SUFFIXES_SHOWN)]
     rest = sum(counts.values()) - sum(count for _, count in counts.most_common(_SUFFIXES_SHOWN))
     return ", ".join([*shown, *([f"{rest} others"] if rest else [])])
+
+
+def _require_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "no such folder"
+        raise UserError(f"{folder}: {what}")
+
+
+def _is_around(path: Path, folder: Path) -> bool:
+    """Whether `path` leads to `folder` itself or to one that holds it."""
+    outer, inner = os.path.realpath(path), os.path.realpath(folder)
+    return f"{inner}{os.sep}".startswith(f"{outer.rstrip(os.sep)}{os.sep}")
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -9,7 +9,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO, Any, TypeVar
 
 import numpy as np
@@ -51,7 +51,7 @@ def evenly_chosen(items: Sequence[Item], count: int) -> list[Item]:
     return [items[place] for place in places]
 
 
-def pair_name(path: Path) -> str:
+def pair_name(path: PurePath) -> str:
     """What two pictures of a pair have in common: their path below their folders, without the suffix."""
     return path.with_suffix("").as_posix()
 
@@ -123,7 +123,7 @@ def open_header(path: str | os.PathLike) -> Iterator[ImageFile.ImageFile]:
             yield picture
     except UserError:
         raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # noqa: BLE001  decoders raise SyntaxError, struct.error, OSError, ... on broken files
         raise UserError(f"{path}: cannot be read as a picture ({reason(error)})") from None
 
 

@@ -43,7 +43,7 @@ def describe_left_out(sources: Iterable[Path], most_looked_at: int | None = None
         looked_at = paths if most_looked_at is None else evenly_chosen(paths, most_looked_at)
         of = f"{len(looked_at)} pictures" if len(looked_at) == len(paths) else f"{len(looked_at)} pictures looked at"
         counts = count_losses(looked_at)
-        found += [f"of {count} of {of} {loss}" if len(paths) > 1 else loss for loss, count in counts.most_common()]
+        found += [f"{count} of {of}: {loss}" if len(paths) > 1 else loss for loss, count in counts.most_common()]
         lines += [f"{source}: {'; '.join(found)}"] * bool(found)
     return lines
 

@@ -67,6 +67,10 @@ class PairedStream(SampleStream):
         recipe = ["pair", config.channels, config.direction, whole]
         return self.cache.get(paths, recipe, lambda: scaled_pair(read_pair(pair, config), config, whole, str(pair)))
 
+    def sources(self, split: str) -> list[Path]:
+        root = Path(self.config.root)
+        return [root / split] if _layout(root, split) == "combined" else list(self.config.folders(split))
+
     def picture_list(self) -> PictureList:
         return list_of_pairs(self.config, "train", self.pairs)
 

@@ -50,6 +50,9 @@ class ImagesStream(SampleStream):
         except UserError as error:
             return error
 
+    def sources(self, split: str) -> list[Path]:
+        return [Path(self.config.root)] if split == "train" else []
+
     def picture_list(self) -> PictureList:
         return {"pictures": entry_of_files(self.paths, Path(self.config.root))}
 

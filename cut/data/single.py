@@ -54,6 +54,9 @@ class SingleStream(SampleStream):
             self._step = (step, crops)
         return {name: crops[place] for name, crops in self._step[1].items()}
 
+    def sources(self, split: str) -> list[Path]:
+        return [Path(self.config.a), Path(self.config.b)] if split == "train" else []
+
     def picture_list(self) -> PictureList:
         paths = {"a": self.config.a, "b": self.config.b}
         return {name: entry_of_content(1, Path(path).read_bytes()) for name, path in paths.items()}

@@ -1,6 +1,7 @@
 """What every kind of data is to the trainer: an endless, random-access stream of samples."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,10 @@ class SampleStream(Dataset):
         other.seed = int(np.random.SeedSequence((self.seed, 1)).generate_state(1)[0])
         other._order, other.whole_from = (-1, np.empty(0, dtype=np.int64)), None
         return other
+
+    def sources(self, split: str) -> list[Path]:
+        """The folders and pictures that the user gave for a split, `train`, `val` or `test`."""
+        return []
 
     def picture_list(self) -> PictureList:
         """Which pictures the samples are made of. A kind of data that does not say it is known by their number."""

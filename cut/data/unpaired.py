@@ -58,6 +58,9 @@ class UnpairedStream(SampleStream):
         except UserError as error:
             return error
 
+    def sources(self, split: str) -> list[Path]:
+        return list(self.config.folders(split))
+
     def picture_list(self) -> PictureList:
         return list_of_domains(self.config, "train", (self.paths_a, self.paths_b))
 

@@ -7,19 +7,20 @@ import re
 import statistics
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from PIL import Image
+import numpy as np
 from tqdm import tqdm
 
-from cut.data.images import FORMATS, SUFFIXES, list_images, read_image
+from cut.data.folders import list_by_top
+from cut.data.images import open_header, pair_name, read_bytes, read_image
+from cut.data.left_out import count_losses
+from cut.datasets.check_report import Folder, Report
 from cut.errors import UserError
 
 _UNPAIRED = re.compile(r"(train|val|test)([AB])")
 _ALIGNED = ("train", "val", "test")
-_LINES_SHOWN = 10  # of each kind of finding; `to_dict` has them all
 
 
 @dataclass(frozen=True)
@@ -30,76 +31,10 @@ class Picture:
     path: str  # relative to the root
     size_px: tuple[int, int] = (0, 0)  # width, height, upright
     kind: str = ""  # Pillow's mode, with the bits a channel where they are 16
+    brightest: int = 0
+    white: int = 255  # or 65535
     sha256: str = ""
     problem: str | None = None
-
-
-@dataclass(frozen=True)
-class Folder:
-    """The pictures of one folder that can be read; widths and heights are measured separately."""
-
-    name: str
-    num_images: int
-    num_broken: int
-    min_px: tuple[int, int] | None
-    median_px: tuple[int, int] | None
-    max_px: tuple[int, int] | None
-    common_px: tuple[int, int] | None
-    num_common: int
-    kinds: dict[str, int]
-
-
-@dataclass(frozen=True)
-class Report:
-    """Everything that `check_folder` found."""
-
-    root: str
-    layout: str  # 'unpaired' (in pairs or not, see `num_pairs`), 'aligned', 'plain', 'idx' or 'nothing'
-    folders: list[Folder]
-    broken: dict[str, str]  # file -> reason
-    empty: list[str]  # folders of the layout without a picture, and missing halves of a training set
-    duplicates: list[list[str]]  # files of the same content
-    leaks: list[list[str]]  # those of `duplicates` that lie in more than one of train, val and test
-    num_pairs: dict[str, int]  # of the splits that can be trained on or tested in pairs
-    without_partner: list[str]
-    ignored: dict[str, int]  # suffix -> number of files that are no pictures by their name
-
-    @property
-    def has_errors(self) -> bool:
-        """Whether training on this folder would fail."""
-        return bool(self.broken or self.empty)
-
-    def to_dict(self) -> dict:
-        """For JSON."""
-        return dataclasses.asdict(self) | {"has_errors": self.has_errors}
-
-    def text(self) -> str:
-        """For the terminal."""
-        total = sum(folder.num_images for folder in self.folders)
-        is_paired = self.layout == "unpaired" and "train" in self.num_pairs
-        layout = "pairs in two folders (trainA, trainB, ...)" if is_paired else _LAYOUTS[self.layout]
-        lines = [f"{self.root}: {layout}; {total} pictures", *_table(self.folders)]
-        if self.num_pairs:
-            lines += ["  pairs: " + ", ".join(f"{split} {count}" for split, count in self.num_pairs.items())]
-        lines += _listed("broken files", [f"{path}: {reason}" for path, reason in self.broken.items()])
-        lines += _listed("empty or missing folders", self.empty)
-        lines += _listed("leakage: the same picture in train, val or test", [" = ".join(g) for g in self.leaks])
-        others = [" = ".join(group) for group in self.duplicates if group not in self.leaks]
-        lines += _listed("duplicates: the same picture", others)
-        lines += _listed("pictures without a partner of the same name", self.without_partner)
-        if self.ignored:
-            counts = ", ".join(f"{count} {suffix}" for suffix, count in self.ignored.items())
-            lines += [f"ignored files that are no pictures: {counts}"]
-        return "\n".join([*lines, "errors found" if self.has_errors else "no errors"])
-
-
-_LAYOUTS = {
-    "unpaired": "unpaired folders (trainA, trainB, ...)",
-    "aligned": "aligned pairs (A|B side by side in train, val, test)",
-    "plain": "a plain folder of pictures",
-    "idx": "IDX files, as MNIST has them",
-    "nothing": "no pictures and no known layout",
-}
 
 
 def check_folder(root: str | os.PathLike, progress: bool = True) -> Report:
@@ -113,11 +48,8 @@ def check_folder(root: str | os.PathLike, progress: bool = True) -> Report:
         UserError: `root` is no folder.
     """
     root = Path(root)
-    if not root.is_dir():
-        raise UserError(f"{root}: {'is a file, not a folder' if root.exists() else 'no such folder'}")
-    tops = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    # each folder by itself: a link to a folder is followed here, as it is when training reads trainA
-    images = {".": [path for path in _images(root) if path.parent == root]} | {top.name: _images(top) for top in tops}
+    listings = list_by_top(root)  # each folder by itself, as training reads trainA
+    images = {name: listing.paths for name, listing in listings.items()}
     found = [(name, path) for name, paths in images.items() for path in paths]
     pictures = [_inspect(root, *item) for item in tqdm(found, desc="reading", unit=" pictures", disable=not progress)]
     readable = [picture for picture in pictures if picture.problem is None]
@@ -136,15 +68,10 @@ def check_folder(root: str | os.PathLike, progress: bool = True) -> Report:
         leaks=[group for group in duplicates if len({_split(path) for path in group} - {None}) > 1],
         num_pairs=_num_pairs(readable, layout),
         without_partner=_without_partner(pictures),
-        ignored=_ignored([*root.iterdir(), *(path for top in tops for path in top.rglob("*"))]),
+        ignored=dict(sum((listing.others for listing in listings.values()), Counter[str]()).most_common()),
+        passed_over=[what for listing in listings.values() for what in listing.passed_over(root)],
+        losses=dict(count_losses(path for _, path in found).most_common()),
     )
-
-
-def _images(folder: Path) -> list[Path]:
-    try:
-        return list_images(folder)
-    except UserError:  # it holds none, which is a finding here
-        return []
 
 
 def _inspect(root: Path, folder: str, path: Path) -> Picture:
@@ -153,16 +80,17 @@ def _inspect(root: Path, folder: str, path: Path) -> Picture:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, about oddities that do not keep it from reading the picture
             array = read_image(path, channels=3)
-            with Image.open(path, formats=FORMATS) as picture:
+            with open_header(path) as picture:
                 mode = picture.mode
                 picture.verify()  # finds wrong checksums, which decoding forgives
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        sha256 = hashlib.sha256(read_bytes(path)).hexdigest()
     except UserError as error:
         return Picture(folder, name, problem=str(error).removeprefix(f"{path}: "))
     except Exception as error:  # noqa: BLE001  decoders raise SyntaxError, struct.error, OSError, ... on broken files
         return Picture(folder, name, problem=f"damaged ({' '.join(str(error).split())})")
     kind = f"{mode};16" if array.dtype == "uint16" and "16" not in mode else mode
-    return Picture(folder, name, (array.shape[1], array.shape[0]), kind, sha256)
+    size_px, white = (array.shape[1], array.shape[0]), int(np.iinfo(array.dtype).max)
+    return Picture(folder, name, size_px, kind, int(array.max()), white, sha256)
 
 
 def _layout(images: dict[str, list[Path]], readable: list[Picture]) -> str:
@@ -188,7 +116,11 @@ def _summary(name: str, pictures: list[Picture]) -> Folder:
     smallest, largest = (min(widths), min(heights)), (max(widths), max(heights))
     median = (statistics.median_low(widths), statistics.median_low(heights))
     (common, count), *_ = Counter(picture.size_px for picture in good).most_common(1)
-    return Folder(name, len(inside), len(inside) - len(good), smallest, median, largest, common, count, kinds)
+    brightest: dict[str, int] = {}
+    for picture in good:
+        brightest[str(picture.white)] = max(picture.brightest, brightest.get(str(picture.white), 0))
+    num_broken = len(inside) - len(good)
+    return Folder(name, len(inside), num_broken, smallest, median, largest, common, count, kinds, brightest)
 
 
 def _empty(images: dict[str, list[Path]], layout: str) -> list[str]:
@@ -256,30 +188,4 @@ def _odd_width(picture: Picture) -> Picture:
 
 def _key(path: str) -> str:
     """'testA/sub/x.jpg' -> 'sub/x'."""
-    return PurePosixPath(*PurePosixPath(path).parts[1:]).with_suffix("").as_posix()
-
-
-def _ignored(paths: Iterable[Path]) -> dict[str, int]:
-    names = (path for path in paths if path.is_file() and not path.name.startswith("."))
-    counts = Counter(path.suffix.lower() or "(no suffix)" for path in names)
-    return {suffix: count for suffix, count in counts.most_common() if suffix not in SUFFIXES}
-
-
-def _table(folders: list[Folder]) -> list[str]:
-    rows: list[tuple[str, ...]] = [("folder", "pictures", "smallest", "median", "largest", "most common", "modes")]
-    for f in folders:
-        sizes = ["-" if size is None else f"{size[0]}x{size[1]}" for size in (f.min_px, f.median_px, f.max_px)]
-        common = "-" if f.common_px is None else f"{f.common_px[0]}x{f.common_px[1]} ({f.num_common})"
-        kinds = ", ".join(f"{kind} {count}" for kind, count in f.kinds.items()) or "-"
-        rows.append((f.name, str(f.num_images), *sizes, common, kinds))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows if folders]
-
-
-def _listed(title: str, findings: list[str]) -> list[str]:
-    """The findings below their title, the first few of them."""
-    if not findings:
-        return []
-    rest = len(findings) - _LINES_SHOWN
-    more = [f"  ... and {rest} more (--json FILE lists all)"] if rest > 0 else []
-    return [f"{title} ({len(findings)}):", *(f"  {finding}" for finding in findings[:_LINES_SHOWN]), *more]
+    return pair_name(PurePosixPath(*PurePosixPath(path).parts[1:]))

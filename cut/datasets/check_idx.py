@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from cut.data.idx import is_idx, read_idx
-from cut.datasets.check import Folder, Report
+from cut.datasets.check_report import Folder, Report
 from cut.errors import UserError
 
 

@@ -1,5 +1,6 @@
 """Translates files: every picture in, one picture out, of the same name and size."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from tqdm import tqdm
 
-from cut.data.images import SUFFIXES, list_images, pair_name, read_image, write_image
+from cut.data.images import READ_SUFFIXES, SUFFIXES, list_images, pair_name, read_image, write_image
 from cut.data.transforms import to_picture, to_tensor
 from cut.errors import UserError
 from cut.inference.background import in_background
@@ -45,7 +46,7 @@ def plan_jobs(
     Args:
         source: a folder, nested or not, or a file.
         output: the folder for the translations.
-        suffix: the format to write, such as `.png`; None keeps each picture's own.
+        suffix: the format to write, such as `.png`; None keeps each picture's own, or takes PNG where it is only read.
         outputs: What each picture becomes.
 
     Raises:
@@ -59,30 +60,38 @@ def plan_jobs(
         named = [(path, path.relative_to(source)) for path in list_images(source)]
     elif source.is_file():
         named = [(source, Path(source.name))]
-        if suffix is None and source.suffix.lower() not in SUFFIXES:
+        if suffix is None and source.suffix.lower() not in READ_SUFFIXES:
             raise UserError(f"{source}: its name ends in no format that can be written; choose one with --format png")
     else:
         raise UserError(f"{source}: no such file or folder")
     if output.is_file():
         raise UserError(f"{output}: is a file; --output must name a folder")
-    if source.is_dir() and output.resolve().is_relative_to(source.resolve()):
+    if source.is_dir() and Path(os.path.realpath(output)).is_relative_to(os.path.realpath(source)):
         raise UserError(
             f"{output}: lies in the input folder, whose pictures it would mix with; choose another --output"
         )
     jobs = [
-        Job(path, output / name.with_name(f"{name.stem}{given.suffix}{suffix or name.suffix}"), str(name), given)
+        Job(path, output / _written_as(name, suffix, given.suffix), str(name), given)
         for path, name in named
         for given in outputs
     ]
-    sources = {job.source.resolve() for job in jobs}
+    sources = {os.path.realpath(job.source) for job in jobs}
     taken: dict[Path, Job] = {}
     for job in jobs:
-        if job.output.resolve() in sources:
+        if os.path.realpath(job.output) in sources:
             raise UserError(f"{job.output}: would be overwritten by a translation; choose another --output")
         if other := taken.get(job.output):
-            raise UserError(f"{other.source} and {job.source} would both become {job.output}; leave --format out")
+            raise UserError(
+                f"{other.source} and {job.source} would both become {job.output}; leave --format out, or rename one"
+            )
         taken[job.output] = job
     return jobs
+
+
+def _written_as(name: Path, suffix: str | None, end: str) -> Path:
+    """The name of a translation: in its picture's own format, or as PNG where that is not written (GIF, AVIF, ...)."""
+    own = name.suffix if name.suffix.lower() in SUFFIXES else ".png"
+    return name.with_name(f"{name.stem}{end}{suffix or own}")
 
 
 def translate(

@@ -6,7 +6,7 @@ per pair of channels do what plainly needs 144 (their F(4x4, 3x3)):
     Y = A^T [ sum over channels of (G g G^T) * (B^T d B) ] A                                         (their equation 8)
 
 Here B^T d B is one product with the 36x36 Kronecker square of B^T, and the sum over channels is one matrix product for
-each of the 36 places. The numbers are those of the plain convolution but for rounding: errors of 1e-5 of the largest
+each of the 36 places. The numbers are those of the plain convolution except for rounding: errors of 1e-5 of the largest
 result instead of 2e-6.
 """
 

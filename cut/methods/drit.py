@@ -44,51 +44,52 @@ from cut.config import MethodConfig, Section
 from cut.errors import UserError
 from cut.losses.adversarial import discriminator_loss
 from cut.losses.latent import kl_to_standard_normal, mode_seeking_loss
+from cut.methods import styled
 from cut.methods.base import Batch, Judgement, Networks, Player, Terms
-from cut.methods.styled import (
-    DIRECTIONS,
-    MultiscaleDiscriminatorConfig,
-    StyledMethod,
-    check_size,
-    draw_normal,
-    judge,
-    judgement,
-)
-from cut.models.drit import (
-    ConcatDecoder,
-    ContentDiscriminator,
-    ContentEncoder,
-    FeatureDecoder,
-    GaussianAttributeEncoder,
-    PlainAttributeEncoder,
-)
-from cut.models.multiscale_discriminator import MultiscaleDiscriminator
+from cut.models import drit as models
 
 _KIND = "vanilla"  # of all adversarial losses
-_CONTENT_UPDATES = {"lr_factor": 0.4, "clip_norm": 5.0}  # of the content discriminator
 
 
 class DRITGeneratorConfig(Section):
-    injection: Literal["concat", "feature"] = "concat"  # of attributes; feature where domains differ in shape
-    base_channels: int = Field(64, ge=1)  # width at full resolution
-    attribute_dim: int = Field(8, ge=1)  # numbers per attribute
+    """Encoders and decoder."""
+
+    injection: Literal["concat", "feature"] = "concat"
+    """How attributes reach the decoder: `concat` suits domains that differ in colour, `feature` in shape."""
+    base_channels: int = Field(64, ge=1)
+    """Channels at full resolution."""
+    attribute_dim: int = Field(8, ge=1)
+    """Numbers per attribute."""
 
 
 class DRITConfig(MethodConfig):
+    """DRIT's and DRIT++'s."""
+
     default_generator = None  # the networks stand in this section
     default_discriminator = None
 
     name: str = "drit"
-    mode_seeking: bool = True  # DRIT++; false: DRIT
-    lambda_content: float = Field(1.0, ge=0)  # weight of what the content discriminator makes of contents
-    lambda_cycle: float = Field(10.0, ge=0)  # weight of swapping attributes twice
-    lambda_self: float = Field(10.0, ge=0)  # weight of decoding an image from its own content and attribute
-    lambda_prior: float = Field(0.01, ge=0)  # weight of keeping contents and attributes near N(0, I)
-    lambda_latent: float = Field(10.0, ge=0)  # weight of reading the drawn attribute off the translation
-    content_discriminator_steps: int = Field(3, ge=1)  # its updates per step, each on a batch of its own (d_iter)
+    """Method: DRIT, or DRIT++ with `mode_seeking`."""
+    mode_seeking: bool = True
+    """Whether two translations with different attributes must differ (DRIT++)."""
+    lambda_content: float = Field(1.0, ge=0)
+    """Weight of what the content discriminator makes of contents."""
+    lambda_cycle: float = Field(10.0, ge=0)
+    """Weight of swapping attributes twice."""
+    lambda_self: float = Field(10.0, ge=0)
+    """Weight of decoding an image from its own content and attribute."""
+    lambda_prior: float = Field(0.01, ge=0)
+    """Weight of keeping contents and attributes near N(0, I)."""
+    lambda_latent: float = Field(10.0, ge=0)
+    """Weight of reading the drawn attribute off the translation."""
+    content_discriminator_steps: int = Field(3, ge=1)
+    """Number of its updates per step, each on a batch of its own (d_iter)."""
     generator: DRITGeneratorConfig = DRITGeneratorConfig()
-    discriminator: MultiscaleDiscriminatorConfig = MultiscaleDiscriminatorConfig()
-    content_discriminator_layers: int = Field(3, ge=0, le=8)  # strided ones; 3 need images of 209 px, 2 of 97, 1 of 41
+    """Encoders and decoder."""
+    discriminator: styled.MultiscaleDiscriminatorConfig = styled.MultiscaleDiscriminatorConfig()
+    """Discriminators of each domain, one of translations with a picture's attribute and one with a drawn one."""
+    content_discriminator_layers: int = Field(3, ge=0, le=8)
+    """Number of its strided convolutions; 3 need images of 209 px, 2 of 97, 1 of 41."""
 
 
 class Domain(NamedTuple):
@@ -116,7 +117,7 @@ class Translated:
     random: dict[str, list[Tensor]]  # translations with each of `drawn`, without gradient
 
 
-class DRIT(StyledMethod):
+class DRIT(styled.StyledMethod):
     Config = DRITConfig
 
     def __init__(self, config: DRITConfig, channels: Mapping[str, int]):
@@ -124,15 +125,14 @@ class DRIT(StyledMethod):
         self.config = config
         width = config.generator.base_channels
         concat = config.generator.injection == "concat"
-        self.content_encoder = ContentEncoder(channels, width)
-        self.decoder = (ConcatDecoder if concat else FeatureDecoder)(channels, width, self.style_dim)
-        encoder = GaussianAttributeEncoder if concat else PlainAttributeEncoder
+        self.content_encoder = models.ContentEncoder(channels, width)
+        self.decoder = (models.ConcatDecoder if concat else models.FeatureDecoder)(channels, width, self.style_dim)
+        encoder = models.GaussianAttributeEncoder if concat else models.PlainAttributeEncoder
         self.attribute_encoder_a = encoder(channels["a"], width, self.style_dim)
         self.attribute_encoder_b = encoder(channels["b"], width, self.style_dim)
-        judge = partial(MultiscaleDiscriminator, **config.discriminator.model_dump(), negative_slope=0.01)
-        self.discriminator_a, self.discriminator_b = (judge(channels[d]) for d in "ab")
-        self.discriminator_random_a, self.discriminator_random_b = (judge(channels[d]) for d in "ab")
-        self.content_discriminator = ContentDiscriminator(width * 4, config.content_discriminator_layers)
+        judges = [styled.multiscale_discriminator(channels[domain], config.discriminator, 0.01) for domain in "abab"]
+        self.discriminator_a, self.discriminator_b, self.discriminator_random_a, self.discriminator_random_b = judges
+        self.content_discriminator = models.ContentDiscriminator(width * 4, config.content_discriminator_layers)
 
     @classmethod
     def build(cls, config: DRITConfig, networks: Networks) -> "DRIT":
@@ -141,7 +141,7 @@ class DRIT(StyledMethod):
             "content_discriminator_layers": method.content_discriminator.min_size_px,
             "discriminator.num_scales": method.discriminator_a.min_size_px,
         }
-        check_size(networks.image_px, smallest)
+        styled.check_size(networks.image_px, smallest)
         for module in method.modules():  # biases and fully connected layers keep torch's own draws
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
                 nn.init.normal_(module.weight, 0.0, 0.02)
@@ -186,22 +186,24 @@ class DRIT(StyledMethod):
         content, noise = self._encode_noisily(real)
         judged.append({d: values.detach() for d, values in content.items()})
         attribute, prior = self._encode_attributes(real)
-        drawn = [draw_normal((self.style_dim,), real["a"]) for _ in range(2 if self.config.mode_seeking else 1)]
-        fake = {d: self.decode(content[s], attribute[d], d) for s, d in DIRECTIONS}
+        drawn = [styled.draw_normal((self.style_dim,), real["a"]) for _ in range(2 if self.config.mode_seeking else 1)]
+        fake = {d: self.decode(content[s], attribute[d], d) for s, d in styled.DIRECTIONS}
         own = {d: self.decode(content[d], attribute[d], d) for d in real}
         with torch.no_grad():
             random = self._random_translations(content, drawn)
         content_again, _ = self._encode_noisily(fake)
         attribute_again, _ = self._encode_attributes(fake)
-        rec = {d: self.decode(content_again[s], attribute_again[d], d) for s, d in DIRECTIONS}
+        rec = {d: self.decode(content_again[s], attribute_again[d], d) for s, d in styled.DIRECTIONS}
         return Translated(judged, real, further, noise, content, prior, fake, rec, own, drawn, random)
 
     def players(self) -> tuple[Player, ...]:
         (attributes_a, *judges_a), (attributes_b, *judges_b) = self.domains.values()
         coders = (self.content_encoder, self.decoder)
-        content_player = partial(Player, "content_discriminator", (self.content_discriminator,), **_CONTENT_UPDATES)
-        turns = range(self.config.content_discriminator_steps)
-        *earlier, last = [content_player(partial(self.content_terms, turn=turn)) for turn in turns]
+        name, judges = "content_discriminator", (self.content_discriminator,)
+        *earlier, last = [
+            Player(name, judges, partial(self.content_terms, turn=turn), lr_factor=0.4, clip_norm=5.0)
+            for turn in range(self.config.content_discriminator_steps)
+        ]
         everything = (*coders, attributes_a, attributes_b)
         return (
             *earlier,
@@ -223,12 +225,12 @@ class DRIT(StyledMethod):
         """The adversarial losses as D_a, D_b, D2_a and D2_b see them."""
         terms = {}
         for d, domain in self.domains.items():
-            terms[f"gan_real_{d}"] = judge(domain.discriminator(t.real[d]), True, _KIND)
-            terms[f"gan_fake_{d}"] = judge(domain.discriminator(t.fake[d].detach()), False, _KIND)
+            terms[f"gan_real_{d}"] = styled.judge(domain.discriminator(t.real[d]), True, _KIND)
+            terms[f"gan_fake_{d}"] = styled.judge(domain.discriminator(t.fake[d].detach()), False, _KIND)
             # As often as there are random translations: with mode seeking twice.
-            judge_random = domain.discriminator_random
-            terms[f"gan_random_real_{d}"] = len(t.drawn) * judge(judge_random(t.further[d]), True, _KIND)
-            terms[f"gan_random_fake_{d}"] = sum(judge(judge_random(image), False, _KIND) for image in t.random[d])
+            real = domain.discriminator_random(t.further[d])
+            terms[f"gan_random_real_{d}"] = len(t.drawn) * styled.judge(real, True, _KIND)
+            terms[f"gan_random_fake_{d}"] = _judge_each(domain.discriminator_random, t.random[d], False)
         return terms
 
     def generator_terms(self, t: Translated) -> Terms:
@@ -237,7 +239,7 @@ class DRIT(StyledMethod):
         for d, domain in self.domains.items():
             scores = self.content_discriminator(t.content[d])
             undecided = 0.5 * (discriminator_loss(scores, True, _KIND) + discriminator_loss(scores, False, _KIND))
-            terms[f"gan_{d}"] = judge(domain.discriminator(t.fake[d]), True, _KIND)
+            terms[f"gan_{d}"] = styled.judge(domain.discriminator(t.fake[d]), True, _KIND)
             terms[f"gan_content_{d}"] = config.lambda_content * undecided
             terms[f"cycle_{d}"] = config.lambda_cycle * F.l1_loss(t.rec[d], t.real[d])
             terms[f"self_{d}"] = config.lambda_self * F.l1_loss(t.own[d], t.real[d])
@@ -255,7 +257,7 @@ class DRIT(StyledMethod):
         terms = {}
         for d, domain in self.domains.items():
             images = random[d]
-            terms[f"gan_random_{d}"] = sum(judge(domain.discriminator_random(image), True, _KIND) for image in images)
+            terms[f"gan_random_{d}"] = _judge_each(domain.discriminator_random, images, True)
             terms[f"latent_{d}"] = self.config.lambda_latent * F.l1_loss(self.encode_style(images[0], d), t.drawn[0])
             if self.config.mode_seeking:
                 terms[f"mode_seeking_{d}"] = mode_seeking_loss(*images, *t.drawn)
@@ -263,7 +265,9 @@ class DRIT(StyledMethod):
 
     def judgements(self, t: Translated) -> dict[str, Judgement]:
         found = {
-            f"discriminator_{d}": judgement(domain.discriminator(t.real[d]), domain.discriminator(t.fake[d]), _KIND)
+            f"discriminator_{d}": styled.judgement(
+                domain.discriminator(t.real[d]), domain.discriminator(t.fake[d]), _KIND
+            )
             for d, domain in self.domains.items()
         }
         b, a = (self.content_discriminator(t.content[d]) for d in "ba")
@@ -272,7 +276,7 @@ class DRIT(StyledMethod):
     def _encode_noisily(self, images: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The contents with noise, as all networks see them while training, and the noise."""
         contents = {d: self.encode_content(image, d) for d, image in images.items()}
-        noise = {d: draw_normal(content.shape[1:], content) for d, content in contents.items()}
+        noise = {d: styled.draw_normal(content.shape[1:], content) for d, content in contents.items()}
         return {d: content + noise[d] for d, content in contents.items()}, noise
 
     def _encode_attributes(self, images: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -283,9 +287,14 @@ class DRIT(StyledMethod):
             if log_variance is None:
                 attributes[d], priors[d] = mean, mean.square().mean()
             else:
-                attributes[d] = mean + draw_normal(mean.shape[1:], mean) * (log_variance / 2).exp()
+                attributes[d] = mean + styled.draw_normal(mean.shape[1:], mean) * (log_variance / 2).exp()
                 priors[d] = kl_to_standard_normal(mean, log_variance)
         return attributes, priors
 
     def _random_translations(self, content: dict[str, Tensor], drawn: Sequence[Tensor]) -> dict[str, list[Tensor]]:
-        return {d: [self.decode(content[s], attribute, d) for attribute in drawn] for s, d in DIRECTIONS}
+        return {d: [self.decode(content[s], attribute, d) for attribute in drawn] for s, d in styled.DIRECTIONS}
+
+
+def _judge_each(discriminator: nn.Module, images: Sequence[Tensor], real: bool) -> Tensor:
+    """The sum of the adversarial losses of several images."""
+    return torch.stack([styled.judge(discriminator(image), real, _KIND) for image in images]).sum()

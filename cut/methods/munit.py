@@ -29,41 +29,50 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from cut.config import MethodConfig, Section
+from cut.methods import styled
 from cut.methods.base import Batch, Judgement, Networks, Player, Terms
-from cut.methods.styled import (
-    DIRECTIONS,
-    MultiscaleDiscriminatorConfig,
-    StyledMethod,
-    check_size,
-    draw_normal,
-    judge,
-    judgement,
-)
 from cut.models.initialisation import initialise
 from cut.models.multiscale_discriminator import MultiscaleDiscriminator
 from cut.models.munit import AdaINDecoder, ContentEncoder, StyleEncoder
 
 
 class MUNITGeneratorConfig(Section):
-    base_channels: int = Field(64, ge=1)  # width at full resolution; four times that in the residual blocks
-    num_blocks: int = Field(4, ge=1, le=1000)  # residual blocks of the content encoder, and of the decoder
-    style_dim: int = Field(8, ge=1)  # numbers per style
-    mlp_channels: int = Field(256, ge=1)  # width of the network that turns a style into scales and biases
+    """Encoders and decoder of each domain."""
+
+    base_channels: int = Field(64, ge=1)
+    """Channels at full resolution, four times as many in the residual blocks."""
+    num_blocks: int = Field(4, ge=1, le=1000)
+    """Number of residual blocks of the content encoder, and of the decoder."""
+    style_dim: int = Field(8, ge=1)
+    """Numbers per style."""
+    mlp_channels: int = Field(256, ge=1)
+    """Channels of the network that turns a style into scales and biases."""
 
 
 class MUNITConfig(MethodConfig):
+    """MUNIT's."""
+
     default_generator = None  # the networks stand in this section
     default_discriminator = None
 
     name: str = "munit"
+    """Method: MUNIT."""
     gan_loss: Literal["lsgan", "vanilla"] = "lsgan"
-    lambda_gan: float = Field(1.0, gt=0)  # weight of the adversarial loss, summed over scales
-    lambda_image: float = Field(10.0, ge=0)  # weight of |G(c, s) - x|, content and style read off x
-    lambda_style: float = Field(1.0, ge=0)  # weight of |E^s(G(c, s)) - s|, s drawn
-    lambda_content: float = Field(1.0, ge=0)  # weight of |E^c(G(c, s)) - c|
-    lambda_cycle: float = Field(10.0, ge=0)  # weight of the way there and back, with the style of the original
+    """Kind of the adversarial loss."""
+    lambda_gan: float = Field(1.0, gt=0)
+    """Weight of the adversarial loss, which is summed over scales."""
+    lambda_image: float = Field(10.0, ge=0)
+    """Weight of |G(c, s) - x|_1 with content and style of x."""
+    lambda_style: float = Field(1.0, ge=0)
+    """Weight of |E^s(G(c, s)) - s|_1 with a drawn style s."""
+    lambda_content: float = Field(1.0, ge=0)
+    """Weight of |E^c(G(c, s)) - c|_1."""
+    lambda_cycle: float = Field(10.0, ge=0)
+    """Weight of the way there and back, with the style of the original."""
     generator: MUNITGeneratorConfig = MUNITGeneratorConfig()
-    discriminator: MultiscaleDiscriminatorConfig = MultiscaleDiscriminatorConfig()
+    """Encoders and decoder of each domain."""
+    discriminator: styled.MultiscaleDiscriminatorConfig = styled.MultiscaleDiscriminatorConfig()
+    """Discriminator of each domain."""
 
 
 class Domain(NamedTuple):
@@ -72,7 +81,7 @@ class Domain(NamedTuple):
     content_encoder: nn.Module
     style_encoder: nn.Module
     decoder: nn.Module
-    discriminator: nn.Module
+    discriminator: MultiscaleDiscriminator
 
 
 @dataclass
@@ -90,7 +99,7 @@ class Translated:
     style_of_fake: dict[str, Tensor]
 
 
-class MUNIT(StyledMethod):
+class MUNIT(styled.StyledMethod):
     Config = MUNITConfig
 
     def __init__(self, config: MUNITConfig, a: Domain, b: Domain):
@@ -102,7 +111,7 @@ class MUNIT(StyledMethod):
     @classmethod
     def build(cls, config: MUNITConfig, networks: Networks) -> "MUNIT":
         a, b = (_build_domain(config, networks.channels[domain]) for domain in "ab")
-        check_size(networks.image_px, {"discriminator.num_scales": a.discriminator.min_size_px})
+        styled.check_size(networks.image_px, {"discriminator.num_scales": a.discriminator.min_size_px})
         return cls(config, a, b)
 
     @property
@@ -128,15 +137,15 @@ class MUNIT(StyledMethod):
     def translate(self, batch: Batch) -> Translated:
         real = {"a": batch["real_a"], "b": batch["real_b"]}
         judged_style, style = (
-            {d: draw_normal((self.style_dim,), image) for d, image in real.items()} for _ in range(2)
+            {d: styled.draw_normal((self.style_dim,), image) for d, image in real.items()} for _ in range(2)
         )
         content = {d: self.encode_content(image, d) for d, image in real.items()}
         with torch.no_grad():
-            judged = {d: self.decode(content[s], judged_style[d], d) for s, d in DIRECTIONS}
-        fake = {d: self.decode(content[s], style[d], d) for s, d in DIRECTIONS}
+            judged = {d: self.decode(content[s], judged_style[d], d) for s, d in styled.DIRECTIONS}
+        fake = {d: self.decode(content[s], style[d], d) for s, d in styled.DIRECTIONS}
         own_style = {d: self.encode_style(image, d) for d, image in real.items()}
         rec = {d: self.decode(content[d], own_style[d], d) for d in real}
-        content_of_fake = {s: self.encode_content(fake[d], d) for s, d in DIRECTIONS}
+        content_of_fake = {s: self.encode_content(fake[d], d) for s, d in styled.DIRECTIONS}
         style_of_fake = {d: self.encode_style(image, d) for d, image in fake.items()}
         cycle = {}
         if self.config.lambda_cycle:
@@ -154,15 +163,15 @@ class MUNIT(StyledMethod):
         """Equation 4 as both D see it."""
         weight, kind, terms = self.config.lambda_gan, self.config.gan_loss, {}
         for d, domain in self.domains.items():
-            terms[f"gan_real_{d}"] = weight * judge(domain.discriminator(t.real[d]), True, kind)
-            terms[f"gan_fake_{d}"] = weight * judge(domain.discriminator(t.judged[d]), False, kind)
+            terms[f"gan_real_{d}"] = weight * styled.judge(domain.discriminator(t.real[d]), True, kind)
+            terms[f"gan_fake_{d}"] = weight * styled.judge(domain.discriminator(t.judged[d]), False, kind)
         return terms
 
     def generator_terms(self, t: Translated) -> Terms:
         """Equation 5 as the encoders and decoders see it."""
         config, terms = self.config, {}
         for d, domain in self.domains.items():
-            terms[f"gan_{d}"] = config.lambda_gan * judge(domain.discriminator(t.fake[d]), True, config.gan_loss)
+            terms[f"gan_{d}"] = config.lambda_gan * styled.judge(domain.discriminator(t.fake[d]), True, config.gan_loss)
             terms[f"image_{d}"] = config.lambda_image * F.l1_loss(t.rec[d], t.real[d])
             terms[f"style_{d}"] = config.lambda_style * F.l1_loss(t.style_of_fake[d], t.style[d])
             terms[f"content_{d}"] = config.lambda_content * F.l1_loss(t.content_of_fake[d], t.content[d])
@@ -172,7 +181,7 @@ class MUNIT(StyledMethod):
 
     def judgements(self, t: Translated) -> dict[str, Judgement]:
         return {
-            f"discriminator_{d}": judgement(
+            f"discriminator_{d}": styled.judgement(
                 domain.discriminator(t.real[d]), domain.discriminator(t.fake[d]), self.config.gan_loss
             )
             for d, domain in self.domains.items()
@@ -181,13 +190,12 @@ class MUNIT(StyledMethod):
 
 def _build_domain(config: MUNITConfig, channels: int) -> Domain:
     """The networks of a domain whose images have so many channels, initialised as the authors'."""
-    section, judge = config.generator, config.discriminator
+    section, discriminator = config.generator, styled.multiscale_discriminator(channels, config.discriminator, 0.2)
+    initialise(discriminator, "normal", 0.02)
     width, blocks, style_dim = section.base_channels, section.num_blocks, section.style_dim
     return Domain(
         initialise(ContentEncoder(channels, width, blocks), "kaiming"),
         initialise(StyleEncoder(channels, width, style_dim), "kaiming"),
         initialise(AdaINDecoder(channels, width, blocks, style_dim, section.mlp_channels), "kaiming"),
-        initialise(
-            MultiscaleDiscriminator(channels, judge.base_channels, judge.num_layers, judge.num_scales), "normal", 0.02
-        ),
+        discriminator,
     )

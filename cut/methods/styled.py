@@ -10,6 +10,7 @@ from torch import Tensor
 from cut.config import Section
 from cut.losses.adversarial import discriminator_loss
 from cut.methods.base import Batch, Judgement, Method
+from cut.models.multiscale_discriminator import MultiscaleDiscriminator
 from cut.runtime.sharding import draw_rows
 
 DIRECTIONS = (("b", "a"), ("a", "b"))  # source and target; the targets in the order in which numbers are drawn
@@ -17,9 +18,14 @@ _SHEET_STYLES = 3  # random ones on a sample sheet
 
 
 class MultiscaleDiscriminatorConfig(Section):
-    base_channels: int = Field(64, ge=1)  # width of the first layer, doubled by each further one
-    num_layers: int = Field(4, ge=1, le=8)  # strided convolutions per scale
-    num_scales: int = Field(3, ge=1, le=8)  # sizes that are judged, each half of the one before
+    """A discriminator of several sizes of an image."""
+
+    base_channels: int = Field(64, ge=1)
+    """Channels of the first layer, twice as many in each further one."""
+    num_layers: int = Field(4, ge=1, le=8)
+    """Number of strided convolutions per scale."""
+    num_scales: int = Field(3, ge=1, le=8)
+    """Number of sizes that are judged, each half of the one before."""
 
 
 class StyledMethod(Method):
@@ -97,6 +103,14 @@ def check_size(image_px: int, smallest_px: Mapping[str, int]) -> None:
             raise ValueError(f"{field}: needs images of at least {needed} px, but data.crop_px is {image_px}; lower it")
 
 
+def multiscale_discriminator(
+    channels: int, section: MultiscaleDiscriminatorConfig, negative_slope: float
+) -> MultiscaleDiscriminator:
+    """The discriminator of images of so many channels, with torch's own initialisation."""
+    sizes = section.base_channels, section.num_layers, section.num_scales
+    return MultiscaleDiscriminator(channels, *sizes, negative_slope)
+
+
 def draw_normal(shape: Sequence[int], like: Tensor) -> Tensor:
     """Standard normal numbers `(N, *shape)` for N images `like`; drawn on the CPU, the same for every device."""
     return draw_rows(lambda rows: torch.randn(rows, *shape), len(like)).to(like)
@@ -109,4 +123,5 @@ def judge(scores: Sequence[Tensor], real: bool, kind: str) -> Tensor:
 
 def judgement(real: Sequence[Tensor], fake: Sequence[Tensor], kind: str) -> Judgement:
     """Scores of all scales together."""
-    return Judgement(*(torch.cat([score.flatten() for score in scores]) for scores in (real, fake)), kind)
+    together = [torch.cat([score.flatten() for score in scores]) for scores in (real, fake)]
+    return Judgement(together[0], together[1], kind)

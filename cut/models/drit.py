@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from cut.kernels.cpu import fastest_layout
 from cut.kernels.instance_norm import InstanceNorm
 from cut.kernels.padding import ReflectionPad
-from cut.kernels.recompute import run_layers
 from cut.kernels.winograd import Conv2d
-from cut.models.munit import StyleEncoder, convolution
+from cut.models.munit import Layers, StyleEncoder, convolution
 from cut.models.residual_block import ResidualBlock
 
 _SLOPE = 0.01  # of the leaky ReLU, torch's default
@@ -39,15 +38,15 @@ class ContentEncoder(nn.Module):
         self.shared = ResidualBlock(base_channels * 4, "instance")
 
     @staticmethod
-    def _layers(in_channels: int, width: int) -> nn.Sequential:
+    def _layers(in_channels: int, width: int) -> "Layers":
         layers: list[nn.Module] = [ReflectionPad(3), Conv2d(in_channels, width, 7), nn.LeakyReLU(_SLOPE, inplace=True)]
         for _ in range(2):
             layers += convolution(width, width * 2, 3, stride=2, norm=True)
             width *= 2
-        return nn.Sequential(*layers, *(ResidualBlock(width, "instance") for _ in range(3)))
+        return Layers(*layers, *(ResidualBlock(width, "instance") for _ in range(3)))
 
     def forward(self, image: Tensor, domain: str) -> Tensor:
-        return self.shared(run_layers(self.domains[domain], fastest_layout(image)))
+        return self.shared(self.domains[domain](fastest_layout(image)))
 
 
 class GaussianAttributeEncoder(nn.Module):
@@ -63,20 +62,27 @@ class GaussianAttributeEncoder(nn.Module):
         super().__init__()
         layers: list[nn.Module] = [ReflectionPad(1), Conv2d(in_channels, base_channels, 4, stride=2)]
         layers += [_HalvingBlock(base_channels * factor, base_channels * (factor + 1)) for factor in (1, 2, 3)]
-        self.layers = nn.Sequential(*layers)
+        self.layers = Layers(*layers)
         self.mean = nn.Linear(base_channels * 4, attribute_dim)
         self.log_variance = nn.Linear(base_channels * 4, attribute_dim)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        features = F.leaky_relu(run_layers(self.layers, fastest_layout(image)), 0.2).mean((2, 3))
+        features = F.leaky_relu(self.layers(fastest_layout(image)), 0.2).mean((2, 3))
         return self.mean(features), self.log_variance(features)
 
 
-class PlainAttributeEncoder(StyleEncoder):
+class PlainAttributeEncoder(nn.Module):
     """`(N, in_channels, H, W)` in [-1, 1] -> its attribute `(N, attribute_dim)`, and None for a variance."""
 
+    stride = 4
+    min_size_px = 16
+
+    def __init__(self, in_channels: int = 3, base_channels: int = 64, attribute_dim: int = 8):
+        super().__init__()
+        self.encoder = StyleEncoder(in_channels, base_channels, attribute_dim)
+
     def forward(self, image: Tensor) -> tuple[Tensor, None]:
-        return super().forward(image), None
+        return self.encoder(image), None
 
 
 class _HalvingBlock(nn.Module):
@@ -86,11 +92,11 @@ class _HalvingBlock(nn.Module):
         super().__init__()
         layers: list[nn.Module] = [nn.LeakyReLU(0.2), ReflectionPad(1), Conv2d(in_channels, in_channels, 3)]
         layers += [nn.LeakyReLU(0.2, inplace=True), ReflectionPad(1), Conv2d(in_channels, out_channels, 3)]
-        self.layers = nn.Sequential(*layers, nn.AvgPool2d(2))
+        self.layers = Layers(*layers, nn.AvgPool2d(2))
         self.shortcut = nn.Sequential(nn.AvgPool2d(2), Conv2d(in_channels, out_channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return run_layers(self.layers, x) + self.shortcut(x)
+        return self.layers(x) + self.shortcut(x)
 
 
 class ConcatDecoder(nn.Module):
@@ -112,25 +118,31 @@ class ConcatDecoder(nn.Module):
         super().__init__()
         self.shared = ResidualBlock(base_channels * 4, "instance")
         self.domains = nn.ModuleDict(
-            {domain: self._stages(channels[domain], base_channels * 4, attribute_dim) for domain in "ab"}
-        )
-
-    @staticmethod
-    def _stages(out_channels: int, width: int, attribute_dim: int) -> nn.ModuleList:
-        width += attribute_dim
-        stages: list[nn.Module] = [nn.Sequential(*(ResidualBlock(width, "instance") for _ in range(3)))]
-        for _ in range(2):
-            width += attribute_dim
-            stages.append(nn.Sequential(*_doubling(width, width // 2)))
-            width //= 2
-        return nn.ModuleList(
-            [*stages, nn.Sequential(nn.ConvTranspose2d(width + attribute_dim, out_channels, 1), nn.Tanh())]
+            {domain: _ConcatDecoder(channels[domain], base_channels * 4, attribute_dim) for domain in "ab"}
         )
 
     def forward(self, content: Tensor, attribute: Tensor, domain: str) -> Tensor:
-        x = self.shared(content)
-        for stage in self.domains[domain]:
-            x = run_layers(stage, with_constant_maps(x, attribute))
+        return self.domains[domain](self.shared(content), attribute)
+
+
+class _ConcatDecoder(nn.Module):
+    """What is not shared of `ConcatDecoder`."""
+
+    def __init__(self, out_channels: int, width: int, attribute_dim: int):
+        super().__init__()
+        width += attribute_dim
+        stages = [Layers(*(ResidualBlock(width, "instance") for _ in range(3)))]
+        for _ in range(2):
+            width += attribute_dim
+            stages.append(Layers(*_doubling(width, width // 2)))
+            width //= 2
+        stages.append(Layers(nn.ConvTranspose2d(width + attribute_dim, out_channels, 1), nn.Tanh()))
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, content: Tensor, attribute: Tensor) -> Tensor:
+        x = content
+        for stage in self.stages:
+            x = stage(with_constant_maps(x, attribute))
         return x
 
 
@@ -160,13 +172,13 @@ class _FeatureDecoder(nn.Module):
         self.mlp = nn.Sequential(*layers)
         self.blocks = nn.ModuleList(_FeatureBlock(width) for _ in range(4))
         layers = [*_doubling(width, width // 2), *_doubling(width // 2, width // 4)]
-        self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(width // 4, out_channels, 1), nn.Tanh())
+        self.layers = Layers(*layers, nn.ConvTranspose2d(width // 4, out_channels, 1), nn.Tanh())
 
     def forward(self, content: Tensor, attribute: Tensor) -> Tensor:
         x = content
         for block, vector in zip(self.blocks, self.mlp(attribute).chunk(len(self.blocks), 1), strict=True):
             x = block(x, vector)
-        return run_layers(self.layers, x)
+        return self.layers(x)
 
 
 class _FeatureBlock(nn.Module):
@@ -175,7 +187,7 @@ class _FeatureBlock(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.convolutions = nn.ModuleList(
-            nn.Sequential(ReflectionPad(1), Conv2d(channels, channels, 3), InstanceNorm(channels)) for _ in range(2)
+            Layers(ReflectionPad(1), Conv2d(channels, channels, 3), InstanceNorm(channels)) for _ in range(2)
         )
         self.mixes = nn.ModuleList(
             nn.Sequential(
@@ -189,8 +201,8 @@ class _FeatureBlock(nn.Module):
 
     def forward(self, x: Tensor, vector: Tensor) -> Tensor:
         y = x
-        for convolution_, mix in zip(self.convolutions, self.mixes, strict=True):
-            y = mix(with_constant_maps(run_layers(convolution_, y), vector))
+        for convolve, mix in zip(self.convolutions, self.mixes, strict=True):
+            y = mix(with_constant_maps(convolve(y), vector))
         return x + y
 
 
@@ -213,10 +225,10 @@ class ContentDiscriminator(nn.Module):
         for _ in range(num_layers):
             layers += [ReflectionPad(1), Conv2d(channels, channels, 7, stride=2), nn.LeakyReLU(_SLOPE, inplace=True)]
         layers += [Conv2d(channels, channels, 4), nn.LeakyReLU(_SLOPE, inplace=True), Conv2d(channels, 1, 1)]
-        self.layers = nn.Sequential(*layers)
+        self.layers = Layers(*layers)
 
     def forward(self, content: Tensor) -> Tensor:
-        return run_layers(self.layers, content)
+        return self.layers(content)
 
 
 def with_constant_maps(x: Tensor, vector: Tensor) -> Tensor:

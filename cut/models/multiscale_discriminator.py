@@ -5,8 +5,8 @@ from torch import Tensor, nn
 
 from cut.kernels.cpu import fastest_layout
 from cut.kernels.padding import ReflectionPad
-from cut.kernels.recompute import run_layers
 from cut.kernels.winograd import Conv2d
+from cut.models.munit import Layers
 
 
 class MultiscaleDiscriminator(nn.Module):
@@ -42,12 +42,12 @@ class MultiscaleDiscriminator(nn.Module):
                 layers.append(nn.LeakyReLU(negative_slope, inplace=True))
                 before, width = width, width * 2
             layers.append(Conv2d(before, 1, 1))
-            self.scales.append(nn.Sequential(*layers))
+            self.scales.append(Layers(*layers))
 
     def forward(self, image: Tensor) -> list[Tensor]:
         image, scores = fastest_layout(image), []
         for index, scale in enumerate(self.scales):
             if index:
                 image = F.avg_pool2d(image, 3, stride=2, padding=1, count_include_pad=False)
-            scores.append(run_layers(scale, image))
+            scores.append(scale(image))
         return scores

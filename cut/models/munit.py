@@ -35,10 +35,10 @@ class ContentEncoder(nn.Module):
             layers += convolution(width, width * 2, 4, stride=2, norm=True)
             width *= 2
         layers += [ResidualBlock(width, "instance") for _ in range(num_blocks)]
-        self.layers = nn.Sequential(*layers)
+        self.layers = Layers(*layers)
 
     def forward(self, image: Tensor) -> Tensor:
-        return run_layers(self.layers, fastest_layout(image))
+        return self.layers(fastest_layout(image))
 
 
 class StyleEncoder(nn.Module):
@@ -56,11 +56,11 @@ class StyleEncoder(nn.Module):
         layers = convolution(in_channels, widths[0], 7)
         for before, width in pairwise(widths):
             layers += convolution(before, width, 4, stride=2)
-        self.layers = nn.Sequential(*layers)
+        self.layers = Layers(*layers)
         self.last = nn.Conv2d(widths[-1], style_dim, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        features = run_layers(self.layers, fastest_layout(image))
+        features = self.layers(fastest_layout(image))
         return self.last(features.mean((2, 3), keepdim=True)).flatten(1)
 
 
@@ -97,13 +97,13 @@ class AdaINDecoder(nn.Module):
             layers += [nn.Upsample(scale_factor=2), ReflectionPad(2), Conv2d(width, width // 2, 5)]
             width //= 2
             layers += [LayerNorm(width), nn.ReLU(inplace=True)]
-        self.layers = nn.Sequential(*layers, ReflectionPad(3), Conv2d(width, out_channels, 7), nn.Tanh())
+        self.layers = Layers(*layers, ReflectionPad(3), Conv2d(width, out_channels, 7), nn.Tanh())
 
     def forward(self, content: Tensor, style: Tensor) -> Tensor:
         x = content
         for block, affine in zip(self.blocks, self.mlp(style).chunk(len(self.blocks), 1), strict=True):
             x = block(x, affine)
-        return run_layers(self.layers, x)
+        return self.layers(x)
 
 
 class AdaINResidualBlock(nn.Module):
@@ -112,14 +112,14 @@ class AdaINResidualBlock(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.channels = channels
-        self.first = nn.Sequential(ReflectionPad(1), Conv2d(channels, channels, 3), InstanceNorm(channels))
-        self.second = nn.Sequential(ReflectionPad(1), Conv2d(channels, channels, 3), InstanceNorm(channels))
+        self.first = Layers(ReflectionPad(1), Conv2d(channels, channels, 3), InstanceNorm(channels))
+        self.second = Layers(ReflectionPad(1), Conv2d(channels, channels, 3), InstanceNorm(channels))
 
     def forward(self, x: Tensor, affine: Tensor) -> Tensor:
         """`affine` is `(N, 4 * channels)`: bias, then scale, of the first and of the second norm."""
         bias_1, scale_1, bias_2, scale_2 = affine[:, :, None, None].chunk(4, 1)
-        y = F.relu(torch.addcmul(bias_1, run_layers(self.first, x), scale_1), inplace=True)
-        return x + torch.addcmul(bias_2, run_layers(self.second, y), scale_2)
+        y = F.relu(torch.addcmul(bias_1, self.first(x), scale_1), inplace=True)
+        return x + torch.addcmul(bias_2, self.second(y), scale_2)
 
 
 class LayerNorm(nn.Module):
@@ -137,9 +137,16 @@ class LayerNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C, H, W)` -> the same shape."""
         exact = x.to(torch.promote_types(x.dtype, torch.float32))  # statistics of bfloat16 are too coarse
-        deviation, mean = torch.std_mean(exact, (1, 2, 3), correction=1, keepdim=True)
+        mean, deviation = exact.mean((1, 2, 3), keepdim=True), exact.std((1, 2, 3), correction=1, keepdim=True)
         scale = self.weight[:, None, None] / (deviation + self.eps)  # (N, C, 1, 1)
         return torch.addcmul(self.bias[:, None, None], exact - mean, scale).to(x.dtype)
+
+
+class Layers(nn.Sequential):
+    """The same bits as its parent, with less kept for the backward pass."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return run_layers(self, x)
 
 
 def convolution(

@@ -16,7 +16,7 @@ class PatchDiscriminator(nn.Module):
         in_channels: of the image, or of input and output image together in a conditional GAN.
         base_channels: width of the first layer; doubled per layer, eightfold at the most.
         num_layers: downsampling layers; 3 gives the papers' 70x70 receptive field.
-        norm: `instance`, `batch` or `none`.
+        norm: `instance`, `instance_affine`, `batch` or `none`.
         antialias: blur before downsampling instead of strided convolutions.
     """
 

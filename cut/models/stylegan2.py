@@ -25,12 +25,13 @@ class StyleGAN2Generator(EncodingGenerator):
     convolution, then the downsamplings, then the first half of the residual blocks.
 
     Args:
-        in_channels: of the input image.
-        out_channels: of the output image.
-        base_channels: width at full resolution, doubled per downsampling; 80 is the authors' ngf 10 at crops of 64 px.
-        num_downsamplings: halvings of the size.
-        num_blocks: residual blocks at the lowest resolution, an even number, half of them in the encoder.
-        noise: inject noise behind the upsamplings; always the same in eval mode.
+        in_channels: Channels of the input image.
+        out_channels: Channels of the output image.
+        base_channels: Channels at full resolution, doubled per downsampling; 80 is the authors' ngf 10 at crops of 64
+            px.
+        num_downsamplings: Number of halvings of the size.
+        num_blocks: Number of residual blocks at the lowest resolution, even; half of them are in the encoder.
+        noise: Whether to inject noise behind the upsamplings; in eval mode it is always the same.
     """
 
     checkpoint_activations = False  # keep less for the backward pass and compute more in it
@@ -98,12 +99,12 @@ class StyleGAN2Discriminator(nn.Module):
     The authors' code keeps StyleGAN2's standard deviation over the minibatch switched off; so it is left out here.
 
     Args:
-        in_channels: of the image.
+        in_channels: Channels of the image.
         image_px: P, the side of the images; they are halved until about 4 px are left.
-        base_channels: width at full resolution, doubled per halving up to 384; 32 is the authors' ndf 8 at 64 px.
+        base_channels: Channels at full resolution, doubled per halving up to 384; 32 is the authors' ndf 8 at 64 px.
 
     Raises:
-        ValueError: images too small to be halved.
+        ValueError: Images are too small to be halved.
     """
 
     def __init__(self, in_channels: int = 3, image_px: int = 64, base_channels: int = 32):

@@ -40,9 +40,9 @@ def blur(x: Tensor, grow: int, stride: int = 1, gain: float = 1.0) -> Tensor:
 
     Args:
         x: `(N, C, H, W)`.
-        grow: pixels that height and width gain before striding: 1 or -1 (padded by 2 or by 1 on all sides).
-        stride: keep every so manieth row and column.
-        gain: of the whole kernel.
+        grow: Number of pixels that height and width gain before striding: 1 or -1 (padded by 2 or by 1 on all sides).
+        stride: Distance of the rows and columns that are kept.
+        gain: Sum of the kernel's values.
     """
     height, width = ((side + grow + stride - 1) // stride for side in x.shape[2:])
     padding = 2 if grow > 0 else 1
@@ -57,13 +57,13 @@ class EqualConv2d(nn.Module):
     `(N, in_channels, H, W)` -> `(N, out_channels, H, W)`, or with `down` `(N, out_channels, H // 2, W // 2)`.
 
     Args:
-        in_channels: of the input.
-        out_channels: of the output.
-        kernel: side of the filters, 1 or 3.
-        down: blur, then stride 2.
-        activate: add a bias and apply the leaky ReLU; without it the bias is optional.
-        bias: whether there is one.
-        gain: of the output; ACTIVATION_GAIN is the paper's with activation.
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel: Side of the filters in pixels, 1 or 3.
+        down: Whether to blur and then take stride 2.
+        activate: Whether to add a bias and apply the leaky ReLU; without it the bias is optional.
+        bias: Whether there is a bias.
+        gain: Factor of the output; with activation, ACTIVATION_GAIN is the paper's.
     """
 
     def __init__(

@@ -153,13 +153,13 @@ class _Axes:
 
 
 def _draw(title: str, curves: Sequence[_Curve], last_step: int, may_be_log: bool) -> Chart:
-    from matplotlib.ticker import LogLocator, MaxNLocator  # only here, for matplotlib is slow to import
+    from matplotlib.ticker import LogLocator, MaxNLocator  # only here, because matplotlib is slow to import
 
     seen = np.concatenate([c.smooth[1] for c in curves] + [np.percentile(c.raw[1], (2, 98)) for c in curves])
     low, high = float(seen.min()), float(seen.max())
     is_log = may_be_log and low > _NOTHING and high / low > _LOG_RATIO
     bottom, top = (float(np.log10(low)), float(np.log10(high))) if is_log else (low, high)
-    is_flat = top - bottom <= max(1e-9 * max(abs(top), abs(bottom)), _NOTHING)  # but for the moving average's rounding
+    is_flat = top - bottom <= max(1e-9 * max(abs(top), abs(bottom)), _NOTHING)  # the moving average rounds
     margin = (0.1 * abs(top) if abs(top) > _NOTHING else 1.0) if is_flat else 0.06 * (top - bottom)
     axes = _Axes(last_step, bottom - margin, top + margin, is_log)
     round_steps = MaxNLocator(4, steps=(1, 2, 2.5, 5, 10))

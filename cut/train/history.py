@@ -13,40 +13,46 @@ _LARGEST = float(np.finfo(np.float32).max)
 Curve = tuple[np.ndarray, np.ndarray]  # steps, ascending, and the finite values at them; both float64
 
 
-def read_entries(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The whole lines of a `metrics.jsonl`, and the number of broken ones, such as a kill leaves.
+def read_lines(path: Path) -> list[tuple[str, dict[str, Any] | None]]:
+    """Each line of a `metrics.jsonl` without its end, and what it holds; None where it is broken, as a kill leaves it.
 
     A line is whole where it is a JSON object with a step, see `is_step`. A file that is missing has no lines.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: The file cannot be read, or is no regular file.
     """
-    entries, broken = [], 0
-    try:
-        with open_regular(path) as file:
-            text = file.read().decode("utf-8", "replace")
-    except FileNotFoundError:
-        return [], 0
+    if not path.exists():
+        return []
+    with open_regular(path) as file:
+        text = file.read().decode("utf-8", "replace")
     # Not `splitlines`, which also splits at characters that JSON allows inside a text.
-    for line in text.split("\n"):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):
-            entry = None
-        if isinstance(entry, dict) and is_step(entry.get("step")):
-            entries.append(entry)
-        else:
-            broken += 1
-    return entries, broken
+    return [(line, _entry(line)) for line in text.split("\n") if line.strip()]
+
+
+def _entry(line: str) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return entry if isinstance(entry, dict) and is_step(entry.get("step")) else None
+
+
+def read_entries(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """What the whole lines of a `metrics.jsonl` hold, and the number of broken ones.
+
+    Raises:
+        OSError: See `read_lines`.
+    """
+    found = [entry for _, entry in read_lines(path)]
+    entries = [entry for entry in found if entry is not None]
+    return entries, len(found) - len(entries)
 
 
 def curves_of(entries: list[dict[str, Any]]) -> dict[str, Curve]:
     """The numbers logged under each key besides `step` and `time`, in the order of the keys' first appearance.
 
-    Of two values at one step, as runs have them that were resumed, the later counts. What is no finite number is left
-    out.
+    Of two values at one step, as runs have them that were resumed, the later counts. What `is_number` refuses is
+    left out.
     """
     points: dict[str, dict[int, float]] = {}
     for entry in entries:
@@ -57,8 +63,8 @@ def curves_of(entries: list[dict[str, Any]]) -> dict[str, Curve]:
 
 
 def is_step(value: Any) -> bool:
-    """Whether a value read from JSON can be a step: a number from 0 to 2^53, which float64 counts exactly."""
-    return is_number(value) and 0 <= value <= 2**53
+    """Whether a value read from JSON can be a step: a whole number from 0 to 2^53, which float64 counts exactly."""
+    return type(value) is int and 0 <= value <= 2**53
 
 
 def is_number(value: Any) -> bool:

@@ -12,8 +12,9 @@ import numpy as np
 from tqdm import tqdm
 
 from cut.errors import UserError, reason
-from cut.storage.files import open_regular, write_whole
+from cut.storage.files import write_whole
 from cut.terminal import say
+from cut.train.history import read_lines
 
 
 class RunLog:
@@ -119,20 +120,10 @@ def _told(path: str) -> Iterator[None]:
 
 def _drop_later_lines(path: Path, last_step: int) -> None:
     """Keeps the whole lines of steps up to `last_step`, so that a resumed run's file equals a straight run's."""
-    if not path.exists():
-        return
-    kept = []
-    with open_regular(path) as file:
-        text = file.read().decode("utf-8", "replace")
-    for line in text.splitlines(keepends=True):
-        entry: Any = None
-        try:
-            entry = json.loads(line)
-        except ValueError:  # cut off by a kill
-            continue
-        if isinstance(entry, dict) and entry.get("step", last_step + 1) <= last_step and line.endswith("\n"):
-            kept.append(line)
-    write_whole(path, "".join(kept))
+    lines = read_lines(path)
+    kept = [text for text, entry in lines if entry is not None and entry["step"] <= last_step]
+    if lines:
+        write_whole(path, "".join(f"{text}\n" for text in kept))
 
 
 def _duration(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """A picture of a run's losses, drawn from its metrics.jsonl."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -8,8 +9,12 @@ from cut.errors import UserError, reason
 from cut.storage.files import write_whole
 from cut.train.history import Curve, curves_of, read_entries
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _WINDOW_SHARE = 0.05  # of a curve's points, in the moving average on either side together
 _PANEL_INCHES = (8.0, 3.2)
+_MOST_PANELS = 12
 
 
 def plot_losses(run_dir: Path) -> None:
@@ -20,10 +25,21 @@ def plot_losses(run_dir: Path) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    curves = read_losses(run_dir / "metrics.jsonl")
+    curves = dict(list(read_losses(run_dir / "metrics.jsonl").items())[:_MOST_PANELS])
     if not curves:
         return
-    from matplotlib.figure import Figure  # only here, for it is slow to import; pyplot would keep figures of its own
+    import matplotlib  # only here, because it is slow to import; pyplot would keep figures of its own
+
+    path = run_dir / "losses.png"
+    try:
+        with matplotlib.rc_context({"text.parse_math": False}):  # names are names
+            write_whole(path, lambda file: _figure(curves).savefig(file, format="png", dpi=100))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({reason(error)})") from None
+
+
+def _figure(curves: dict[str, dict[str, Curve]]) -> "Figure":
+    from matplotlib.figure import Figure
 
     width, height = _PANEL_INCHES
     figure = Figure(figsize=(width, height * len(curves)), layout="constrained")
@@ -40,11 +56,7 @@ def plot_losses(run_dir: Path) -> None:
         panel.grid(alpha=0.3)
         panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, title="term (now)")
     panels[-1].set_xlabel("step (generator updates)")
-    path = run_dir / "losses.png"
-    try:
-        write_whole(path, lambda file: figure.savefig(file, format="png", dpi=100))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({reason(error)})") from None
+    return figure
 
 
 def read_losses(path: Path) -> dict[str, dict[str, Curve]]:

@@ -105,11 +105,11 @@ def test_a_folder_is_one_line_with_everything_in_it(tmp_path):
     (tmp_path / "broken.png").touch()  # reading it will say so
     (line,) = describe_left_out([tmp_path, tmp_path])
     assert line == (
-        f"{tmp_path}: left out: 2 .heic files, which are not read as pictures; of 2 of 5 pictures transparency is laid "
+        f"{tmp_path}: left out: 2 .heic files, which are not read as pictures; 2 of 5 pictures: transparency is laid "
         "over white"
     )
     (line,) = describe_left_out([tmp_path], most_looked_at=2)
-    assert line.endswith("of 1 of 2 pictures looked at transparency is laid over white") or "; of" not in line
+    assert line.endswith("1 of 2 pictures looked at: transparency is laid over white") or "looked" not in line
 
 
 def test_a_single_picture_and_a_whole_folder_of_whole_pictures(tmp_path):

@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -175,3 +176,78 @@ def test_training_folders_are_pairs_where_most_names_are_equal(unpaired):
         _picture(unpaired / "trainB" / f"other{number}.png")
     report = _check(unpaired)
     assert "train" not in report.num_pairs and report.without_partner == []
+
+
+def _longest_line(report):
+    return max(map(len, report.text().splitlines()))
+
+
+def test_a_folder_of_equal_masks_stays_readable(tmp_path):
+    for number in range(400):
+        Image.new("L", (8, 8)).save(tmp_path / f"mask_{number:05}.png")
+    report = _check(tmp_path)
+    assert len(report.duplicates[0]) == 400 and _longest_line(report) < 300
+    assert "mask_00000.png = mask_00001.png = mask_00002.png and 397 more" in report.text()
+
+
+def test_thousands_of_folders_suffixes_and_long_names_stay_readable(tmp_path):
+    for number in range(60):
+        _picture(tmp_path / f"{'patient' * 20}{number}" / "1.png", 4, 4)
+        (tmp_path / f"x.{number}{'y' * 50}").touch()
+    report = _check(tmp_path)
+    assert len(report.folders) == 60 and len(report.ignored) == 60
+    assert _longest_line(report) < 310 and len(report.text().splitlines()) < 60
+    assert "... and 20 more folders" in report.text() and "55 others, which are not read" in report.text()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "brightest", "said"),
+    [
+        (np.uint16, 4095, "trainA: brightest value 4095 of 65535; networks take 65535 for white"),
+        (np.uint16, 65535, "trainA: brightest value 65535 of 65535\n"),
+        (np.uint8, 1, "trainA: brightest value 1 of 255; networks take 255 for white"),
+        (np.uint8, 200, None),
+    ],
+)
+def test_the_used_range_is_told(tmp_path, dtype, brightest, said):
+    pixels = np.zeros((8, 8, 1), dtype)
+    pixels[2, 3] = brightest
+    for folder in ("trainA", "trainB"):
+        write_image(tmp_path / folder / "1.png", pixels if folder == "trainA" else np.full((8, 8, 1), 255, np.uint8))
+    text = _check(tmp_path).text()
+    assert said in text if said else "brightest" not in text
+    assert "trainB: brightest" not in text
+    assert _check(tmp_path).folders[0].brightest == {str(np.iinfo(dtype).max): brightest}
+
+
+def test_everything_that_is_left_out_is_told(unpaired, tmp_path_factory):
+    elsewhere = _picture(tmp_path_factory.mktemp("elsewhere") / "1.png").parent
+    (unpaired / "trainA" / "more").symlink_to(elsewhere)
+    (unpaired / "trainA" / "circle").symlink_to("..")
+    (unpaired / "again").symlink_to(".")
+    (unpaired / "trainB" / ".hidden.png").touch()
+    for number in range(30):
+        (unpaired / "trainA" / f"{number}.HEIC").touch()
+    rgba = Image.fromarray(np.random.default_rng(0).integers(0, 255, (8, 8, 4), dtype=np.uint8))
+    rgba.save(unpaired / "testA" / "9.tif", save_all=True, append_images=[rgba])
+    report = _check(unpaired)
+    assert {folder.name: folder.num_images for folder in report.folders}["trainA"] == 4
+    assert report.ignored == {".heic": 30} and report.losses == {
+        "transparency is laid over white": 1,
+        "only the first page or frame is used": 1,
+    }
+    assert report.passed_over == [
+        "again, linked to a folder that is listed anyway",
+        "trainA/circle, linked to a folder that is listed anyway",
+        "trainB/.hidden.png, hidden by a dot",
+    ]
+    assert all(
+        f"  {what}" in report.text() for what in ["30 .heic files, which", "1 pictures: only", *report.passed_over]
+    )
+
+
+def test_what_is_no_regular_file_is_broken_and_hangs_nothing(unpaired):
+    os.mkfifo(unpaired / "trainA" / "x.png")
+    (unpaired / "trainB" / "y.png").symlink_to("y.png")
+    broken = _check(unpaired).broken
+    assert "it is a pipe, not a regular file" in broken["trainA/x.png"] and "symbolic links" in broken["trainB/y.png"]

@@ -27,6 +27,9 @@ GENERATORS = {
     "resnet_strided": lambda: ResnetGenerator(base_channels=4, num_blocks=2, antialias_down=False, antialias_up=False),
     "resnet_batch": lambda: ResnetGenerator(base_channels=4, num_blocks=2, norm="batch"),
     "resnet_no_norm": lambda: ResnetGenerator(base_channels=4, num_blocks=2, norm="none"),
+    "resnet_affine_zero": lambda: ResnetGenerator(
+        base_channels=4, num_blocks=2, norm="instance_affine", padding="zero"
+    ),
     "unet": lambda: UnetGenerator(base_channels=4, image_px=32, norm="instance", dropout=0.0),
     "stylegan2": lambda: StyleGAN2Generator(base_channels=4, num_downsamplings=2, num_blocks=2),
 }

@@ -238,11 +238,23 @@ def test_unknown_format_is_refused(folders):
 
 def test_file_of_unknown_suffix_needs_a_format(folders):
     source, output = folders
-    Image.fromarray(_noise(9, 5)).save(source / "x.gif")
-    with pytest.raises(UserError, match=r"x\.gif: .*--format png"):
-        plan_jobs(source / "x.gif", output)
-    _run(source / "x.gif", output, suffix=".png")
+    Image.fromarray(_noise(9, 5)).save(source / "x.dat", "png")
+    with pytest.raises(UserError, match=r"x\.dat: .*--format png"):
+        plan_jobs(source / "x.dat", output)
+    _run(source / "x.dat", output, suffix=".png")
     assert read_image(output / "x.png", 3).shape == (5, 9, 3)
+
+
+def test_a_format_that_is_only_read_becomes_png(folders):
+    source, output = folders
+    Image.fromarray(_noise(9, 5)).save(source / "x.gif")
+    Image.fromarray(_noise(9, 5)).save(source / "y.jfif", "jpeg")
+    (source / "y.gif").write_bytes((source / "x.gif").read_bytes())
+    (source / "z.gif").symlink_to("z.gif")  # a circle ends nothing here; reading it says what is wrong
+    names = [job.output.name for job in plan_jobs(source, output)]
+    assert names == ["x.png", "y.png", "y.jfif", "z.png"]
+    _run(source / "x.gif", output)
+    assert (read_image(output / "x.png", 3) == read_image(source / "x.gif", 3)).all()
 
 
 def test_input_folder_as_output_is_refused(folders):

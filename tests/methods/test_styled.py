@@ -1,9 +1,12 @@
 """MUNIT and DRIT: an image has as many translations as there are styles, and a picture's style can be lent to it."""
 
+import numpy as np
 import pytest
 import torch
 
+from cut.data.transforms import to_picture, to_tensor
 from cut.errors import UserError
+from cut.inference.tiling.tiled import translate_in_tiles
 from cut.methods.drit import DRIT, DRITConfig
 from cut.methods.munit import MUNIT, MUNITConfig
 from cut.train.step import only_trainable
@@ -79,6 +82,22 @@ def test_an_image_is_translated_as_if_it_were_alone(name):
     both, alone = method(image), method(image[1:])
     torch.testing.assert_close(both[1:], alone, rtol=1e-4, atol=1e-5)
     assert not method.goes_one_by_one
+
+
+@pytest.mark.parametrize("injection", ["adain", "concat", "feature"])
+def test_tiles_equal_the_whole_picture(injection, tmp_path):
+    """Norms over each image, the mean over all places of the guide and the attribute's maps are those of the whole."""
+    settings = {} if injection == "adain" else {"generator": {"base_channels": 2, "injection": injection}}
+    method = build("munit" if injection == "adain" else "drit", **settings).prepare_inference()
+    noise = np.random.default_rng(0).integers(0, 30000, (96, 128, 3))
+    picture = (noise + np.where(np.arange(128) < 64, 0, 35000)[None, :, None]).astype(np.uint16)
+    style = method.latents(1, torch.Generator().manual_seed(0))
+    for forward in (lambda x: method(x, style), lambda x: method.directions()["ba"](x, method.guide_style(x, "ba"))):
+        with torch.inference_mode():
+            whole = to_picture(forward(to_tensor(picture)[None])[0], np.uint16)
+            tiles = translate_in_tiles(forward, picture, 40, torch.device("cpu"), tmp_path, "x.png")
+        assert whole.std() > 1000
+        assert np.abs(whole.astype(np.int64) - tiles.astype(np.int64)).max() < 8  # of 65535
 
 
 @pytest.mark.parametrize("name", METHODS)

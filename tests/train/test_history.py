@@ -1,25 +1,20 @@
 """Reading metrics.jsonl, whole or cut off."""
 
+import os
+
 import pytest
 
 from cut.train.history import curves_of, is_number, is_step, read_entries
+from cut.train.log import RunLog
 
 
 def test_broken_lines_are_counted_and_the_others_read(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    texts = [
-        '{"step": 1, "lr": 2}',
-        "[1]",
-        "{}",
-        '{"step": "2"}',
-        "",
-        '{"step": -1}',
-        '{"step": 3, "x": "\u2028"}',
-        '{"step": 4, "l',
-    ]
+    texts = ['{"step": -1}', '{"step": 1.5}', '{"step": true}', '{"step": 1e308}', '{"step": null}', "[" * 100_000]
+    texts += ['{"step": 1, "lr": 2}', "[1]", "{}", '{"step": "2"}', "", '{"step": 3, "x": "\u2028"}', '{"step": 4, "l']
     path.write_text("\n".join(texts), encoding="utf-8")
     entries, broken = read_entries(path)
-    assert [entry["step"] for entry in entries] == [1, 3] and broken == 5
+    assert [entry["step"] for entry in entries] == [1, 3] and broken == 10
 
 
 def test_bytes_that_are_no_text_spoil_their_own_line_only(tmp_path):
@@ -46,7 +41,7 @@ def test_curves_ascend_and_the_later_of_two_values_at_a_step_counts():
 
 
 def test_what_is_no_finite_number_is_no_point():
-    values = [float("nan"), float("inf"), "text", None, True, [1], 10**400, 1e308]
+    values = [float("nan"), float("inf"), 1e308, -1e101, "text", None, True, [1], 10**400]
     assert curves_of([{"step": step, "x": value} for step, value in enumerate(values)]) == {}
 
 
@@ -61,3 +56,31 @@ def test_numbers_are_told_from_others(value, expected):
 @pytest.mark.parametrize("value, expected", [(0, True), (2**53, True), (2**53 + 1, False), (-1, False), (None, False)])
 def test_steps_are_told_from_other_numbers(value, expected):
     assert is_step(value) is expected
+
+
+def test_a_resumed_run_keeps_the_whole_lines_up_to_its_step_and_nothing_else(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    kept = ['{"step": 1, "x": "\u2028\x85"}', '{"step": 2, "loss/g/a": 1e308}', '{"step": 2}']
+    broken = [
+        '{"step": "x"}',
+        '{"step": null}',
+        "[" * 100_000,
+        '{"step": 1',
+        "",
+        "nonsense",
+        '{"step": 3}',
+        '{"step": 2}}',
+    ]
+    for end in ("", "\n"):
+        path.write_text("\n".join([*broken, *kept]) + end, encoding="utf-8")
+        RunLog(tmp_path, 2, 5, tensorboard=False).close()
+        assert path.read_text(encoding="utf-8") == "".join(f"{line}\n" for line in kept)
+    path.unlink()
+    RunLog(tmp_path, 2, 5, tensorboard=False).close()
+    assert path.read_text() == ""
+
+
+def test_a_pipe_in_place_of_the_log_is_refused_and_hangs_nothing(tmp_path):
+    os.mkfifo(tmp_path / "metrics.jsonl")
+    with pytest.raises(OSError, match="it is a pipe, not a regular file"):
+        RunLog(tmp_path, 2, 5, tensorboard=False)

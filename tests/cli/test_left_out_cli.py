@@ -1,0 +1,61 @@
+"""Every command that reads a folder says once what of it is left out."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from programs import inside, saved_run
+
+from cut.cli import data, eval
+
+
+@pytest.fixture
+def phone(unpaired):
+    """Each folder holds 30 pictures of a telephone beside those that are read, and an animation."""
+    frames = [Image.fromarray(np.full((40, 40, 3), value, np.uint8)) for value in (10, 200)]
+    for folder in ("trainA", "trainB", "testA", "testB"):
+        for number in range(30):
+            (unpaired / folder / f"{number}.HEIC").touch()
+        frames[0].save(unpaired / folder / "9.gif", save_all=True, append_images=frames[1:])
+    return unpaired
+
+
+def _said(capsys, program, *folders):
+    lines = [line for line in capsys.readouterr().err.splitlines() if "note: " in line]
+    assert lines == [
+        f"cut-{program}: note: {folder}: left out: 30 .heic files, which are not read as pictures; 1 of 5 pictures: "
+        "only the first page or frame is used"
+        for folder in folders
+    ]
+
+
+def test_training_says_it_of_what_it_learns_from_and_is_scored_by(phone, tiny_yaml, tmp_path, capsys):
+    run = ("--config", tiny_yaml, "--set", "train.max_steps=1")
+    inside("train", *run, "--dry-run")
+    _said(capsys, "train", phone / "trainA", phone / "trainB")
+    inside("train", *run, "--run-dir", tmp_path / "run", "--set", "eval={every_steps: 1, metrics: [l1]}")
+    _said(capsys, "train", phone / "trainA", phone / "trainB", phone / "testA", phone / "testB")
+
+
+def test_translating_says_it_of_its_input(phone, tiny_yaml, tmp_path, capsys):
+    run = saved_run(tiny_yaml, tmp_path / "run")
+    inside("test", "--run", run, "--input", phone / "testA", "--output", tmp_path / "out")
+    _said(capsys, "test", phone / "testA")
+    inside("test", "--run", run, "--input", phone / "testA" / "9.gif", "--output", tmp_path / "out")
+    said = capsys.readouterr().err
+    assert f"cut-test: note: {phone / 'testA' / '9.gif'}: only the first page or frame is used" in said
+
+
+def test_scoring_says_it_of_both_folders(phone, capsys):
+    words = ["--generated", phone / "testA", "--target", phone / "testB", "--metrics", "l1", "--no-intervals"]
+    eval._evaluate(eval._parse([str(word) for word in words]))
+    _said(capsys, "eval", phone / "testA", phone / "testB")
+
+
+def test_pairing_and_splitting_say_it(phone, tmp_path, capsys):
+    data._main(["pair", str(phone / "trainA"), str(phone / "trainB"), str(tmp_path / "pairs")])
+    _said(capsys, "data", phone / "trainA", phone / "trainB")
+    data._main(["split", str(phone / "trainA"), str(tmp_path / "halves")])
+    _said(capsys, "data", phone / "trainA")
+    data._main(["check", str(phone)])
+    text = capsys.readouterr().out
+    assert text.count("120 .heic files") == 1 and text.count("4 pictures: only the first page or frame is used") == 1

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+from cut.storage.replacing import replace
+
 # Short, so that a name of 255 bytes, the most that file systems take, still has a temporary one; and like no other.
 _TEMPORARY = re.compile(r"\.cut-[0-9a-f]{16}\.part")
 Content = str | bytes | Callable[[IO[bytes]], object]
@@ -42,7 +44,7 @@ def write_whole(path: Path, content: Content, flush_to_disk: bool = False) -> No
             if flush_to_disk:
                 file.flush()
                 os.fsync(file.fileno())
-        os.replace(temporary, path)
+        replace(temporary, path)
         if flush_to_disk and os.name == "posix":
             folder = os.open(path.parent, os.O_RDONLY)
             try:

@@ -8,6 +8,7 @@ import torch
 from conftest import make_idx, make_paired, make_single, make_unpaired
 
 from cut.build import build_trainer, read_config
+from cut.config.load import changed_keys
 from cut.errors import PictureError, UserError
 from cut.runtime.fabric import build_fabric
 from cut.runtime.launch import is_worker, launch
@@ -184,6 +185,10 @@ def agreements() -> dict[str, str | float]:
         "first": processes.on_first(lambda: f"from {processes.rank}"),
         "first fails": outcome(lambda: processes.on_first(lambda: refuse(UserError("the disk is full")))),
         "equal": outcome(lambda: processes.require_equal("weights", [torch.ones(3)])),
+        "same settings": outcome(lambda: processes.require_same("settings", {"lr": 1}, changed_keys)),
+        "other settings": outcome(
+            lambda: processes.require_same("settings", {"optim": {"lr": processes.rank}, "seed": 0}, changed_keys)
+        ),
         "unequal": outcome(lambda: processes.require_equal("weights", [torch.ones(3), torch.tensor(processes.rank)])),
     }
 

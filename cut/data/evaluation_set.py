@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from cut.config import DataConfig, FolderConfig, PairedDataConfig
+from cut.config import DataConfig, FolderConfig, PairedDataConfig, UnpairedDataConfig
 from cut.data.images import copy_picture, evenly_chosen, images_if_any, list_images, write_image
 from cut.data.paired import find_pairs, list_of_pairs, read_pair
 from cut.data.picture_list import PictureList
@@ -78,10 +78,10 @@ def noise_evaluation_set(stream: SampleStream, folder: Path, num_images: int | N
 def list_of_split(config: DataConfig, split: str) -> PictureList:
     """Which pictures a run is scored on; none where they are training pictures, or missing, which scoring reports."""
     try:
-        if config.name == "unpaired":
+        if isinstance(config, UnpairedDataConfig):
             source, target = config.folders(split)
             return list_of_domains(config, split, (list_images(source), list_images(target)))
-        if config.name == "paired":
+        if isinstance(config, PairedDataConfig):
             return list_of_pairs(config, split, find_pairs(config, split))
     except UserError:
         pass

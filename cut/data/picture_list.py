@@ -41,7 +41,7 @@ def changes_of_pictures(before: Any, now: PictureList) -> list[str]:
         if old != new:
             changes.append(f"{name}: {old} -> {new} pictures")
         elif old_digest != new_digest:
-            changes.append(f"{name}: {new} pictures as before, but other ones")
+            changes.append(f"{name}: as many pictures as before ({new}), but other ones")
     return changes
 
 

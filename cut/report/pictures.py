@@ -13,6 +13,7 @@ from PIL import Image
 from cut.data.images import evenly_chosen, read_image
 from cut.errors import UserError
 from cut.inference.sheet import shrink
+from cut.report.own_pictures import may_show
 from cut.report.read_run import Run
 
 _MOST_SHEETS, _MOST_COMPARISONS = 40, 24  # on a page, of all runs together
@@ -111,12 +112,14 @@ def comparison_viewer(runs: Sequence[Run]) -> Viewer:
 
 
 def _comparisons(run: Run) -> dict[str, dict[str, Path]]:
-    """The paths that evaluation.json names, by picture and role."""
+    """The paths that evaluation.json names, by picture and role, as far as a page may show them."""
     entries = run.evaluation.get("pictures")
     entries = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
     return {
         str(entry.get("name", index)): {
-            role: run.path / entry[role] for role in _ROLES if isinstance(entry.get(role), str)
+            role: run.path / entry[role]
+            for role in _ROLES
+            if isinstance(entry.get(role), str) and may_show(run, run.path / entry[role])
         }
         for index, entry in enumerate(entries)
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cut.errors import UserError, reason
+from cut.report.own_pictures import may_show
 from cut.storage.files import open_regular, real_path
 from cut.storage.yaml import parse_yaml
 from cut.train.history import Curve, curves_of, is_number, is_step, read_entries
@@ -80,7 +81,7 @@ def _read_run(path: Path, label: str) -> Run:
     _read_metrics(run)
     if (path / "samples").is_dir():
         found = [(_SHEET.fullmatch(sheet.name), sheet) for sheet in (path / "samples").iterdir()]
-        run.sheets = sorted((int(match[1]), sheet) for match, sheet in found if match)
+        run.sheets = sorted((int(match[1]), sheet) for match, sheet in found if match and may_show(run, sheet))
     return run
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from cut.errors import UserError, reason, shown
 from cut.storage.files import Content, open_regular, write_whole
+from cut.storage.replacing import remove_if_free
 from cut.storage.torch_file import TorchFileError, read_torch_file
 
 SCHEMA_VERSION = 1
@@ -36,7 +37,7 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int
     write_checkpoint(path, step, state, checked=False)  # a damaged one is replaced
     earlier = [old for old in list_checkpoints(folder) if old.name < path.name]
     for old in earlier[: len(earlier) - keep + 1]:
-        old.unlink(missing_ok=True)
+        remove_if_free(old)
     return path
 
 
@@ -178,6 +179,5 @@ def _write(path: Path, content: Content, checked: bool = True) -> None:
         why = reason(error)
         if "inline_container" in why:  # torch's writer forgets what the system said
             why = "the disk is full, or fails"
-        raise UserError(
-            f"{path}: cannot be written ({why}); free some space, then run the same command again"
-        ) from None
+        how = "" if isinstance(error, PermissionError) else "free some space, then "
+        raise UserError(f"{path}: cannot be written ({why}); {how}run the same command again") from None

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from cut.storage.replacing import replace
 from cut.storage.written import is_leftover, record, require_own, temporary_name
 
 _ABANDONED_SECONDS = 86_400.0
@@ -49,7 +50,7 @@ def write_whole(path: Path, content: Content, flush_to_disk: bool = False, check
         if checked:
             require_own(path)
             record(path, temporary, flush_to_disk)
-        os.replace(temporary, path)
+        replace(temporary, path)
         if flush_to_disk and os.name == "posix":
             folder = os.open(path.parent, os.O_RDONLY)
             try:

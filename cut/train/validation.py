@@ -1,5 +1,6 @@
 """Scores a run's generators while it trains, by the same steps as cut-test and cut-eval."""
 
+import os
 from pathlib import Path
 
 from lightning_fabric import Fabric
@@ -22,7 +23,7 @@ from cut.methods.base import Method
 from cut.metrics.names import NEEDS_FEATURES
 from cut.scoring.evaluator import Evaluator
 from cut.scoring.scoring_files import ScoringFiles
-from cut.storage.files import real_path, write_json
+from cut.storage.files import write_json
 from cut.train.evaluations import Evaluations, Scores
 
 FOLDER = "evaluation"
@@ -119,4 +120,4 @@ class Validation:
 def _relative(path: Path | None, run_dir: Path) -> str | None:
     if path is None:
         return None
-    return path.relative_to(run_dir).as_posix() if path.is_relative_to(run_dir) else str(real_path(path))
+    return path.relative_to(run_dir).as_posix() if path.is_relative_to(run_dir) else os.path.abspath(path)

@@ -1,14 +1,19 @@
 """cut-train in several processes, as a user starts, stops and loses them."""
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
+import pytest
 from conftest import REPOSITORY
 from programs import command, inside, told
 
 from cut.errors import LostProcessError
+from cut.runtime.launch import _free_port
 from cut.runtime.launch import _status as status_of
 from cut.storage.checkpoint import load_checkpoint
 
@@ -53,6 +58,43 @@ def test_two_processes_stop_are_lost_and_go_on_as_one(tiny_yaml, tmp_path, capsy
     entries = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     steps = [entry["step"] for entry in entries if "loss/generator/gan" in entry]
     assert steps == list(range(5, step + 6, 5))  # each once, over three starts
+
+
+def test_processes_that_see_other_pictures_are_refused_before_the_first_step(tiny_yaml, unpaired, tmp_path):
+    tiny_yaml.write_text(tiny_yaml.read_text().replace(str(unpaired), "data"))
+    statuses, errors, started = [], [], []
+    alone = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    words = command("train", "--config", tiny_yaml, "--run-dir", tmp_path / "run", "--set", "data.batch_size=2")
+    for rank in ("0", "1"):
+        shutil.copytree(unpaired, tmp_path / rank / "data")
+    (tmp_path / "1" / "data" / "trainA" / "3.png").unlink()
+    for rank in ("0", "1"):
+        environment = os.environ | alone | {"RANK": rank, "LOCAL_RANK": rank, "PYTHONPATH": str(REPOSITORY)}
+        started.append(subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=tmp_path / rank, env=environment))
+    for process in started:
+        errors.append(process.communicate(timeout=120)[1])
+        statuses.append(process.returncode)
+    assert statuses == [2, 2] and errors[1] == ""  # one of each machine prints
+    assert "process 1 has other pictures than process 0 (trainA: 4 -> 3 pictures)" in errors[0]
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("hung", [0, 1])
+def test_a_process_whose_partner_hangs_hears_a_signal(hung, tiny_yaml, tmp_path):
+    run = tmp_path / "run"
+    settings = ["--config", tiny_yaml, "--set", "data.batch_size=2", "--set", "schedule.total_steps=100000"]
+    settings += ["--set", "train.checkpoint_every_steps=5", "--set", "train.tensorboard=false"]
+    process = start(*settings, "--run-dir", run, "--devices", 2)
+    wait_for_another_checkpoint(run, process)
+    children = [int(number) for number in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    first = int((run / ".lock").read_text().removeprefix("pid "))
+    os.kill(next(number for number in children if (number == first) == (hung == 0)), signal.SIGSTOP)
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=90)
+    assert process.returncode == 128 + signal.SIGTERM and "Traceback" not in errors
+    assert f"process {1 - hung} of 2: asked to stop, but the others did not come within 30 s" in errors
 
 
 def test_mistakes_about_processes_are_one_line(tiny_yaml, tmp_path, monkeypatch):

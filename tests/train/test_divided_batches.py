@@ -37,6 +37,9 @@ def test_two_processes_equal_one_with_the_whole_batch(tmp_path):
         "first": "from 0",
         "first fails": "UserError: the disk is full",
         "equal": "None",
+        "same settings": "None",
+        "other settings": "UserError: process 1 has other settings than process 0 (optim.lr: 0 -> 1); start all "
+        "processes with the same command, config and files",
     }
     for found in (two["agreements"], second["agreements"]):
         assert "weights differ between process 0 and 1" in found.pop("unequal")

@@ -37,7 +37,7 @@ ALLOWED = {
         "storage",
     },
     "inference": {"methods.base", "data", "kernels", "runtime.memory"},
-    "scoring": {"data", "metrics", "storage"},
+    "scoring": {"datasets.fetch", "data", "metrics", "storage"},
     "methods": {"models", "losses", "runtime.sharding", "config"},
     "datasets": {"data", "storage"},
     "data": {"datasets.catalogue", "config", "storage"},

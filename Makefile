@@ -1,4 +1,4 @@
-# Two commands do everything: `make demo` and `make test`. Both make .venv themselves.
+# `make demo` and `make test` are all that most people need. Both create .venv themselves.
 PYTHON ?= python3
 BIN := .venv/bin
 DATA := datasets/earth2map
@@ -8,11 +8,11 @@ RESULTS := results/quickstart
 .PHONY: help install demo test soak lint style audit clean
 
 help:
-	@echo "make demo    build a small satellite -> map set, train CUT on it, translate, score (about 5 minutes on 2 cores)"
+	@echo "make demo    make a small satellite -> map set, train CUT on it, translate, score (about 5 minutes on 2 cores)"
 	@echo "make test    run the tests (about 5 minutes)"
 	@echo "make soak    kill, cut, fill and feed with hostile files, thousands of times (about 15 minutes)"
-	@echo "make lint    check style, types, and the installed packages for known vulnerabilities"
-	@echo "make clean   delete .venv; data, runs and results stay"
+	@echo "make lint    check style and types, and the installed packages for known vulnerabilities"
+	@echo "make clean   delete .venv; data, runs and results are kept"
 
 install: $(BIN)/installed
 

@@ -1,31 +1,24 @@
 """The one composition root: config -> data, networks, method, optimizers, trainer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from lightning_fabric import Fabric
 from torch import nn
 from torch.optim import Optimizer
 
-from cut.config import AdamConfig, RunConfig, Section
-from cut.config.load import load_config, parse_config
-from cut.data.idx import IDXStream
-from cut.data.images import set_max_megapixels
-from cut.data.paired import PairedStream
-from cut.data.plain import ImagesStream
-from cut.data.single import SingleStream
+from cut.config import AdamConfig, RunConfig
+from cut.config.load import PathOrPaths, changes_between_processes, load_config, parse_config
+from cut.config.own_code import own_code
+from cut.data.kinds import open_stream
+from cut.data.picture_list import changes_of_pictures
 from cut.data.stream import SampleStream
-from cut.data.unpaired import UnpairedStream
-from cut.errors import UserError, reason
+from cut.errors import UserError, reason, shown
 from cut.methods import find_method, method_config
 from cut.methods.base import Method, keep_networks
-from cut.models.initialisation import initialise
-from cut.models.patch_discriminator import PatchDiscriminator, PixelDiscriminator
-from cut.models.resnet import ResnetGenerator
-from cut.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
-from cut.models.unet import UnetGenerator
+from cut.networks import ConfiguredNetworks
 from cut.runtime.fabric import build_fabric
 from cut.runtime.memory import available_bytes
 from cut.runtime.numerics import compile_networks, set_numerics
@@ -37,63 +30,10 @@ from cut.train.evaluations import Evaluations
 from cut.train.schedules import Schedule
 from cut.train.trainer import Trainer
 
-_GENERATORS = {"resnet": ResnetGenerator, "stylegan2": StyleGAN2Generator, "unet": UnetGenerator}
-_DISCRIMINATORS = {"patch": PatchDiscriminator, "pixel": PixelDiscriminator, "stylegan2": StyleGAN2Discriminator}
-_OF_ONE_SIZE = {"stylegan2"}  # discriminators that are built for the size of the images
-_STREAMS = {
-    "unpaired": UnpairedStream,
-    "paired": PairedStream,
-    "single": SingleStream,
-    "images": ImagesStream,
-    "idx": IDXStream,
-}
-_INIT_FIELDS = {"name", "init", "init_gain"}
 
-
-class ConfiguredNetworks:
-    """Builds networks from a config; see `cut.methods.base.Networks`."""
-
-    def __init__(self, config: RunConfig):
-        self.config = config
-        self.channels: Mapping[str, int] = config.data.channels
-        self.image_px = config.data.crop_px
-
-    def generator(self, domains: str = "ab") -> nn.Module:
-        section = self.config.generator
-        assert section is not None, "a method that asks for a generator has a default one"
-        source, target = (self.channels[domain] for domain in domains)
-        network = _GENERATORS[section.name](source, target, **section.model_dump(exclude=_INIT_FIELDS))
-        if self.config.train.checkpoint_activations:
-            network.checkpoint_activations = True
-        return self.initialise(network)
-
-    def discriminator(self, domains: str = "b", image_px: int | None = None) -> nn.Module:
-        section = self.config.discriminator
-        assert section is not None, "a method that asks for a discriminator has a default one"
-        channels = sum(self.channels[domain] for domain in domains)
-        if section.name == "patch" and section.num_layers == 0:  # a patch of one pixel
-            network = PixelDiscriminator(channels, section.base_channels, section.norm)
-        else:
-            settings = section.model_dump(exclude=_INIT_FIELDS | {"receptive_field_px"})
-            if section.name in _OF_ONE_SIZE:
-                settings["image_px"] = image_px or self.image_px
-            network = _DISCRIMINATORS[section.name](channels, **settings)
-        return initialise(network, **_init_settings(section))
-
-    def initialise(self, network: nn.Module) -> nn.Module:
-        return initialise(network, **_init_settings(self.config.generator))
-
-
-def _init_settings(section: Section | None) -> dict[str, Any]:
-    """A network section's initialisation; those without one have layers that draw their own weights, and what a method
-    adds to them is initialised as the authors do by default."""
-    settings = {"name": getattr(section, "init", None), "gain": getattr(section, "init_gain", None)}
-    return {key: value for key, value in settings.items() if value is not None}
-
-
-def read_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """A YAML with overrides as a validated config; see `cut.config.load.load_config`."""
-    return load_config(path, overrides, method_config)
+def read_config(paths: PathOrPaths, overrides: Sequence[str] = ()) -> RunConfig:
+    """YAMLs with overrides as a validated config; see `cut.config.load.load_config`."""
+    return load_config(paths, overrides, method_config)
 
 
 def build_method(config: RunConfig) -> Method:
@@ -131,9 +71,7 @@ def build_stream(config: RunConfig, batches_per_step: int = 1) -> SampleStream:
     Raises:
         UserError: data are missing.
     """
-    if config.data.name != "idx":  # whose bound is on the numbers of one file
-        set_max_megapixels(config.data.max_megapixels)
-    return _STREAMS[config.data.name](config.data, config.seed, batches_per_step)
+    return open_stream(config.data, config.seed, batches_per_step)
 
 
 def build_optimizers(method: Method, adam: AdamConfig, fabric: Fabric) -> dict[str, Optimizer]:
@@ -164,9 +102,12 @@ def build_trainer(config: RunConfig) -> Trainer:
         UserError: data are missing, or a setting does not fit.
     """
     fabric = build_fabric(config.train.accelerator, config.train.precision, shared=True)
-    _check_division(config, fabric.world_size)
     processes = Processes(fabric)
-    return processes.together(lambda: _build_trainer(config, fabric, processes))
+    processes.require_same("settings", config.to_dict(), changes_between_processes)
+    _check_division(config, fabric.world_size)
+    trainer = processes.together(lambda: _build_trainer(config, fabric, processes))
+    processes.require_same("pictures", trainer.pictures["train"], changes_of_pictures)
+    return trainer
 
 
 def _build_trainer(config: RunConfig, fabric: Fabric, processes: Processes) -> Trainer:
@@ -187,6 +128,7 @@ def _build_trainer(config: RunConfig, fabric: Fabric, processes: Processes) -> T
         every_steps = config.eval.every_steps or (config.eval.every_epochs or 1) * stream.steps_per_epoch
         evaluations = Evaluations(config.eval, every_steps)
     trainer = Trainer(config, method, optimizers, schedule, stream, samples, fabric, processes, evaluations)
+    trainer.pictures["train"] = stream.picture_list()
     if config.train.compile:
         compile_networks(method)  # last, for what is compiled cannot be copied
     return trainer
@@ -210,18 +152,18 @@ def load_translator(path: Path, allow_import: bool = False, deterministic: bool 
 
     Args:
         path: of the file.
-        allow_import: the file may name a method outside this package, whose module is then imported and so run.
+        allow_import: the file may name code outside this package, which is then imported and so run.
         deterministic: no randomness at test time, whatever the method's paper does.
 
     Raises:
         UserError: the file is damaged or does not hold what its own config describes.
     """
     tensors, values, _ = load_inference_file(path)
-    name = str(values["method"].get("name")) if isinstance(values.get("method"), dict) else ""
-    if ":" in name and not allow_import:
-        raise UserError(
-            f"{path}: its method '{name}' is code outside this program; if you trust it, add --allow-import"
-        )
+    for key, name in own_code(values).items():
+        if not allow_import:
+            raise UserError(
+                f"{path}: its {key} {shown(name)} is code outside this program; if you trust it, add --allow-import"
+            )
     config = parse_config(values, method_config, where=str(path))
     method = build_method(config)
     try:  # a file that was made from one public generator holds one direction alone

@@ -63,6 +63,22 @@ _DCGAN = {
     "data.root": "idx",
     "data.batch_size": 2,
 }
+_STYLED = {
+    **_SMALL,
+    "data.root": "unpaired",
+    "method.discriminator": {"base_channels": 2, "num_layers": 3, "num_scales": 2},
+    "optim.weight_decay": 1e-4,
+}
+_MUNIT = _STYLED | {
+    "method.name": "munit",
+    "method.generator": {"base_channels": 2, "num_blocks": 1, "style_dim": 3, "mlp_channels": 4},
+}
+_DRIT = _STYLED | {
+    "method.name": "drit",
+    "method.generator": {"base_channels": 2, "attribute_dim": 3},
+    "method.content_discriminator_layers": 0,
+    "data.batch_size": 4,
+}
 _FLIP = {"method.flip_equivariance": True, "method.pool_size": 3}
 # Whatever draws random numbers, remembers images or mixes a batch.
 CASES = {
@@ -86,6 +102,13 @@ CASES = {
     "dcgan": _DCGAN,
     "dcgan: VGG-16 with dropout": _DCGAN
     | {"method.latent": "normal", "method.discriminator": {"name": "vgg16", "base_channels": 2}},
+    "munit": _MUNIT,
+    "munit: micro-batches too": _MUNIT | {"data.batch_size": 4, "train.num_micro_batches": 2},
+    "drit": _DRIT,
+    # Without mode seeking, whose 1 / (a difference of 1e-5) at the beginning makes much of rounding.
+    "drit: feature-wise attributes": _DRIT
+    | {"method.generator": {"base_channels": 2, "attribute_dim": 3, "injection": "feature"}}
+    | {"method.mode_seeking": False},
     "cyclegan: micro-batches too": _CYCLEGAN | {"data.batch_size": 4, "train.num_micro_batches": 2},
 }
 

@@ -1,5 +1,7 @@
 """Configs: what is read, and what a mistake is told."""
 
+from operator import attrgetter
+
 import pytest
 from conftest import REPOSITORY
 
@@ -66,6 +68,84 @@ def test_overrides_win_and_may_be_any_yaml(tmp_path):
     assert config.train.max_steps is None and config.data.flip is False
 
 
+CUT = """
+method: {name: cut, nce_loss: {name: cross_entropy}}
+generator: {name: resnet, num_blocks: 3}
+discriminator: {name: patch}
+data: {name: unpaired, root: x}
+schedule: {name: linear, constant_steps: 1, decay_steps: 1}
+"""
+DCGAN = """
+method: {name: dcgan, generator: {name: dcgan, latent_size: 7}, discriminator: {name: dcgan}}
+data: {name: images, root: x}
+"""
+
+
+@pytest.mark.parametrize(
+    "text, overrides, value",
+    [
+        (CUT, ["generator.base_channels=16", "generator.name=unet"], 16),
+        (CUT, ["discriminator.norm=batch", "discriminator.name=pixel"], "batch"),
+        (CUT, ["data.load_px=300", "data.name=paired", "data.root=y", "method.name=pix2pix"], 300),
+        (CUT, ["schedule.total_steps=9", "schedule.name=constant"], 9),
+        (CUT, ["method.lambda_cycle_a=3", "method.name=cyclegan"], 3.0),
+        (CUT, ["method.nce_loss.gamma=5", "method.nce_loss.name=focal"], 5.0),
+        (DCGAN, ["method.generator.base_channels=2", "method.generator.name=resnet"], 2),
+        (DCGAN, ["method.discriminator.dropout=0.25", "method.discriminator.name=vgg16"], 0.25),
+    ],
+)
+def test_overrides_of_a_section_that_changes_its_name_count_in_any_order(tmp_path, text, overrides, value):
+    path = write(tmp_path / "a.yaml", text)
+    config = read_config(path, overrides)
+    assert config == read_config(path, overrides[::-1])
+    assert attrgetter(overrides[0].partition("=")[0])(config) == value
+
+
+def test_of_two_overrides_of_one_key_the_last_wins(tmp_path):
+    path = write(tmp_path / "a.yaml", MINIMAL + "eval: {every_steps: 5, metrics: [l1]}\n")
+    names = ["generator.name=unet", "generator.base_channels=8", "generator.name=resnet", "generator.base_channels=16"]
+    generator = read_config(path, names).generator
+    assert (generator.name, generator.base_channels) == ("resnet", 16)
+    assert read_config(path, ["eval.every_steps=2", "eval=null"]).eval is None
+    afresh = read_config(path, ["eval=null", "eval.every_steps=2"]).eval
+    assert (afresh.every_steps, afresh.metrics) == (2, ("fid", "ssim"))
+    with pytest.raises(UserError, match="generator.num_blocks: unknown key"):  # and nothing is dropped silently
+        read_config(path, ["generator={name: resnet, num_blocks: 3}", "generator.name=unet"])
+
+
+def test_a_later_yaml_goes_over_an_earlier_one_each_with_its_own_base(tmp_path):
+    write(tmp_path / "cut.yaml", CUT)
+    write(tmp_path / "small_base.yaml", "generator: {num_blocks: 2, base_channels: 8}\ndata: {load_px: 80}\n")
+    child = write(tmp_path / "child.yaml", "base: cut.yaml\ndata: {crop_px: 64}\n")
+    small = write(tmp_path / "small.yaml", "base: small_base.yaml\ngenerator: {base_channels: 4}\n")
+    config = read_config([child, small], ["data.load_px=72"])
+    assert (config.generator.num_blocks, config.generator.base_channels) == (2, 4)
+    assert (config.data.root, config.data.load_px, config.data.crop_px) == ("x", 72, 64)
+    last = write(tmp_path / "last.yaml", "generator: {num_blocks: 5}\n")
+    assert read_config([child, small, last]).generator.num_blocks == 5
+    assert read_config([child, last, small]).generator.num_blocks == 2
+
+
+def test_what_a_yaml_says_under_another_name_is_left_and_the_rest_is_kept(tmp_path):
+    cut = write(tmp_path / "cut.yaml", CUT)
+    narrow = write(tmp_path / "narrow.yaml", "generator: {base_channels: 4}\n")
+    resnet = write(tmp_path / "resnet.yaml", "generator: {name: resnet, num_blocks: 2, base_channels: 6}\n")
+    unet = write(tmp_path / "unet.yaml", "generator: {name: unet, dropout: 0.25}\n")
+    for files in ([cut, narrow, unet], [cut, unet, narrow], [cut, resnet, narrow, unet]):
+        generator = read_config(files).generator
+        assert (generator.name, generator.base_channels, generator.dropout) == ("unet", 4, 0.25)
+    assert read_config([cut, resnet, unet]).generator.base_channels == 64
+    dcgan = write(tmp_path / "dcgan.yaml", DCGAN + "generator: null\ndiscriminator: null\n")
+    assert read_config([cut, dcgan]).discriminator is None
+    assert read_config([cut, dcgan, cut]).method.nce_loss.name == "cross_entropy"
+
+
+def test_a_mistake_in_several_yamls_names_them_all(tmp_path):
+    files = [write(tmp_path / "a.yaml", MINIMAL), write(tmp_path / "b.yaml", "train: {max_stepz: 2}\n")]
+    with pytest.raises(UserError, match=r"a\.yaml \+ .*b\.yaml: train.max_stepz: unknown key; did you mean"):
+        read_config(files)
+
+
 def test_configs_are_frozen(tmp_path):
     config = read_config(write(tmp_path / "a.yaml", MINIMAL))
     with pytest.raises(ValueError, match="frozen"):
@@ -76,8 +156,16 @@ def test_configs_are_frozen(tmp_path):
     "text, overrides, message",
     [
         (MINIMAL + "generater: {}\n", [], r"generater: unknown key; did you mean 'generator'\?"),
-        (MINIMAL, ["generator.name=unet", "data.crop_px=192"], "crop_px must be a multiple of image_px"),
-        (MINIMAL, ["generator.name=unet", "data.preprocess=none"], "a U-Net needs crops, which none does not make"),
+        (
+            MINIMAL,
+            ["generator.name=unet", "data.crop_px=192"],
+            r"data.crop_px: must be a multiple of 256 for this unet generator, got 192; change",
+        ),
+        (
+            MINIMAL,
+            ["generator.name=unet", "data.preprocess=none"],
+            "data.preprocess: this unet generator needs crops, which none does not make",
+        ),
         (MINIMAL, ["discriminator.receptive_field_px=71"], r"receptive_field_px: input should be 1, 16, 34, 70, .*71"),
         (
             MINIMAL,
@@ -109,6 +197,12 @@ def test_configs_are_frozen(tmp_path):
             MINIMAL,
             ["schedule={name: constant}"],
             r"schedule: give the length in one unit, either total_epochs or total_s",
+        ),
+        (MINIMAL, ["schedule={name: constant, warmup_steps: 5}"], r"schedule: give the length in one unit"),
+        (
+            MINIMAL,
+            ["schedule={name: constant, warmup_steps: 5, total_epochs: 9}"],
+            r"schedule: give the warm-up in the unit of the length: warmup_epochs",
         ),
         (MINIMAL, ["train.precision=fp16"], r"train.precision: .*'32-true'.*got 'fp16'"),
         ("method: {name: cut}\n", [], r"data: required, but not given"),

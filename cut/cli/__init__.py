@@ -1,15 +1,14 @@
 """The console programs: each one parses its arguments, builds what it needs, and calls it."""
 
 import argparse
-import contextlib
-import io
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 from cut.errors import UserError, reason
+from cut.runtime.children import listen_to_parent
+from cut.terminal import discard, prepare_streams, say
 
 
 def run(program: str, main: Callable[[], int | None]) -> NoReturn:
@@ -23,11 +22,10 @@ def run(program: str, main: Callable[[], int | None]) -> NoReturn:
         program: the name to put before messages, such as 'cut-data'.
         main: does the work and returns the exit status.
     """
-    for stream in (sys.stdout, sys.stderr):  # names of files need be no valid text
-        if isinstance(stream, io.TextIOWrapper):  # no stand-in of a test
-            stream.reconfigure(errors="backslashreplace")
+    prepare_streams()
+    listen_to_parent()
     try:
-        status = main() or 0
+        status = _status(main)
         sys.stdout.flush()
     except UserError as error:
         status = error.status
@@ -35,7 +33,6 @@ def run(program: str, main: Callable[[], int | None]) -> NoReturn:
             _tell(program, str(error))
     except OSError as error:
         if isinstance(error, BrokenPipeError) and _stdout_is_closed():
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit is silent too
             status = 141
         elif error.filename is None and error.strerror is None:  # not from the system: a fault of ours, to be seen
             raise
@@ -46,9 +43,21 @@ def run(program: str, main: Callable[[], int | None]) -> NoReturn:
             raise
         status = _tell(program, f"not enough memory ({reason(error)}); take smaller pictures, batches or networks")
     except KeyboardInterrupt:
-        print(f"\n{program}: interrupted", file=sys.stderr)
+        say(f"\n{program}: interrupted")
         status = 130
+    try:
+        sys.stdout.flush()
+    except OSError:  # reported above, and again at exit with a status of its own, were it not for this
+        discard(sys.stdout)
     sys.exit(status)
+
+
+def _status(main: Callable[[], int | None]) -> int:
+    """What `main` returns, or what argparse exits with: its help may not be printed whole either."""
+    try:
+        return main() or 0
+    except SystemExit as ending:
+        return ending.code if isinstance(ending.code, int) else 1
 
 
 def add_max_megapixels(parser: argparse.ArgumentParser) -> None:
@@ -95,8 +104,7 @@ def _tell(program: str, text: str) -> int:
     """Prints a mistake on one line, in which nothing steers the terminal, and returns the exit status."""
     line = "; ".join(text.splitlines())
     line = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in line)
-    with contextlib.suppress(OSError):  # stderr itself may lie on a full disk
-        print(f"{program}: error: {line}", file=sys.stderr, flush=True)
+    say(f"{program}: error: {line}")
     return 2
 
 

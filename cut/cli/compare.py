@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from cut.cli import run
 from cut.errors import UserError
+from cut.terminal import say
 
 if TYPE_CHECKING:
     from cut.compare.contenders import Contender
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 _EXAMPLE = """\
 examples:
-  cut-compare --configs configs/methods_cpu/*.yaml --seeds 3 --output results/methods_cpu --metrics ssim,l1,kid,fid
+  cut-compare --configs configs/methods/*.yaml --config configs/overlays/earth2map_64_cpu.yaml --output results/methods
   cut-compare --configs configs/quickstart.yaml configs/earth2map_cyclegan_cpu.yaml --steps 500 --output results/short
 
 Each run is trained by cut-train, translates the test pictures of its data with cut-test and is scored by cut-eval, all
@@ -37,6 +38,14 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("cut-compare", description=__doc__, epilog=_EXAMPLE, formatter_class=formatter)
     parser.add_argument("--configs", required=True, nargs="+", type=Path, metavar="FILE", help="the YAMLs, a row each")
+    parser.add_argument(
+        "--config",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="a YAML that goes over each of --configs; repeatable, a later one goes over an earlier one",
+    )
     parser.add_argument(
         "--seeds", type=int, default=3, metavar="N", help="seeds 0 to N-1 of each (default: %(default)s)"
     )
@@ -70,8 +79,16 @@ def _main(args: argparse.Namespace) -> int:
     check_metrics([name.strip() for name in args.metrics.split(",")])
     from cut.compare.contenders import plan_contenders
 
-    contenders = plan_contenders(args.configs, args.set, args.steps)
-    from cut.compare.runs import Outcome, Runner  # only now, for they import torch
+    contenders = plan_contenders(args.configs, args.set, args.steps, args.config)
+    from cut.runtime.run_lock import run_lock
+
+    with run_lock(args.output, "comparing", "--output", written=(".",)):
+        return _compare(contenders, args)
+
+
+def _compare(contenders: Sequence["Contender"], args: argparse.Namespace) -> int:
+    """Does all runs, writes the tables after each, and returns the exit status."""
+    from cut.compare.runs import Outcome, Runner  # only now, because they import torch
     from cut.compare.table import csv_table, markdown_table
     from cut.runtime.signals import Stopped
     from cut.storage.files import write_whole
@@ -86,21 +103,21 @@ def _main(args: argparse.Namespace) -> int:
         for seed in range(args.seeds):
             for contender in contenders:
                 number = len(outcomes) + 1
-                print(f"[{number}/{args.seeds * len(contenders)}] {contender.name}, seed {seed}", file=sys.stderr)
+                say(f"[{number}/{args.seeds * len(contenders)}] {contender.name}, seed {seed}")
                 outcomes.append(runner.run(contender, seed))
                 if outcomes[-1].error:
-                    print(f"  failed: {outcomes[-1].error}", file=sys.stderr)
+                    say(f"  failed: {outcomes[-1].error}")
                 ordered = sorted(outcomes, key=lambda outcome: (places[outcome.name], outcome.seed))
                 table = markdown_table(ordered, baseline)
                 write_whole(args.output / "table.md", table)
                 write_whole(args.output / "table.csv", csv_table(ordered, baseline))
     except Stopped as stopped:
-        print(f"cut-compare: {stopped}", file=sys.stderr)
+        say(f"cut-compare: {stopped}")
         return 128 + stopped.signum
-    print(table, end="")
+    say(table.rstrip("\n"), sys.stdout)
     lengths = {outcome.name: int(outcome.costs["steps"]) for outcome in outcomes if outcome.costs}
     if len(set(lengths.values())) > 1:
-        print("cut-compare: warning: the runs differ in length; --steps N gives all the same", file=sys.stderr)
+        say("cut-compare: warning: the runs differ in length; --steps N gives all the same")
     return 1 if any(outcome.error for outcome in outcomes) else 0
 
 
@@ -112,10 +129,9 @@ def _warn_of_other_data(contenders: Sequence["Contender"]) -> None:
         pairs = {key: [getattr(data, key, None) for data in (first, contender.config.data)] for key in keys}
         told = [f"data.{key} is {own}, not {theirs}" for key, (theirs, own) in pairs.items() if own != theirs]
         if told:
-            print(
+            say(
                 f"cut-compare: warning: {contender.name}: {', '.join(told)}; it is scored on the pictures of "
-                f"{contenders[0].name}",
-                file=sys.stderr,
+                f"{contenders[0].name}"
             )
 
 

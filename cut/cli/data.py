@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from cut.cli import add_max_megapixels, run, set_max_megapixels, write_json_file
 from cut.errors import UserError
+from cut.terminal import say
 
 _EXAMPLES = """\
 examples:
@@ -150,7 +151,7 @@ def _earth2map(arguments: argparse.Namespace) -> int:
     from cut.datasets.earth2map import build_earth2map
 
     counts = build_earth2map(Path(arguments.output), arguments.tile_px, arguments.paired)
-    print(f"{arguments.output}: " + ", ".join(f"{folder} {count}" for folder, count in counts.items()))
+    say(f"{arguments.output}: " + ", ".join(f"{folder} {count}" for folder, count in counts.items()), sys.stdout)
     return 0
 
 
@@ -167,7 +168,7 @@ def _download(arguments: argparse.Namespace) -> int:
     if not arguments.max_gb > 0:
         raise UserError(f"--max-gb {arguments.max_gb}: must be above 0")
     max_bytes = int(min(arguments.max_gb, 1e9) * 1e9)  # inf is no int
-    print(download_dataset(arguments.name, arguments.output, arguments.base_url, max_bytes))
+    say(download_dataset(arguments.name, arguments.output, arguments.base_url, max_bytes), sys.stdout)
     return 0
 
 
@@ -176,7 +177,7 @@ def _pair(arguments: argparse.Namespace) -> int:
 
     _say_left_out(arguments.a_dir, arguments.b_dir)
     count = pair_folders(arguments.a_dir, arguments.b_dir, arguments.output, _suffix(arguments.format))
-    print(f"{arguments.output}: {count} pictures A|B")
+    say(f"{arguments.output}: {count} pictures A|B", sys.stdout)
     return 0
 
 
@@ -185,7 +186,7 @@ def _split(arguments: argparse.Namespace) -> int:
 
     _say_left_out(arguments.combined_dir)
     folder_a, folder_b, count = split_folder(arguments.combined_dir, arguments.output, _suffix(arguments.format))
-    print(f"{folder_a}, {folder_b}: {count} pictures each")
+    say(f"{folder_a}, {folder_b}: {count} pictures each", sys.stdout)
     return 0
 
 
@@ -193,7 +194,7 @@ def _say_left_out(*folders: Path) -> None:
     from cut.data.left_out import describe_left_out
 
     for line in describe_left_out(folders):
-        print(f"cut-data: note: {line}", file=sys.stderr)
+        say(f"cut-data: note: {line}")
 
 
 def _suffix(name: str) -> str:
@@ -205,9 +206,9 @@ def _check(arguments: argparse.Namespace) -> int:
     from cut.datasets.check_idx import with_idx_files
 
     report = with_idx_files(check_folder(arguments.root))
-    print(report.text())
     if arguments.json:
         write_json_file(arguments.json, report.to_dict())
+    print(report.text())
     return 1 if report.has_errors else 0
 
 
@@ -222,7 +223,7 @@ def _convert(arguments: argparse.Namespace) -> int:
 
     method, config, line = import_generator(arguments.weights, arguments.config)
     save_inference_file(output, method.inference_networks(), config.to_dict(), step=0)
-    print(f"{line}; written to {output}, for cut-test --checkpoint {output}")
+    say(f"{line}; written to {output}, for cut-test --checkpoint {output}", sys.stdout)
     return 0
 
 

@@ -3,7 +3,6 @@
 import argparse
 import json
 import math
-import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,6 +19,7 @@ from cut.metrics.names import (
     is_higher_better,
 )
 from cut.scoring.scores import Score
+from cut.terminal import say
 
 _DESCRIPTION = """Scores translated pictures against target pictures. The table goes to standard output: each score, its
 spread over pairs (±), and [low, high], the interval of 95 % for other pictures of the same generator."""
@@ -121,23 +121,23 @@ def _evaluate(args: argparse.Namespace) -> None:
     if metrics == ("all",):
         metrics, left_out = everything(args, list(folders.values()))
         for line in left_out:
-            print(f"cut-eval: --metrics all: without {line}", file=sys.stderr)
+            say(f"cut-eval: --metrics all: without {line}")
     for folder in folders.values():  # before a network is loaded, and before anything is scored
         find_pictures(folder, args.target, metrics)
     for line in describe_left_out([*folders.values(), args.target]):
-        print(f"cut-eval: note: {line}", file=sys.stderr)
+        say(f"cut-eval: note: {line}")
     evaluator = make_evaluator(args, metrics)
     results = {role: evaluator.score(folder) for role, folder in folders.items()}
     for role, result in results.items():
         for warning in result.warnings:
-            print(f"cut-eval: warning: {role}: {warning}", file=sys.stderr)
+            say(f"cut-eval: warning: {role}: {warning}")
     report = _report(args.target, folders, results)
     if args.json == "-":
         print(json.dumps(report, indent=2, allow_nan=False))
         return
-    print(_table(results))
-    if args.json:
+    if args.json:  # before the table, which a terminal that is gone does not take
         write_json_file(args.json, report)
+    print(_table(results))
 
 
 def _check_options(args: argparse.Namespace, metrics: tuple[str, ...]) -> None:

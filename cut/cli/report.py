@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from cut.cli import run
+from cut.terminal import say
 
 _EXAMPLE = """examples:
   cut-report runs/quickstart --output report.html
@@ -39,8 +40,8 @@ def _main(args: argparse.Namespace) -> None:
     write_page(render(runs), args.output)
     for shown in runs:
         for note in shown.notes:
-            print(f"cut-report: note: {shown.label}: {note}", file=sys.stderr)
-    print(f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB; open it in a browser")
+            say(f"cut-report: note: {shown.label}: {note}")
+    say(f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB; open it in a browser", sys.stdout)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from cut.cli import add_max_megapixels, run, set_max_megapixels
+from cut.cli.translation_options import add_translation_options, make_request
 from cut.errors import UserError
+from cut.terminal import say
 
 if TYPE_CHECKING:
     from cut.config import RunConfig
@@ -17,6 +19,7 @@ examples:
   cut-test --run runs/quickstart --input datasets/earth2map/testA --output results/quickstart
   cut-test --checkpoint runs/quickstart/checkpoints/step_00003000.pt --input photo.jpg --output results
   cut-test --run runs/horse2zebra_cyclegan --direction BtoA --input zebras --output results/horses
+  cut-test --run runs/horse2zebra_munit --input horses --num-outputs 3 --output results/zebras
   cut-test --run runs/mnist_dcgan --num-images 64 --seed 0 --output results/mnist_dcgan
   cut-test --import horse2zebra_pretrained/latest_net_G.pth --input horses --output results/zebras
 
@@ -31,10 +34,13 @@ computed. It takes about 1.5 times as long (twice with bf16-mixed); some 4 GB of
 base_channels for each pixel, there 17 GB, or half of it with bf16-mixed. It refuses to start without that room.
 ResNet, U-Net and StyleGAN2 generators can be cut; one that sees the whole picture at once, as attention does, cannot.
 
-A method may need noise or the statistics of the picture at test time, as pix2pix does. The same --seed then gives the
-same translations of the same pictures, another one others; pictures go through one by one, whatever --batch-size says,
-so that none depends on its neighbours. --deterministic switches both off, and is often worse: running averages of
-batches of one picture fit no picture well.
+A method may need noise or the statistics of the picture at test time, as pix2pix does, or draw a style for each
+picture, as MUNIT and DRIT do. What is drawn depends on --seed and on the picture's name alone: the same seed gives a
+picture the same translation in any folder, another seed another one. Where noise or statistics are needed, pictures go
+through one by one, whatever --batch-size says. --deterministic takes the mean style, and switches noise and the
+picture's statistics off, which is often worse: running averages of batches of one picture fit no picture well.
+
+--num-outputs 3 translates each picture with three random styles, --guide painting.jpg with the style of that picture.
 
 --import works the network out from the weights; no code in the file is run. What weights do not tell is the authors'
 default or comes from --config: a U-Net has dropout 0.5, which pix2pix keeps on at test time. CycleGAN's
@@ -76,11 +82,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--target", type=Path, metavar="DIR", help="show pictures of the same name from here on the sheet"
     )
-    parser.add_argument(
-        "--direction",
-        choices=("AtoB", "BtoA"),
-        help="of a run that has learnt both, such as CycleGAN's (default: data.direction of the run)",
-    )
+    add_translation_options(parser)
     parser.add_argument(
         "--format", metavar="NAME", help="write all as png, tiff, ... (default: as the input; from noise png)"
     )
@@ -96,7 +98,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (default: %(default)s)")
     parser.add_argument(
-        "--allow-import", action="store_true", help="the file may name a method outside this package, which is imported"
+        "--allow-import", action="store_true", help="the file may name code outside this package, which is imported"
     )
     parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default: auto")
     parser.add_argument(
@@ -111,7 +113,6 @@ def _main(args: argparse.Namespace) -> None:
     from cut.inference.sample import sample
     from cut.inference.translate import plan_jobs, translate
     from cut.runtime.memory import keep_freed_memory
-    from cut.runtime.seeding import seed_all
     from cut.storage.checkpoint import INFERENCE_FILE
 
     if args.batch_size < 1:
@@ -136,21 +137,22 @@ def _main(args: argparse.Namespace) -> None:
     _check_kind(args, from_noise)
     if from_noise:
         count = 64 if args.num_images is None else args.num_images
-        print(sample(method, count, args.seed, fabric, args.batch_size, args.output, sheet, suffix or ".png"))
+        line = sample(method, count, args.seed, fabric, args.batch_size, args.output, sheet, suffix or ".png")
+        say(line, sys.stdout)
         return
-    inverse = _is_inverse(args.direction, config, method)
-    batch_size = 1 if method.goes_one_by_one else args.batch_size
     _warn_of_pairs(args, config, jobs[0].source)
     for line in describe_left_out([args.input]):
-        print(f"cut-test: note: {line}", file=sys.stderr)
-    seed_all(args.seed)
-    channels = config.data.channels["b" if inverse else "a"]
-    print(translate(method, jobs, channels, fabric, batch_size, sheet, args.target, inverse, args.tile_px))
+        say(f"cut-test: note: {line}")
+    request = make_request(args, method, config, fabric)
+    jobs = plan_jobs(args.input, args.output, suffix, request.outputs)
+    channels = config.data.channels[request.direction[0]]
+    line = translate(method, jobs, channels, fabric, args.batch_size, sheet, args.target, request, args.tile_px)
+    say(line, sys.stdout)
 
 
 def _check_kind(args: argparse.Namespace, from_noise: bool) -> None:
     """Refuses options of the other kind of method."""
-    foreign = ("input", "target", "direction", "tile_px") if from_noise else ("num_images",)
+    foreign = ("input", "target", "direction", "num_outputs", "guide", "tile_px") if from_noise else ("num_images",)
     given = next((f"--{name.replace('_', '-')}" for name in foreign if getattr(args, name) is not None), None)
     if given and from_noise:
         raise UserError(f"{given}: this method makes images from noise; leave it out and give --num-images, --seed")
@@ -162,29 +164,13 @@ def _check_kind(args: argparse.Namespace, from_noise: bool) -> None:
         raise UserError(f"--num-images {args.num_images}: must be at least 1")
 
 
-def _is_inverse(direction: str | None, config: "RunConfig", method: "Method") -> bool:
-    """Whether the asked direction, which is that of the folders on disk, is against the run's own."""
-    own = getattr(config.data, "direction", "AtoB")  # two single pictures are called a and b
-    inverse = direction not in (None, own)
-    if inverse and "ba" not in method.directions():
-        how = (
-            f"--set data.direction={direction}" if hasattr(config.data, "direction") else "data.a and data.b exchanged"
-        )
-        raise UserError(
-            f"--direction {direction}: this {config.method.name} generator has learnt {own} only; "
-            f"take another, or train one with {how}"
-        )
-    return inverse
-
-
 def _warn_of_pairs(args: argparse.Namespace, config: "RunConfig", picture: Path) -> None:
     from cut.data.pair_files import looks_combined
 
-    if config.data.name == "paired" and looks_combined(picture):
-        print(
+    if config.data.kind == "paired" and looks_combined(picture):
+        say(
             f"cut-test: warning: {args.input}: the pictures look like pairs A|B, and both halves are translated; "
-            f"if they are, split them first: cut-data split {args.input} FOLDER",
-            file=sys.stderr,
+            f"if they are, split them first: cut-data split {args.input} FOLDER"
         )
 
 
@@ -198,7 +184,7 @@ def _load(args: argparse.Namespace) -> tuple["Method", "RunConfig"]:
         file = args.checkpoint or args.run / INFERENCE_FILE
         return load_translator(file, args.allow_import, args.deterministic)
     method, config, line = import_generator(args.weights, args.config)
-    print(line)
+    say(line, sys.stdout)
     method.prepare_inference(args.deterministic)
     return method, config
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 from cut.cli import run
 from cut.errors import UserError
-from cut.runtime.launch import check_machines, end_with_launcher, is_first_of_machine, is_worker, launch
+from cut.runtime.launch import check_machines, is_first_of_machine, is_worker, launch
+from cut.terminal import say
 
 if TYPE_CHECKING:
     from cut.train.trainer import Trainer
 
+_PAGE = "report.html"
 _MOST_LOOKED_AT = 256  # pictures of a folder whose files are opened to say what is left out
 _EXAMPLE = """example:
   cut-train --config configs/quickstart.yaml --set train.max_steps=200 --run-dir runs/try
@@ -36,7 +38,13 @@ def main(argv: list[str] | None = None) -> NoReturn:
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("cut-train", description=__doc__, epilog=_EXAMPLE, formatter_class=formatter)
-    parser.add_argument("--config", required=True, metavar="FILE", help="the YAML of the run")
+    parser.add_argument(
+        "--config",
+        required=True,
+        action="append",
+        metavar="FILE",
+        help="the YAML of the run; repeatable: a later one goes over an earlier one, e.g. one of configs/overlays",
+    )
     parser.add_argument(
         "--set",
         action="append",
@@ -45,7 +53,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         help="override a setting, e.g. optim.lr=1e-4; repeatable",
     )
     parser.add_argument(
-        "--run-dir", metavar="DIR", type=Path, help="where the run goes (default: runs/<name of the YAML>)"
+        "--run-dir", metavar="DIR", type=Path, help="where the run goes (default: runs/<names of the YAMLs>)"
     )
     parser.add_argument(
         "--resume", action="store_true", help="go on in the run directory even though the config has changed since"
@@ -55,21 +63,24 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--node-rank", type=int, default=0, metavar="R", help="which machine this is, from 0")
     parser.add_argument("--main-address", default="127.0.0.1", metavar="HOST", help="machine 0, as the others reach it")
     parser.add_argument("--main-port", type=int, metavar="PORT", help="a free port there (default: 29500, alone any)")
-    parser.add_argument("--print-config", action="store_true", help="print the complete config and exit")
+    parser.add_argument(
+        "--print-config", action="store_true", help="print the complete config with what each setting means, and exit"
+    )
     parser.add_argument("--dry-run", action="store_true", help="build everything, do one step, write nothing and exit")
     return parser.parse_args(argv)
 
 
 def _main(args: argparse.Namespace) -> int:
     check_machines(args.devices, args.num_nodes, args.node_rank, args.main_address)
-    end_with_launcher()
     from cut.config.load import load_config
     from cut.methods import method_config
 
     try:
         config = load_config(args.config, args.set, method_config)
         if args.print_config:
-            print(config.to_yaml(), end="")
+            from cut.config.explain import to_explained_yaml
+
+            print(to_explained_yaml(config), end="")
             return 0
         num_processes, num_nodes = args.devices or 1, args.num_nodes or 1
         if num_processes * num_nodes > 1 and not is_worker():
@@ -86,19 +97,21 @@ def _main(args: argparse.Namespace) -> int:
 
 
 def _run(trainer: "Trainer", args: argparse.Namespace) -> int:
+    from cut.config.load import changed_keys
     from cut.runtime.run_lock import run_lock
 
     processes = trainer.processes
+    processes.require_same("options", {"--dry-run": args.dry_run}, changed_keys)
     if args.dry_run:
         if processes.is_first:
             _say_left_out(trainer)
             _say_memory(trainer)
         line = trainer.dry_run()
         if processes.is_first:
-            print(line)
+            say(line, sys.stdout)
         processes.close()
         return 0
-    run_dir = args.run_dir or Path("runs") / Path(args.config).stem
+    run_dir = args.run_dir or Path("runs") / "_".join(Path(path).stem for path in args.config)
     with ExitStack() as stack:
         processes.on_first(lambda: stack.enter_context(run_lock(run_dir)))
         status = _train(trainer, run_dir, args.resume)
@@ -114,10 +127,12 @@ def _train(trainer: "Trainer", run_dir: Path, resume: bool) -> int:
     is_first = trainer.processes.is_first
     start = open_run(trainer, run_dir, resume)
     if is_first:
-        print(start, file=sys.stderr)
+        say(start)
     if trainer.step >= trainer.last_step:
         if is_first:
-            print(f"{run_dir}: finished already")
+            say(f"{run_dir}: finished already", sys.stdout)
+            if _is_page_missing(run_dir):
+                _report(run_dir)
         return 0
     if is_first:
         _say_left_out(trainer)
@@ -126,7 +141,7 @@ def _train(trainer: "Trainer", run_dir: Path, resume: bool) -> int:
         trainer.fit(run_dir)
     except Stopped as stopped:
         if is_first:
-            print(f"{run_dir}: {stopped}", file=sys.stderr)
+            say(f"{run_dir}: {stopped}")
         return 128 + stopped.signum
     if is_first:
         _say_end(trainer, run_dir)
@@ -140,7 +155,7 @@ def _say_left_out(trainer: "Trainer") -> None:
     splits = ["train", *([trainer.config.eval.split] if trainer.config.eval else [])]
     sources = [source for split in splits for source in trainer.stream.sources(split)]
     for line in describe_left_out(sources, _MOST_LOOKED_AT):
-        print(f"cut-train: note: {line}", file=sys.stderr)
+        say(f"cut-train: note: {line}")
 
 
 def _say_memory(trainer: "Trainer") -> None:
@@ -157,33 +172,42 @@ def _say_memory(trainer: "Trainer") -> None:
     sizes = f"about {needed / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are free"
     each = " each" if trainer.processes.count > 1 else ""
     if needed <= free:
-        print(f"will need {sizes}{each}", file=sys.stderr)
+        say(f"will need {sizes}{each}")
         return
-    print(
+    say(
         f"cut-train: warning: may need {sizes}{each}; if it ends, lower data.batch_size or data.crop_px, or set "
-        "train.checkpoint_activations=true, train.precision=bf16-mixed or train.num_micro_batches",
-        file=sys.stderr,
+        "train.checkpoint_activations=true, train.precision=bf16-mixed or train.num_micro_batches"
     )
 
 
 def _say_end(trainer: "Trainer", run_dir: Path) -> None:
     if trainer.evaluations and trainer.evaluations.best:
-        print(f"{run_dir}: {trainer.evaluations.summary()}")
+        say(f"{run_dir}: {trainer.evaluations.summary()}", sys.stdout)
     _report(run_dir)
     from_noise = "image" not in trainer.method.inputs
     use = "draw images with" if from_noise else "translate pictures with"
     what = "--num-images 64" if from_noise else "--input FOLDER"
-    print(f"{run_dir}: finished; {use}: cut-test --run {run_dir} {what} --output FOLDER")
+    say(f"{run_dir}: finished; {use}: cut-test --run {run_dir} {what} --output FOLDER", sys.stdout)
+
+
+def _is_page_missing(run_dir: Path) -> bool:
+    """Whether a finished run was killed before it wrote its page, or has an earlier page only."""
+    page, log = run_dir / _PAGE, run_dir / "metrics.jsonl"
+    return not page.exists() or (log.exists() and page.stat().st_mtime_ns < log.stat().st_mtime_ns)
 
 
 def _report(run_dir: Path) -> None:
-    """Writes the page that shows the run; a training that is done does not fail for it."""
-    from cut.report import write_report
-
+    """Writes the page that shows the run; whatever goes wrong, the training is done and its files are whole."""
+    page = run_dir / _PAGE
     try:
-        print(f"{run_dir}: to look at: {write_report([run_dir], run_dir / 'report.html')}")
-    except (UserError, OSError) as error:
-        print(f"cut-train: warning: no report: {error}", file=sys.stderr)
+        from cut.report import write_report
+
+        write_report([run_dir], page)
+    except Exception as error:  # noqa: BLE001  of whatever kind it is
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        say(f"cut-train: warning: no report: {reason}; to try again: cut-report {run_dir} --output {page}")
+        return
+    say(f"{run_dir}: to look at: {page}", sys.stdout)
 
 
 if __name__ == "__main__":

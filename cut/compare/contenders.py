@@ -16,33 +16,37 @@ class Contender:
 
     Args:
         name: of the row and of its folder.
-        path: of the YAML.
+        paths: of the YAML and of those that go over it.
         overrides: `a.b=value`, for every seed.
-        config: read from both.
+        config: read from all of them.
     """
 
     name: str
-    path: Path
+    paths: tuple[Path, ...]
     overrides: tuple[str, ...]
     config: RunConfig
 
 
-def plan_contenders(paths: Sequence[Path], overrides: Sequence[str], num_steps: int | None) -> list[Contender]:
+def plan_contenders(
+    paths: Sequence[Path], overrides: Sequence[str], num_steps: int | None, overlays: Sequence[Path] = ()
+) -> list[Contender]:
     """Reads all configs, so that a mistake in the last one is told before the first is trained.
 
     Args:
         paths: of the YAMLs.
         overrides: for all of them.
         num_steps: the length of every run; None leaves each its own.
+        overlays: YAMLs that go over each of them.
 
     Raises:
         UserError: a config is wrong, or given twice.
     """
     contenders = []
     for name, path in zip(_names(paths), paths, strict=True):
-        config = load_config(path, overrides, method_config)
+        files = (path, *overlays)
+        config = load_config(files, overrides, method_config)
         settings = (*overrides, *(_budget(config.schedule, num_steps) if num_steps else ()))
-        contenders.append(Contender(name, path, settings, load_config(path, settings, method_config)))
+        contenders.append(Contender(name, files, settings, load_config(files, settings, method_config)))
     return contenders
 
 
@@ -65,10 +69,10 @@ def _budget(schedule: ScheduleConfig, num_steps: int) -> list[str]:
     """The overrides that bring a schedule to `num_steps`, its parts in proportion."""
     fields = [name for name in type(schedule).model_fields if name.endswith(("_epochs", "_steps"))]
     parts = {name.rsplit("_", 1)[0]: getattr(schedule, name) for name in fields if getattr(schedule, name) is not None}
-    total = parts.get("total") or sum(parts.values())
+    total = parts.get("total") or parts.get("constant", 0) + parts.get("decay", 0)
     scaled = {name: round(num_steps * length / total) for name, length in parts.items()}
     if "decay" in scaled:
-        scaled["decay"] = num_steps - scaled["constant"]
+        scaled["decay"] = num_steps - scaled.get("constant", 0)
     if "every" in scaled:
         scaled["every"] = max(scaled["every"], 1)
     lengths = {name: scaled.get(name.removesuffix("_steps"), "null") for name in fields if name.endswith("_steps")}

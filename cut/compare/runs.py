@@ -5,7 +5,6 @@ import shutil
 import signal
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from cut.compare.contenders import Contender
+from cut.config.own_code import own_code
 from cut.data.evaluation_set import EvaluationSet
 from cut.data.images import list_images
 from cut.errors import UserError
-from cut.runtime.signals import Stopped
+from cut.runtime.children import end_group, hand_on, start_child, wait_in_parts
+from cut.runtime.run_lock import lock_holder
+from cut.runtime.signals import Stopped, stop_signals
 from cut.storage.files import open_regular, write_json
-from cut.train.history import read_entries
+from cut.terminal import say
+from cut.train.history import curves_of, is_number, read_entries
 
-_INTERRUPTED = {130: signal.SIGINT, 143: signal.SIGTERM, -signal.SIGINT: signal.SIGINT, -signal.SIGTERM: signal.SIGTERM}
+_INTERRUPTED = {status: number for number in stop_signals() for status in (128 + number, -number)}
+_POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -62,14 +66,16 @@ class Runner:
             Stopped: by a signal; the same comparison goes on from there.
         """
         run_dir = self.output / contender.name / f"seed_{seed}"
-        settings = [argument for override in (*contender.overrides, f"seed={seed}") for argument in ("--set", override)]
+        settings = [word for path in contender.paths for word in ("--config", path)]
+        settings += [word for override in (*contender.overrides, f"seed={seed}") for word in ("--set", override)]
         result, config = run_dir.with_name(f"{run_dir.name}.json"), contender.config.model_copy(update={"seed": seed})
         known = {"config": config.to_dict(), **self._known}
         try:
-            if not known.items() <= _read(result).items():
-                self._call("train", run_dir, "--config", contender.path, *settings, "--run-dir", run_dir)
+            if _scores(result, known) is None:
+                _wait_for_others(run_dir)
+                self._call("train", run_dir, *settings, "--run-dir", run_dir)
                 self._translate_and_score(run_dir, contender, result, known)
-            return Outcome(contender.name, seed, _read(result)["generated"]["scores"], costs_of(run_dir))
+            return Outcome(contender.name, seed, _scores(result, known) or {}, costs_of(run_dir))
         except UserError as error:
             return Outcome(contender.name, seed, {}, {}, str(error))
 
@@ -83,10 +89,10 @@ class Runner:
         """
         result = self.output / "input.json"
         from_noise = self.pictures.inputs is None
-        if not self._known.items() <= _read(result).items():
+        if _scores(result, self._known) is None:
             folder = self.pictures.inputs or self.pictures.targets
             self._score(folder, result, self.output / "input", self._known)
-        return {} if from_noise else _read(result)["generated"]["scores"]
+        return {} if from_noise else _scores(result, self._known) or {}
 
     def _translate_and_score(self, run_dir: Path, contender: Contender, result: Path, known: dict[str, Any]) -> None:
         translated = run_dir.with_name(f"{run_dir.name}_pictures")
@@ -96,7 +102,7 @@ class Runner:
         else:
             what = ["--input", self.pictures.inputs, "--target", self.pictures.targets, "--format", "png"]
         device = ["--accelerator", contender.config.train.accelerator]
-        trusted = ["--allow-import"] if ":" in contender.config.method.name else []  # it was imported to train
+        trusted = ["--allow-import"] if own_code(contender.config.to_dict()) else []  # it was imported to train
         self._call("test", run_dir, "--run", run_dir, *what, "--output", translated, *device, *trusted)
         self._score(translated, result, run_dir, known)
 
@@ -119,35 +125,52 @@ class Runner:
         start = time.perf_counter()
         with open(log, "a", encoding="utf-8") as file:
             print(f"$ cut-{program} {' '.join(words)}", file=file, flush=True)
-            # The user's own machine, the user's own arguments, and no shell.
-            process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-m", f"cut.cli.{program}", *words],
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                start_new_session=True,  # Ctrl-C reaches this process alone, which hands it on
-            )
-            status = _wait(process)
+            status = _wait(start_child(["-m", f"cut.cli.{program}", *words], output=file))
         if status in _INTERRUPTED:
-            raise Stopped(_INTERRUPTED[status], "stopped; the same command goes on from there")
+            raise _stopped(_INTERRUPTED[status])
         if status:
             said = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
             raise UserError(f"{said[-1]} (status {status}; all of it: {log})")
-        print(f"  cut-{program}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
+        say(f"  cut-{program}: {time.perf_counter() - start:.0f} s")
 
 
-def _wait(process: subprocess.Popen) -> int:
-    """The status; a signal to end is handed on, and waited for, so that the run can save."""
+def _wait(child: subprocess.Popen) -> int:
+    """The status; a signal to end is handed on, and waited for, so that the run can save.
 
-    def hand_on(signum: int, frame: object) -> None:
-        process.send_signal(signum)
+    Raises:
+        Stopped: it was asked to end and has ended in another way, because it was done by then.
+    """
+    asked: list[int] = []
 
-    previous = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    def ask(signum: int, frame: object) -> None:
+        asked.append(signum)
+        hand_on(child, signum)
+
+    previous = {number: signal.signal(number, ask) for number in stop_signals()}
     try:
-        return process.wait()
+        status = wait_in_parts(child)
     finally:
+        end_group(child)  # whatever ended the wait: nothing of it trains on
         for number, handler in previous.items():
             signal.signal(number, handler)
+    if asked:
+        raise _stopped(asked[0])
+    return status
+
+
+def _stopped(signum: int) -> Stopped:
+    return Stopped(signum, "stopped; the same command goes on from there")
+
+
+def _wait_for_others(run_dir: Path) -> None:
+    """Waits while a training of this run goes on, as where a comparison was killed and its program still saves.
+
+    It is not ended: it may be somebody's own.
+    """
+    if holder := lock_holder(run_dir):
+        say(f"  {run_dir}: {holder} is still training here; waiting for it to end (Ctrl-C stops the waiting alone)")
+        while lock_holder(run_dir):
+            time.sleep(_POLL_SECONDS)
 
 
 def costs_of(run_dir: Path) -> dict[str, float]:
@@ -156,23 +179,34 @@ def costs_of(run_dir: Path) -> dict[str, float]:
     Raises:
         UserError: it has no log.
     """
-    lines = [entry for entry in read_entries(run_dir / "metrics.jsonl")[0] if "time/seconds_per_step" in entry]
-    if not lines:
-        raise UserError(f"{run_dir}: holds no metrics.jsonl that tells what it cost; delete the folder to train anew")
-    environment = _read(run_dir / "environment.json")
-    parameters = environment.get("parameters") or {}
+    curves = curves_of(read_entries(run_dir / "metrics.jsonl")[0])
+    if not {"time/seconds_per_step", "memory/peak_mib"} <= curves.keys():
+        raise UserError(f"{run_dir}: holds no metrics.jsonl that says what it cost; delete the folder to train again")
+    steps, seconds = curves["time/seconds_per_step"]
+    parameters = _read(run_dir / "environment.json").get("parameters")
     return {
-        "seconds_per_step": statistics.median(entry["time/seconds_per_step"] for entry in lines),
-        "peak_mib": max(entry["memory/peak_mib"] for entry in lines),
-        "steps": lines[-1]["step"],
-        "parameters": sum(parameters.values()),
+        "seconds_per_step": statistics.median(seconds.tolist()),
+        "peak_mib": curves["memory/peak_mib"][1].max().item(),
+        "steps": int(steps[-1]),
+        "parameters": sum(filter(is_number, parameters.values())) if isinstance(parameters, dict) else 0,
     }
+
+
+def _scores(result: Path, known: dict[str, Any]) -> dict[str, dict[str, Any]] | None:
+    """The scores of a result; None where it is missing, damaged, or the result of something other than `known`."""
+    content = _read(result)
+    generated = content.get("generated")
+    scores = generated.get("scores") if isinstance(generated, dict) else None
+    if not isinstance(scores, dict) or not known.items() <= content.items():
+        return None
+    values = [score.get("value", "missing") if isinstance(score, dict) else "missing" for score in scores.values()]
+    return scores if all(value is None or is_number(value) for value in values) else None
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         with open_regular(path) as file:
             content = json.load(file)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -1,12 +1,15 @@
 """Where pictures come from, and what is done to them before a network sees them."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, WrapValidator, model_validator
+from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
-from cut.config.section import Section
+from cut.config.own_code import is_own
+from cut.config.section import PathText, Section
 
+MULTIPLE_PX = 4  # the generators halve twice, so pictures that are not cropped are scaled to a multiple of it
 MOST_PX = 32_768
 MOST_IMAGES = 100_000  # in a batch
 Preprocess = Literal[
@@ -15,12 +18,22 @@ Preprocess = Literal[
 
 
 class LoaderConfig(Section):
-    """What every kind of data has."""
+    """What the sections of all kinds of data have, and `crop_px`, the side of the images, whose default is each kind's.
+
+    That of a kind of a user's own adds its fields.
+    """
+
+    kind: ClassVar[str]
+    """What batches are like, by which methods say what they can learn from: the name of a built-in kind."""
 
     name: str
-    batch_size: int = Field(1, ge=1, le=MOST_IMAGES)  # of all processes and micro-batches together
-    num_workers: int = Field(2, ge=0, le=256)  # processes that load; 0 loads in the training process
-    max_megapixels: float = Field(179.0, gt=0, le=1e6)  # larger pictures are refused: a small file can claim any size
+    """Kind of data: one of cut/data, or package.module:Class."""
+    batch_size: int = Field(1, ge=1, le=MOST_IMAGES)
+    """Images per step, of all processes and micro-batches together."""
+    num_workers: int = Field(2, ge=0, le=256)
+    """Processes that load pictures; 0 loads them in the training process."""
+    max_megapixels: float = Field(179.0, gt=0, le=1e6)
+    """Largest picture that is read, in millions of pixels: a small file can claim any size."""
 
     @property
     def channels(self) -> dict[str, int]:
@@ -36,12 +49,18 @@ class LoaderConfig(Section):
 class TransformConfig(LoaderConfig):
     """Pictures on disk, scaled, cropped and mirrored."""
 
-    root: str
+    root: PathText
+    """Folder of the data set."""
     preprocess: Preprocess = "resize_and_crop"
-    load_px: int = Field(286, ge=8, le=MOST_PX)  # what the picture is scaled to before cropping
-    crop_px: int = Field(256, ge=8, le=MOST_PX, multiple_of=4)  # side of the square crop; the generators halve twice
-    flip: bool = True  # mirror left and right with probability 1/2
-    cache_mib: int = Field(2048, ge=0)  # of scaled pictures, kept in the user's cache folder; 0 keeps none
+    """How pictures are scaled to load_px, and whether they are cropped then."""
+    load_px: int = Field(286, ge=8, le=MOST_PX)
+    """Side in pixels that a picture is scaled to before cropping."""
+    crop_px: int = Field(256, ge=8, le=MOST_PX, multiple_of=MULTIPLE_PX)
+    """Side of the square random crop in pixels; a multiple of 4, because the generators halve it twice."""
+    flip: bool = True
+    """Mirror left and right with probability 1/2."""
+    cache_mib: int = Field(2048, ge=0)
+    """Size in MiB of the cache of scaled pictures in the user's cache folder; 0 keeps none."""
 
     @model_validator(mode="after")
     def _crop_fits(self) -> "TransformConfig":
@@ -57,9 +76,13 @@ class FolderConfig(TransformConfig):
     """Pictures of two domains, A and B."""
 
     direction: Literal["AtoB", "BtoA"] = "AtoB"
-    channels_a: Literal[1, 3] = 3  # of domain A on disk, whatever the direction
+    """Which domain is the source: AtoB translates A to B."""
+    channels_a: Literal[1, 3] = 3
+    """Channels of domain A on disk, whatever the direction: 3 colour, 1 gray."""
     channels_b: Literal[1, 3] = 3
-    no_crop_in_decay: bool = False  # scale to crop_px without cropping while the rate decays, as the authors' code does
+    """Channels of domain B on disk, whatever the direction: 3 colour, 1 gray."""
+    no_crop_in_decay: bool = False
+    """Scale to crop_px without cropping while the learning rate decays, as the authors' code does."""
 
     @property
     def channels(self) -> dict[str, int]:
@@ -79,26 +102,40 @@ class FolderConfig(TransformConfig):
 class UnpairedDataConfig(FolderConfig):
     """Two folders of pictures per split: `<root>/{train,val,test}{A,B}`."""
 
+    kind = "unpaired"
+
     name: Literal["unpaired"] = "unpaired"
+    """Two folders of pictures that do not belong together, <root>/trainA and <root>/trainB."""
 
 
 class PairedDataConfig(FolderConfig):
     """Pairs per split: pictures A|B in `<root>/{train,val,test}`, or equal names in `<root>/{train,val,test}{A,B}`."""
 
+    kind = "paired"
+
     name: Literal["paired"] = "paired"
+    """Pairs, as pictures A|B in <root>/train, or under equal names in <root>/trainA and trainB."""
 
 
 class ImagesDataConfig(TransformConfig):
     """One folder of any pictures, nested or not."""
 
+    kind = "images"
+
     name: Literal["images"] = "images"
+    """One folder of any pictures, nested or not."""
     batch_size: int = Field(128, ge=1, le=MOST_IMAGES)
-    num_channels: Literal[1, 3] = 3  # 1: the pictures are made gray
+    """Images per step, of all processes and micro-batches together."""
+    num_channels: Literal[1, 3] = 3
+    """Channels of the images: 3 colour; 1 makes the pictures gray."""
     preprocess: Literal["resize_and_crop", "crop", "scale_width_and_crop", "scale_shortside_and_crop"] = (
         "scale_shortside_and_crop"
     )
+    """How pictures are scaled to load_px, and whether they are cropped then."""
     load_px: int = Field(64, ge=8, le=MOST_PX)
-    crop_px: int = Field(64, ge=8, le=MOST_PX, multiple_of=4)
+    """Side in pixels that a picture is scaled to before cropping."""
+    crop_px: int = Field(64, ge=8, le=MOST_PX, multiple_of=MULTIPLE_PX)
+    """Side of the square random crop in pixels, a multiple of 4."""
 
     @property
     def channels(self) -> dict[str, int]:
@@ -108,13 +145,22 @@ class ImagesDataConfig(TransformConfig):
 class IDXDataConfig(LoaderConfig):
     """A set in MNIST's format: `<root>/<split>-images-idx3-ubyte`, packed (.gz) or not."""
 
+    kind = "idx"
+
     name: Literal["idx"] = "idx"
-    root: str
-    split: str = Field("train", pattern=r"^[\w-]+$")  # MNIST has train and t10k
+    """A set in MNIST's format, <root>/<split>-images-idx3-ubyte, packed (.gz) or not."""
+    root: PathText
+    """Folder of the data set."""
+    split: str = Field("train", pattern=r"^[\w-]+$")
+    """First word of the file's name; MNIST has train and t10k."""
     batch_size: int = Field(128, ge=1, le=MOST_IMAGES)
-    num_channels: Literal[1, 3] = 1  # 3: the gray value three times
-    max_megapixels: float = Field(4000.0, gt=0, le=1e6)  # of all pictures of the file together; MNIST has 47
-    crop_px: int = Field(28, ge=8, le=MOST_PX, multiple_of=4)  # side of the images; others are scaled to it
+    """Images per step, of all processes and micro-batches together."""
+    num_channels: Literal[1, 3] = 1
+    """Channels of the images; 3 repeats the gray value."""
+    max_megapixels: float = Field(4000.0, gt=0, le=1e6)
+    """Largest file that is read, in millions of pixels of all its pictures together; MNIST has 47."""
+    crop_px: int = Field(28, ge=8, le=MOST_PX, multiple_of=MULTIPLE_PX)
+    """Side of the images in pixels, a multiple of 4; pictures of another size are scaled to it."""
 
     @property
     def channels(self) -> dict[str, int]:
@@ -124,24 +170,43 @@ class IDXDataConfig(LoaderConfig):
 class SingleDataConfig(LoaderConfig):
     """One picture per domain, of which each step takes crops at a random size: SinCUT's data."""
 
+    kind = "single"
+
     name: Literal["single"] = "single"
-    a: str  # path of the picture to translate
-    b: str  # path of the picture whose looks it takes on
+    """One picture per domain, of which each step takes crops at a random size."""
+    a: PathText
+    """Path of the picture to translate."""
+    b: PathText
+    """Path of the picture whose style it takes on."""
     channels_a: Literal[1, 3] = 3
+    """Channels of picture a: 3 colour, 1 gray."""
     channels_b: Literal[1, 3] = 3
-    batch_size: int = Field(16, ge=1, le=MOST_IMAGES)  # crops per step
-    load_px: int | None = Field(None, ge=8, le=MOST_PX)  # scale down first if the longer side exceeds this
-    crop_px: int = Field(64, ge=8, le=MOST_PX, multiple_of=4)  # side of the square crops
-    zoom_max: float = Field(3.0, ge=1, le=1000)  # per step, width and height are each divided by up to this
+    """Channels of picture b: 3 colour, 1 gray."""
+    batch_size: int = Field(16, ge=1, le=MOST_IMAGES)
+    """Crops per step, of all processes and micro-batches together."""
+    load_px: int | None = Field(None, ge=8, le=MOST_PX)
+    """Largest longer side in pixels; a larger picture is scaled down to it first. null: no limit."""
+    crop_px: int = Field(64, ge=8, le=MOST_PX, multiple_of=MULTIPLE_PX)
+    """Side of the square crops in pixels, a multiple of 4."""
+    zoom_max: float = Field(3.0, ge=1, le=1000)
+    """Largest factor by which width and height are each divided, drawn per step; 1 keeps the size."""
     crops_per_epoch: int = Field(100_000, ge=1, le=10**9)
-    flip: bool = True  # mirror left and right with probability 1/2
+    """Crops that make an epoch."""
+    flip: bool = True
+    """Mirror left and right with probability 1/2."""
 
     @property
     def channels(self) -> dict[str, int]:
         return {"a": self.channels_a, "b": self.channels_b}
 
 
+def _or_own(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """A section of a user's own kind of data has been validated by `cut.config.load`, which knows its class."""
+    return value if isinstance(value, LoaderConfig) and is_own(value.name) else validate(value)
+
+
 DataConfig = Annotated[
     UnpairedDataConfig | PairedDataConfig | SingleDataConfig | ImagesDataConfig | IDXDataConfig,
     Field(discriminator="name"),
+    WrapValidator(_or_own),
 ]

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from cut.config.section import Section
+from cut.config.section import PathText, Section
 from cut.metrics.names import NEEDS_FEATURES, NEEDS_PALETTE, check_metrics
 
 
@@ -12,17 +12,29 @@ class EvalConfig(Section):
     """Scores the generators on a fixed set of pictures every so often, without disturbing the run."""
 
     every_epochs: int | None = Field(None, ge=1)
-    every_steps: int | None = Field(None, ge=1)  # instead of every_epochs
-    metrics: tuple[str, ...] = ("fid", "ssim")  # of `cut-eval --metrics`
-    best: str | None = None  # the one of them that chooses best.pt; null: the first
-    split: Literal["test", "val"] = "test"  # <root>/testA and testB; an honest choice of best.pt looks at val
-    num_images: int | None = Field(None, ge=2)  # pictures to translate, evenly chosen; null: all, from noise 1000
-    batch_size: int = Field(4, ge=1)  # pictures at once; through the feature network too
-    patience: int | None = Field(None, ge=1)  # stop after so many evaluations without a better one; null: never
-    features: str | None = None  # TorchScript network in place of Inception, as cut-eval --features
-    inception_weights: str | None = None  # pytorch-fid's weights file; null: torch.hub's copy
-    palette: str | None = None  # of the label metrics, as cut-eval --palette
-    segmenter: str | None = None  # TorchScript network that labels photographs, as cut-eval --segmenter
+    """Epochs between two evaluations."""
+    every_steps: int | None = Field(None, ge=1)
+    """Steps between two evaluations, instead of every_epochs."""
+    metrics: tuple[str, ...] = ("fid", "ssim")
+    """Metrics to compute, as in cut-eval --metrics."""
+    best: str | None = None
+    """The one of the metrics that chooses best.pt. null: the first."""
+    split: Literal["test", "val"] = "test"
+    """Split to score, e.g. <root>/testA and testB; an honest choice of best.pt looks at val."""
+    num_images: int | None = Field(None, ge=2)
+    """Number of pictures to translate, evenly chosen. null: all of them; 1000 for a method that draws from noise."""
+    batch_size: int = Field(4, ge=1)
+    """Pictures at once, in the generator and in the feature network."""
+    patience: int | None = Field(None, ge=1)
+    """Number of evaluations in a row without a better one after which the run stops. null: it never does."""
+    features: PathText | None = None
+    """TorchScript network in place of Inception, as in cut-eval --features."""
+    inception_weights: PathText | None = None
+    """pytorch-fid's file of weights. null: torch.hub's copy."""
+    palette: PathText | None = None
+    """Colours of the classes for the label metrics: a name or a file, as in cut-eval --palette."""
+    segmenter: PathText | None = None
+    """TorchScript network that labels photographs, as in cut-eval --segmenter."""
 
     @field_validator("metrics")
     @classmethod

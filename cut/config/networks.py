@@ -1,61 +1,134 @@
 """Generators and discriminators, each with its flat settings."""
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, WrapValidator, model_validator
+from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
+from cut.config.own_code import is_own
 from cut.config.section import Section, Unit
 
+Norm = Literal["instance", "instance_affine", "batch", "none"]
 Initialisation = Literal["normal", "xavier", "kaiming", "orthogonal"]
 
 
-class ResnetGeneratorConfig(Section):
+class NetworkConfig(Section):
+    """What the sections of all generators and discriminators have; that of a network of a user's own adds its fields.
+
+    What a network can is said here, so that a setting that does not fit is found before anything is built.
+    """
+
+    can_checkpoint_activations: ClassVar[bool] = False
+    """Whether its class has an attribute `checkpoint_activations`, with which it computes them twice to keep less."""
+    has_one_size: ClassVar[bool] = False
+    """Whether its class takes the images' side as `image_px`, because it is built for that size alone."""
+
+    name: str
+    """Network: one of cut/models, or package.module:Class."""
+
+    @property
+    def multiple_px(self) -> int:
+        """What the sides of the images must be multiples of."""
+        return 1
+
+    def arguments(self) -> dict[str, Any]:
+        """What its class is built with, besides the channels of its images: all fields but the name and `init*`."""
+        return self.model_dump(exclude={"name", "init", "init_gain"})
+
+
+class ResnetGeneratorConfig(NetworkConfig):
+    """CycleGAN's and CUT's."""
+
+    can_checkpoint_activations = True
+
     name: Literal["resnet"] = "resnet"
-    base_channels: int = Field(64, ge=1)  # width at full resolution (ngf)
-    num_blocks: int = Field(9, ge=1, le=1000)  # 9 at 256 px, 6 at 128 px
-    norm: Literal["instance", "batch", "none"] = "instance"
-    dropout: Unit = 0.0  # probability inside the residual blocks
+    """The ResNet of CycleGAN and CUT."""
+    base_channels: int = Field(64, ge=1)
+    """Channels at full resolution (ngf); four times as many in the residual blocks."""
+    num_blocks: int = Field(9, ge=1, le=1000)
+    """Number of residual blocks: the papers have 9 at 256 px and 6 at 128 px."""
+    norm: Norm = "instance"
+    """Normalisation behind each convolution."""
+    dropout: Unit = 0.0
+    """Probability of dropout inside the residual blocks, from 0 to below 1."""
     antialias_down: bool = True
+    """Blur before halving the size, instead of a strided convolution."""
     antialias_up: bool = True
+    """Double the size by a blur, instead of a transposed convolution."""
+    padding: Literal["reflect", "zero"] = "reflect"
+    """What lies beyond the borders: the mirrored image, or zeros."""
     init: Initialisation = "xavier"
+    """Distribution of the initial weights."""
     init_gain: float = Field(0.02, gt=0)
+    """Scale of the initial weights, the standard deviation of init: normal; kaiming has none."""
 
 
-class StyleGAN2GeneratorConfig(Section):
+class StyleGAN2GeneratorConfig(NetworkConfig):
     """SinCUT's; its layers have an initialisation of their own."""
 
+    can_checkpoint_activations = True
+
     name: Literal["stylegan2"] = "stylegan2"
-    base_channels: int = Field(80, ge=1)  # width at full resolution (at crops of 64 px 8 times the authors' ngf)
+    """SinCUT's, of StyleGAN2's layers."""
+    base_channels: int = Field(80, ge=1)
+    """Channels at full resolution; with crops of 64 px 8 times the authors' ngf."""
     num_downsamplings: int = Field(1, ge=1, le=4)
-    num_blocks: int = Field(6, ge=2, le=1000, multiple_of=2)  # half of them in the encoder
-    noise: bool = True  # injected into the decoder, with a learnt weight
+    """Number of times that the size is halved, and doubled again."""
+    num_blocks: int = Field(6, ge=2, le=1000, multiple_of=2)
+    """Number of residual blocks, half of them in the encoder."""
+    noise: bool = True
+    """Add noise in the decoder, with a learnt weight."""
 
 
-class UnetGeneratorConfig(Section):
+class UnetGeneratorConfig(NetworkConfig):
+    """pix2pix's."""
+
     name: Literal["unet"] = "unet"
-    image_px: Literal[32, 64, 128, 256, 512] = 256  # halved until this is one pixel; data.crop_px is a multiple of it
-    base_channels: int = Field(64, ge=1)  # width of the outermost level (ngf)
+    """The U-Net of pix2pix."""
+    image_px: Literal[32, 64, 128, 256, 512] = 256
+    """Side in pixels that is halved until it is one; data.crop_px must be a multiple of it."""
+    base_channels: int = Field(64, ge=1)
+    """Channels of the outermost level (ngf)."""
     norm: Literal["instance", "batch", "none"] = "batch"
-    dropout: Unit = 0.5  # probability in the decoder's inner levels
+    """Normalisation behind each convolution."""
+    dropout: Unit = 0.5
+    """Probability of dropout in the decoder's inner levels, from 0 to below 1."""
     init: Initialisation = "normal"
+    """Distribution of the initial weights."""
     init_gain: float = Field(0.02, gt=0)
+    """Scale of the initial weights, the standard deviation of init: normal; kaiming has none."""
+
+    @property
+    def multiple_px(self) -> int:
+        return self.image_px
 
 
 _ReceptiveFieldPx = Literal[1, 16, 34, 70, 142, 286, 574, 1150]  # of 0, 1, ... downsampling layers; 0: 1x1 convolutions
 _RECEPTIVE_FIELDS_PX: tuple[int, ...] = get_args(_ReceptiveFieldPx)
 
 
-class PatchDiscriminatorConfig(Section):
+class PatchDiscriminatorConfig(NetworkConfig):
     """A PatchGAN, whose size either `receptive_field_px` or `num_layers` names; null leaves it to the other."""
 
     name: Literal["patch"] = "patch"
-    base_channels: int = Field(64, ge=1)  # width of the first layer (ndf)
-    receptive_field_px: _ReceptiveFieldPx = 70  # with strided convolutions; antialias widens it by a fifth
-    num_layers: int = Field(3, ge=0, le=7)  # 3: receptive field 70 px
-    norm: Literal["instance", "batch", "none"] = "instance"
+    """A PatchGAN, which judges overlapping patches."""
+    base_channels: int = Field(64, ge=1)
+    """Channels of the first layer (ndf)."""
+    receptive_field_px: _ReceptiveFieldPx = 70
+    """Side of a patch in pixels; null: num_layers says it."""
+    num_layers: int = Field(3, ge=0, le=7)
+    """Number of halvings, another way to say the side of a patch. null: receptive_field_px says it."""
+    norm: Norm = "instance"
+    """Normalisation behind each convolution but the first and the last."""
     antialias: bool = True
+    """Blur before halving the size, instead of a strided convolution."""
     init: Initialisation = "xavier"
+    """Distribution of the initial weights."""
     init_gain: float = Field(0.02, gt=0)
+    """Scale of the initial weights, the standard deviation of init: normal; kaiming has none."""
+
+    def arguments(self) -> dict[str, Any]:
+        return {key: value for key, value in super().arguments().items() if key != "receptive_field_px"}
 
     @model_validator(mode="before")
     @classmethod
@@ -80,26 +153,44 @@ class PatchDiscriminatorConfig(Section):
         return self
 
 
-class PixelDiscriminatorConfig(Section):
+class PixelDiscriminatorConfig(NetworkConfig):
+    """A PatchGAN whose patches are single pixels."""
+
     name: Literal["pixel"] = "pixel"
+    """Judges each pixel alone."""
     base_channels: int = Field(64, ge=1)
-    norm: Literal["instance", "batch", "none"] = "instance"
+    """Channels of the first layer (ndf)."""
+    norm: Norm = "instance"
+    """Normalisation behind the second convolution."""
     init: Initialisation = "xavier"
+    """Distribution of the initial weights."""
     init_gain: float = Field(0.02, gt=0)
+    """Scale of the initial weights, the standard deviation of init: normal; kaiming has none."""
 
 
-class StyleGAN2DiscriminatorConfig(Section):
+class StyleGAN2DiscriminatorConfig(NetworkConfig):
     """SinCUT's; it judges images of one size, and its layers have an initialisation of their own."""
 
+    has_one_size = True
+
     name: Literal["stylegan2"] = "stylegan2"
-    base_channels: int = Field(32, ge=1)  # width at full resolution (at 64 px 4 times the authors' ndf)
+    """SinCUT's, of StyleGAN2's layers."""
+    base_channels: int = Field(32, ge=1)
+    """Channels at full resolution; at 64 px 4 times the authors' ndf."""
+
+
+def _or_own(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """A section of a user's own network has been validated by `cut.config.load`, which knows its class."""
+    return value if isinstance(value, NetworkConfig) and is_own(value.name) else validate(value)
 
 
 GeneratorConfig = Annotated[
     ResnetGeneratorConfig | StyleGAN2GeneratorConfig | UnetGeneratorConfig,
     Field(discriminator="name"),
+    WrapValidator(_or_own),
 ]
 DiscriminatorConfig = Annotated[
     PatchDiscriminatorConfig | PixelDiscriminatorConfig | StyleGAN2DiscriminatorConfig,
     Field(discriminator="name"),
+    WrapValidator(_or_own),
 ]

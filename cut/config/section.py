@@ -1,17 +1,52 @@
 """What every section of a config is."""
 
+import os
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializationInfo,
+    ValidationInfo,
+    field_validator,
+)
 
+
+class ExpandedPath(str):
+    """A path with `~` and environment variables replaced, as a shell does it.
+
+    What is stored is `written`, the user's own text: a run whose data lie in `$TMPDIR` goes on where that is another
+    folder, and its config.yaml means the same to another user.
+    """
+
+    written: str
+
+    def __new__(cls, text: str) -> "ExpandedPath":
+        path = super().__new__(cls, os.path.expandvars(os.path.expanduser(text)))
+        path.written = getattr(text, "written", text)
+        return path
+
+
+def _to_store(path: str, info: SerializationInfo) -> str:
+    is_written = (info.context or {}).get("written", True)
+    return getattr(path, "written", path) if is_written else str(path)
+
+
+PathText = Annotated[str, AfterValidator(ExpandedPath), PlainSerializer(_to_store)]
 Unit = Annotated[float, Field(ge=0.0, lt=1.0)]
 _LARGEST = 10**12  # of any whole number but the seed; products of a few of them still fit into 64 bits
 
 
 class Section(BaseModel):
-    """A group of settings: unknown keys are refused, values cannot change after loading."""
+    """A group of settings: unknown keys are refused, values cannot change after loading.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    The text below a field is its comment in `cut-train --print-config`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     @field_validator("*")
     @classmethod
@@ -33,3 +68,4 @@ class MethodConfig(Section):
     data_names: ClassVar[tuple[str, ...]] = ("unpaired",)
 
     name: str
+    """Method: a file of cut/methods, or package.module:Class."""

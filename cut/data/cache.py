@@ -10,7 +10,6 @@ import math
 import os
 import shutil
 import struct
-import sys
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -29,6 +28,7 @@ from cut.data.images import read_image
 from cut.data.transforms import scaled
 from cut.errors import reason
 from cut.storage.files import open_regular, user_cache, write_entry
+from cut.terminal import say
 
 # What decides how pictures are read and scaled besides the config; raise the number when our own code changes.
 _VERSION = decode.VERSION, PIL.__version__, torch.__version__, torch.backends.cpu.get_cpu_capability()
@@ -137,10 +137,9 @@ class PictureCache:
         """Writes no more, and says so once."""
         worker, was_written, self.is_written = get_worker_info(), self.is_written, False
         if was_written and (worker is None or worker.id == 0):
-            print(
+            say(
                 f"data.cache_mib: {folder}: pictures cannot be kept there ({reason(error)}), which costs speed "
-                "alone; set XDG_CACHE_HOME to another folder, or data.cache_mib=0",
-                file=sys.stderr,
+                "alone; set XDG_CACHE_HOME to another folder, or data.cache_mib=0"
             )
 
     def _find_room(self) -> int:

@@ -3,12 +3,15 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from cut.config import DataConfig, FolderConfig, PairedDataConfig
 from cut.data.images import evenly_chosen, list_images, write_image
-from cut.data.paired import find_pairs, read_pair
+from cut.data.paired import find_pairs, list_of_pairs, read_pair
+from cut.data.picture_list import PictureList
 from cut.data.stream import SampleStream
 from cut.data.transforms import to_picture
+from cut.data.unpaired import list_of_domains
 from cut.errors import UserError
 
 NUM_FROM_NOISE = 1000  # images drawn, and training pictures to compare them with, where nobody says how many
@@ -41,12 +44,14 @@ def evaluation_set(config: DataConfig, folder: Path, split: str, num_images: int
     Raises:
         UserError: there is no such split; it cannot be read or written.
     """
-    if config.name == "single":
+    if config.kind == "single":
         raise UserError("eval: two single pictures have no test split to score; remove eval")
-    if config.name == "paired":
-        found = _of_pairs(config, folder, split)
+    if not isinstance(config, FolderConfig):  # a kind of a user's own
+        raise UserError(f"eval: data.name {config.name} has no folders of test pictures to score; remove eval")
+    if config.kind == "paired":
+        found = _of_pairs(cast(PairedDataConfig, config), folder, split)
     else:
-        assert config.name == "unpaired", "images without inputs have a `noise_evaluation_set`"
+        assert config.kind == "unpaired", "images without inputs have a `noise_evaluation_set`"
         found = _of_folders(config, split)
         for part in (found.inputs, found.targets):
             try:
@@ -68,6 +73,19 @@ def noise_evaluation_set(stream: SampleStream, folder: Path, num_images: int | N
             raise sample
         write_image(targets / f"{n:05}.png", to_picture(sample["real"]))
     return EvaluationSet(None, targets)
+
+
+def list_of_split(config: DataConfig, split: str) -> PictureList:
+    """Which pictures a run is scored on; none where they are training pictures, or missing, which scoring reports."""
+    try:
+        if config.name == "unpaired":
+            source, target = config.folders(split)
+            return list_of_domains(config, split, (list_images(source), list_images(target)))
+        if config.name == "paired":
+            return list_of_pairs(config, split, find_pairs(config, split))
+    except UserError:
+        pass
+    return {}
 
 
 def _of_folders(config: FolderConfig, split: str) -> TranslationSet:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from cut.config import IDXDataConfig
+from cut.data.picture_list import PictureList, entry_of_content
 from cut.data.stream import SampleStream, noise_rows
 from cut.data.transforms import resized, to_float
 from cut.datasets.catalogue import fetch_command
@@ -59,6 +60,10 @@ class IDXStream(SampleStream):
         """`real` `(C, H, W)` in [-1, 1]."""
         picture = np.repeat(self.pictures[self.picture_of(n)][:, :, None], self.config.num_channels, axis=2)
         return {"real": to_float(resized(picture, (self.config.crop_px, self.config.crop_px)))}
+
+    def picture_list(self) -> PictureList:
+        # Files of this kind have a size that depends on the number of pictures alone.
+        return {"pictures": entry_of_content(self.num_pictures, self.pictures.reshape(-1).data)}
 
     def fixed_samples(self, count: int) -> list[dict[str, Any]]:
         return noise_rows(count)

@@ -1,7 +1,6 @@
 """Batches of a sample stream, from any point of the run on."""
 
 import signal
-import sys
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
@@ -13,10 +12,10 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
-from tqdm import tqdm
 
 from cut.data.images import max_megapixels, set_max_megapixels
 from cut.errors import PictureError, UserError
+from cut.terminal import say
 
 _MOST_DEATHS = 3
 
@@ -80,7 +79,7 @@ def batches(
                     f"data.num_workers: {num_workers} workers were killed {deaths} times in a row, perhaps for lack of "
                     "memory; set a lower number, or 0, and run the same command again"
                 ) from None
-            tqdm.write("warning: a loader worker was killed; others take its place", file=sys.stderr)
+            say("warning: a loader worker was killed; others take its place", above_bars=True)
 
 
 def _loaded(

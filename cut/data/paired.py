@@ -1,5 +1,6 @@
 """Pairs of pictures as an endless, random-access stream of samples (pix2pix's aligned data)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from cut.config import PairedDataConfig
 from cut.data.cache import PictureCache
 from cut.data.images import evenly_chosen, list_images, read_image
 from cut.data.pair_files import match_folders, split_picture
+from cut.data.picture_list import PictureList, entry_of_files
 from cut.data.stream import SampleStream
 from cut.data.transforms import fixed_pair_transform, random_view, scaled_pair
 from cut.datasets.catalogue import fetch_command
@@ -69,6 +71,9 @@ class PairedStream(SampleStream):
         root = Path(self.config.root)
         return [root / split] if _layout(root, split) == "combined" else list(self.config.folders(split))
 
+    def picture_list(self) -> PictureList:
+        return list_of_pairs(self.config, "train", self.pairs)
+
     def fixed_samples(self, count: int) -> list[dict[str, Any]]:
         """Evenly spread pairs of the val split (else test, else train): `real_a`, `real_b`, `target` and `name`."""
         split = next((s for s in ("val", "test") if _layout(Path(self.config.root), s)), "train")
@@ -103,6 +108,14 @@ def find_pairs(config: PairedDataConfig, split: str) -> list[Pair]:
         return [Pair(name, a, b) for name, a, b in match_folders(root / f"{split}A", root / f"{split}B")]
     except UserError as error:
         raise UserError(f"data.root: {error}{f'; or {how}' if command else ''}") from None
+
+
+def list_of_pairs(config: PairedDataConfig, split: str, pairs: Sequence[Pair]) -> PictureList:
+    """The list of a split: of pictures A|B, or of two folders."""
+    paths = {split: [pair.path_a for pair in pairs]}
+    if pairs[0].path_b:
+        paths = {f"{split}A": paths[split], f"{split}B": [pair.path_b for pair in pairs if pair.path_b]}
+    return {name: entry_of_files(own, Path(config.root) / name) for name, own in paths.items()}
 
 
 def read_pair(pair: Pair, config: PairedDataConfig) -> tuple[np.ndarray, np.ndarray]:

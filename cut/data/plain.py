@@ -8,6 +8,7 @@ import numpy as np
 from cut.config import ImagesDataConfig
 from cut.data.cache import PictureCache
 from cut.data.images import list_images
+from cut.data.picture_list import PictureList, entry_of_files
 from cut.data.stream import SampleStream, noise_rows
 from cut.data.transforms import random_view
 from cut.datasets.catalogue import fetch_command
@@ -51,6 +52,9 @@ class ImagesStream(SampleStream):
 
     def sources(self, split: str) -> list[Path]:
         return [Path(self.config.root)] if split == "train" else []
+
+    def picture_list(self) -> PictureList:
+        return {"pictures": entry_of_files(self.paths, Path(self.config.root))}
 
     def fixed_samples(self, count: int) -> list[dict[str, Any]]:
         return noise_rows(count)

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from cut.config import SingleDataConfig
+from cut.config.data import MULTIPLE_PX
 from cut.data.images import read_image
+from cut.data.picture_list import PictureList, entry_of_content
 from cut.data.resize import resize
 from cut.data.stream import SampleStream
-from cut.data.transforms import MULTIPLE_PX, to_float, to_tensor
+from cut.data.transforms import to_float, to_tensor
 from cut.datasets.catalogue import fetch_command
 from cut.errors import UserError
 
@@ -55,6 +57,10 @@ class SingleStream(SampleStream):
 
     def sources(self, split: str) -> list[Path]:
         return [Path(self.config.a), Path(self.config.b)] if split == "train" else []
+
+    def picture_list(self) -> PictureList:
+        paths = {"a": self.config.a, "b": self.config.b}
+        return {name: entry_of_content(1, Path(path).read_bytes()) for name, path in paths.items()}
 
     def fixed_samples(self, count: int) -> list[dict[str, Any]]:
         """The whole picture a, with picture b beside it as `real_b`."""

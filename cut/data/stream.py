@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from cut.config.data import LoaderConfig
 from cut.data.cache import PictureCache
+from cut.data.picture_list import PictureList
 from cut.errors import UserError
 
 
@@ -66,6 +67,10 @@ class SampleStream(Dataset):
     def sources(self, split: str) -> list[Path]:
         """The folders and pictures that the user gave for a split, `train`, `val` or `test`."""
         return []
+
+    def picture_list(self) -> PictureList:
+        """Which pictures the samples are made of. A kind of data that does not say it is known by their number."""
+        return {"pictures": [self.num_pictures, ""]}
 
     def fixed_samples(self, count: int) -> list[dict[str, Any]]:
         """What sample sheets show: up to `count` dicts of `name`, the tensors that `Method.visuals` reads, and

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from cut.config import TransformConfig
+from cut.config.data import MULTIPLE_PX
 from cut.data.resize import center_crop, resize
 from cut.errors import UserError
-
-MULTIPLE_PX = 4  # the generators halve twice, so pictures that are not cropped are scaled to a multiple of it
 
 
 def to_tensor(picture: np.ndarray) -> Tensor:

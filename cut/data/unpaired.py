@@ -1,13 +1,15 @@
 """Unpaired folders as an endless, random-access stream of samples."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cut.config import UnpairedDataConfig
+from cut.config import FolderConfig, UnpairedDataConfig
 from cut.data.cache import PictureCache
 from cut.data.images import evenly_chosen, list_images, pair_name, read_image
+from cut.data.picture_list import PictureList, entry_of_files
 from cut.data.stream import SampleStream
 from cut.data.transforms import fixed_transform, random_view
 from cut.datasets.catalogue import fetch_command
@@ -59,8 +61,17 @@ class UnpairedStream(SampleStream):
     def sources(self, split: str) -> list[Path]:
         return list(self.config.folders(split))
 
+    def picture_list(self) -> PictureList:
+        return list_of_domains(self.config, "train", (self.paths_a, self.paths_b))
+
     def fixed_samples(self, count: int) -> list[dict[str, Any]]:
         return fixed_samples(self.config, count)
+
+
+def list_of_domains(config: FolderConfig, split: str, paths: tuple[Sequence[Path], Sequence[Path]]) -> PictureList:
+    """The list of a split in two folders, from the pictures of its source and of its target domain."""
+    folders = config.folders(split)
+    return {folder.name: entry_of_files(own, folder) for folder, own in zip(folders, paths, strict=True)}
 
 
 def domain_paths(config: UnpairedDataConfig, split: str) -> tuple[list[Path], list[Path]]:

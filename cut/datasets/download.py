@@ -5,13 +5,13 @@ An archive is unpacked beside its target and moved there whole, or not at all.
 
 import hashlib
 import os
-import sys
 from pathlib import Path, PureWindowsPath
 
 from cut.datasets.catalogue import DATASETS, Dataset
 from cut.datasets.fetch import fetch, num_bytes
 from cut.datasets.unpack import unpack
 from cut.errors import UserError, nearest, reason
+from cut.terminal import say
 
 MAX_BYTES = 20_000_000_000  # of an archive, and of all its files together
 
@@ -44,7 +44,7 @@ def download_dataset(
     root = Path(output_root)
     target = root / name
     if target.exists() and any(target.iterdir() if target.is_dir() else [target]):
-        print(f"{target}: there already, nothing to do (delete it to download it again)", file=sys.stderr)
+        say(f"{target}: there already, nothing to do (delete it to download it again)")
         return target
     address = _address(dataset, base_url)
     get = _fetch_files if dataset.files else _fetch_archive
@@ -69,7 +69,7 @@ def _fetch_archive(dataset: Dataset, address: str, target: Path, max_bytes: int,
     if is_ours:
         archive.unlink()
     else:
-        print(f"{archive}: kept; delete it if nothing else needs it", file=sys.stderr)
+        say(f"{archive}: kept; delete it if nothing else needs it")
 
 
 def _fetch_files(dataset: Dataset, address: str, target: Path, max_bytes: int, progress: bool) -> None:

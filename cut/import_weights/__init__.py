@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from cut.build import ConfiguredNetworks, build_method, read_config
+from cut.build import build_method, read_config
 from cut.config import FolderConfig, RunConfig, UnetGeneratorConfig
 from cut.config.data import MOST_PX
 from cut.config.load import parse_config
@@ -20,6 +20,7 @@ from cut.import_weights.architecture import Found, rename_tensors, work_out
 from cut.import_weights.pth_file import read_state_dict
 from cut.methods import find_method, method_config
 from cut.methods.base import Method, keep_networks
+from cut.networks import ConfiguredNetworks
 
 
 def import_generator(path: Path, config: Path | None = None) -> tuple[Method, RunConfig, str]:

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cut.models.blocks import BlurDownsample, BlurUpsample
+from cut.kernels.blur import BlurDownsample, BlurUpsample
 from cut.models.resnet import ResnetGenerator
 from cut.models.stylegan2 import StyleGAN2Generator
 from cut.models.stylegan2_blocks import EqualConv2d, UpsampleConv

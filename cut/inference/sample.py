@@ -12,6 +12,7 @@ from tqdm import tqdm
 from cut.data.images import SUFFIXES, write_image
 from cut.data.transforms import to_picture
 from cut.errors import UserError
+from cut.inference.request import stream_seed
 from cut.inference.sheet import write_sheet
 from cut.methods.base import Method
 
@@ -74,9 +75,8 @@ def draw_images(
 
 
 def _latent(method: Method, seed: int, number: int) -> Tensor:
-    """`(1, ...)`, from a stream of its own, mixed from both numbers as the training data's streams are."""
-    mixed = np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)
-    return method.latents(1, torch.Generator().manual_seed(int(mixed[0] >> np.uint64(1))))
+    """Latent `(1, ...)`, from a stream of its own."""
+    return method.latents(1, torch.Generator().manual_seed(stream_seed(seed, number)))
 
 
 def _write_contact_sheet(path: Path, pictures: list[np.ndarray]) -> None:

@@ -1,23 +1,28 @@
 """Translates files: every picture in, one picture out, of the same name and size."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 from tqdm import tqdm
 
 from cut.data.images import READ_SUFFIXES, SUFFIXES, list_images, pair_name, read_image, write_image
 from cut.data.transforms import to_picture, to_tensor
 from cut.errors import UserError
 from cut.inference.background import in_background
+from cut.inference.request import ONE_OUTPUT, Given, Request, stream_seed
 from cut.inference.sheet import shrink, write_sheet
 from cut.inference.tiling.memory_check import check_memory
 from cut.inference.tiling.tiled import translate_in_tiles
-from cut.methods.base import Method
+from cut.methods.base import Method, first_output
+from cut.runtime.seeding import seed_all
 
 SHEET_ROWS = 16
 SHEET_PX = 256
@@ -25,20 +30,24 @@ SHEET_PX = 256
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to translate; `name` is its path below the input folder."""
+    """One output to make of a picture; `name` is the picture's path below the input folder."""
 
     source: Path
     output: Path
     name: str
+    given: Given = ONE_OUTPUT
 
 
-def plan_jobs(source: Path, output: Path, suffix: str | None = None) -> list[Job]:
-    """One job per picture below the folder `source`, or for the one file.
+def plan_jobs(
+    source: Path, output: Path, suffix: str | None = None, outputs: Sequence[Given] = (ONE_OUTPUT,)
+) -> list[Job]:
+    """One job per picture below the folder `source`, or for the one file, and per output of it.
 
     Args:
         source: a folder, nested or not, or a file.
         output: the folder for the translations.
         suffix: the format to write, such as `.png`; None keeps each picture's own, or takes PNG where it is only read.
+        outputs: What each picture becomes.
 
     Raises:
         UserError: nothing to translate, an unknown format, or translations that would overwrite input pictures.
@@ -61,7 +70,11 @@ def plan_jobs(source: Path, output: Path, suffix: str | None = None) -> list[Job
         raise UserError(
             f"{output}: lies in the input folder, whose pictures it would mix with; choose another --output"
         )
-    jobs = [Job(path, output / _written_as(name, suffix), str(name)) for path, name in named]
+    jobs = [
+        Job(path, output / _written_as(name, suffix, given.suffix), str(name), given)
+        for path, name in named
+        for given in outputs
+    ]
     sources = {os.path.realpath(job.source) for job in jobs}
     taken: dict[Path, Job] = {}
     for job in jobs:
@@ -75,9 +88,10 @@ def plan_jobs(source: Path, output: Path, suffix: str | None = None) -> list[Job
     return jobs
 
 
-def _written_as(name: Path, suffix: str | None) -> Path:
+def _written_as(name: Path, suffix: str | None, end: str) -> Path:
     """The name of a translation: in its picture's own format, or as PNG where that is not written (GIF, AVIF, ...)."""
-    return name.with_suffix(suffix or ".png") if suffix or name.suffix.lower() not in SUFFIXES else name
+    own = name.suffix if name.suffix.lower() in SUFFIXES else ".png"
+    return name.with_name(f"{name.stem}{end}{suffix or own}")
 
 
 def translate(
@@ -88,20 +102,20 @@ def translate(
     batch_size: int,
     sheet: Path,
     target: Path | None,
-    inverse: bool = False,
+    request: Request | None = None,
     tile_px: int | None = None,
 ) -> str:
     """Runs all jobs and draws a contact sheet of some of them.
 
     Args:
-        method: set for inference; only its `forward` is used, or its `inverse`.
+        method: set for inference; only its `directions` are used.
         jobs: from `plan_jobs`.
         channels: of the domain to translate.
         fabric: device and precision.
         batch_size: pictures of equal size that go through together, when they follow each other.
         sheet: PNG with inputs and translations side by side.
         target: a folder whose pictures of the same name are shown beside them, or None.
-        inverse: translate from the target domain to the source domain.
+        request: Direction, seed, and whatever else is asked for; by default from the source to the target domain.
         tile_px: side of the tiles that larger pictures are cut into, or None; the result is the same.
 
     Returns:
@@ -116,11 +130,12 @@ def translate(
     rows: list[tuple[str, list[np.ndarray | None]]] = []
     failures: list[str] = []
     with tqdm(total=len(jobs), unit="picture", dynamic_ncols=True, disable=None) as bar:
-        for index, picture, output in run_jobs(method, jobs, channels, fabric, batch_size, failures, inverse, tile_px):
+        for index, picture, output in run_jobs(method, jobs, channels, fabric, batch_size, failures, request, tile_px):
             if index in shown:
                 name = jobs[index].name
                 partner = _small_partner(partners.get(pair_name(Path(name))))
-                rows.append((name, [shrink(picture, SHEET_PX), shrink(output, SHEET_PX), partner]))
+                small = [shrink(picture, SHEET_PX), shrink(output, SHEET_PX), partner]
+                rows.append((name + jobs[index].given.suffix, small))
             bar.update()
     if rows:
         columns = ["input", "translation", *(["target"] if target else [])]
@@ -138,7 +153,7 @@ def run_jobs(
     fabric: Fabric,
     batch_size: int,
     failures: list[str],
-    inverse: bool = False,
+    request: Request | None = None,
     tile_px: int | None = None,
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Translates and writes, as `translate`; gives each job's number, its picture and the translation, once written.
@@ -147,6 +162,9 @@ def run_jobs(
     meanwhile, as many as are computed at once.
     """
     fabric.to_device(method)
+    request = request or Request()
+    if method.goes_one_by_one:
+        batch_size = 1
     depth = batch_size if tile_px is None else 1  # large ones, of which each takes much memory
 
     def write(translated: tuple[int, np.ndarray, np.ndarray]) -> tuple[int, np.ndarray, np.ndarray]:
@@ -156,7 +174,7 @@ def run_jobs(
     def translations() -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         for group in _groups(jobs, channels, batch_size, failures, depth):
             pictures = [picture for _, picture in group]
-            outputs = _translate_group(method, pictures, fabric, inverse, tile_px, jobs[group[0][0]])
+            outputs = _translate_group(method, pictures, fabric, request, tile_px, [jobs[index] for index, _ in group])
             for (index, picture), output in zip(group, outputs, strict=True):
                 yield index, picture, output
 
@@ -184,25 +202,42 @@ def _groups(
 
 
 def _translate_group(
-    method: Method, pictures: Sequence[np.ndarray], fabric: Fabric, inverse: bool, tile_px: int | None, job: Job
+    method: Method,
+    pictures: Sequence[np.ndarray],
+    fabric: Fabric,
+    request: Request,
+    tile_px: int | None,
+    jobs: Sequence[Job],
 ) -> list[np.ndarray]:
-    """Pictures of one size -> translations of that size, each with its picture's bit depth; `job` is the first's."""
+    """Translations of pictures of one size: of that size, each with its picture's bit depth."""
+    if method.goes_one_by_one:
+        seed_all(stream_seed(request.seed, jobs[0].name, jobs[0].given.number))
     height, width = pictures[0].shape[:2]
     networks = method.inference_networks().values()
     multiple = max(getattr(network, "stride", 1) for network in networks)
     smallest = max(getattr(network, "min_size_px", 1) for network in networks)
     (top, bottom), (left, right) = _padding(height, multiple, smallest), _padding(width, multiple, smallest)
     padded = [np.pad(p, ((top, bottom), (left, right), (0, 0)), mode="symmetric") for p in pictures]
-    forward = method.directions()["ba" if inverse else "ab"]
-    with torch.inference_mode(), fabric.autocast():
+    given = request.tensors(method, [job.name for job in jobs], [job.given for job in jobs])
+    translated = method.directions()[request.direction]
+    forward = partial(_scored, translated, fabric.to_device(given))
+    with torch.inference_mode(not method.needs_grad), fabric.autocast():
         if tile_px is not None and max(padded[0].shape[:2]) > tile_px:
-            folder = job.output.parent
-            arrays = [translate_in_tiles(forward, p, tile_px, fabric.device, folder, job.name) for p in padded]
+            arrays = []
+            for picture, job in zip(padded, jobs, strict=True):
+                own = fabric.to_device(request.tensors(method, [job.name], [job.given]))
+                one, folder = partial(_scored, translated, own), job.output.parent
+                arrays.append(translate_in_tiles(one, picture, tile_px, fabric.device, folder, job.name))
             return [array[top : top + height, left : left + width] for array in arrays]
-        check_memory(forward, padded[0], len(padded), fabric.device, job.name)
+        check_memory(forward, padded[0], len(padded), fabric.device, jobs[0].name)
         images = fabric.to_device(torch.stack([to_tensor(p) for p in padded]))
         outputs = forward(images)[:, :, top : top + height, left : left + width]
     return [to_picture(output, picture.dtype.type) for output, picture in zip(outputs, pictures, strict=True)]
+
+
+def _scored(forward: Callable[..., Any], given: dict[str, Tensor], images: Tensor) -> Tensor:
+    """The output that is written, of several the first."""
+    return first_output(forward(images, **given))
 
 
 def _padding(side: int, multiple: int, smallest: int) -> tuple[int, int]:

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from cut.kernels.blur import BlurDownsample, BlurUpsample
+from cut.kernels.cpu import is_exported
 from cut.kernels.instance_norm import InstanceNorm
+from cut.kernels.padding import ReflectionPad
 from cut.kernels.winograd import Conv2d
-from cut.models.blocks import BlurDownsample, BlurUpsample, ReflectionPad
 
 # What they give depends on their input alone, which they leave as it is.
 _CHEAP = (InstanceNorm, ReflectionPad, nn.ZeroPad2d)  # 2 % of a step of CUT on a CPU, for 550 of 1800 MB
@@ -44,7 +46,7 @@ def run_in_stages(layers: Iterable[nn.Module], x: Tensor, last: type[nn.Module])
 
     A layer of the kind `last` is a stage of its own, and so is what lies between two of them.
     """
-    if not torch.is_grad_enabled() or not isinstance(x, Tensor):
+    if not torch.is_grad_enabled() or is_exported():
         return run_layers(layers, x)
     for _, stage in groupby(enumerate(layers), lambda item: item[0] if isinstance(item[1], last) else -1):
         x = checkpoint(run_layers, [layer for _, layer in stage], x, _DEARER, use_reentrant=False)
@@ -57,9 +59,8 @@ def _run(layers: Sequence[Callable[[Tensor], Tensor]], x: Tensor) -> Tensor:
     return x
 
 
-def _will_go_back(x: Any, layer: Conv2d) -> bool:
-    # What is no tensor stands for one, and records what is done to it (inference/tiling).
-    if not isinstance(x, Tensor) or not torch.is_grad_enabled() or torch.compiler.is_compiling():
+def _will_go_back(x: Tensor, layer: Conv2d) -> bool:
+    if not torch.is_grad_enabled() or torch.compiler.is_compiling() or is_exported():
         return False
     return x.requires_grad or layer.weight.requires_grad
 

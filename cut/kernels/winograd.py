@@ -6,7 +6,7 @@ per pair of channels do what plainly needs 144 (their F(4x4, 3x3)):
     Y = A^T [ sum over channels of (G g G^T) * (B^T d B) ] A                                         (their equation 8)
 
 Here B^T d B is one product with the 36x36 Kronecker square of B^T, and the sum over channels is one matrix product for
-each of the 36 places. The numbers are those of the plain convolution but for rounding: errors of 1e-5 of the largest
+each of the 36 places. The numbers are those of the plain convolution except for rounding: errors of 1e-5 of the largest
 result instead of 2e-6.
 """
 
@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_input, conv2d_weight
+
+from cut.kernels.cpu import is_exported
 
 _WINDOW = 6
 _PLACES = _WINDOW * _WINDOW
@@ -87,7 +89,7 @@ class Conv2d(nn.Conv2d):
             gradient, x.to(kind), self.weight.to(kind), bias_size, *shape, wanted
         )
 
-    def pays(self, x: Any) -> bool:
+    def pays(self, x: Tensor) -> bool:
         """Whether `forward` goes the fast way with x."""
         plain = self.stride == self.dilation == (1, 1) and self.groups == 1 and self.padding_mode == "zeros"
         return plain and pays(x, self.weight)
@@ -97,12 +99,11 @@ class Conv2d(nn.Conv2d):
         return F.pad(x, (columns, columns, rows, rows)) if rows or columns else x
 
 
-def pays(x: Any, weight: Tensor) -> bool:
+def pays(x: Tensor, weight: Tensor) -> bool:
     """Whether `convolution` gives what F.conv2d gives, and sooner."""
-    # What is no tensor stands for one, and records what is done to it (inference/tiling).
-    if not isinstance(x, Tensor) or x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+    if x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
         return False
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or is_exported():
         return False
     if x.dtype != torch.float32 or weight.dtype != torch.float32 or weight.shape[2:] not in ((3, 3), (4, 4)):
         return False

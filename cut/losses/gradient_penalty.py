@@ -26,7 +26,7 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
     never calls, sums them and so would hold a PatchGAN to a slope of one over the number of patches.)
 
     Args:
-        critic: images -> scores, one or a map per image; its parameters receive the penalty's gradient.
+        critic: Network from images to scores, one or a map per image; its parameters receive the penalty's gradient.
         real: `(N, C, H, W)`.
         fake: `(N, C, H, W)`, of the same shape; no gradient flows into it.
     """
@@ -44,7 +44,8 @@ def r1_penalty(critic: Callable[[Tensor], Tensor], real: Tensor) -> tuple[Tensor
     Mescheder et al., "Which Training Methods for GANs do actually Converge?", ICML 2018, equation 9, without gamma / 2.
 
     Args:
-        critic: images -> scores, one or several per image, which are summed; its parameters receive the gradient.
+        critic: Network from images to scores, one or several per image, which are summed; its parameters receive the
+            gradient.
         real: `(N, C, H, W)`; no gradient flows into it.
 
     Returns:

@@ -1,4 +1,4 @@
-"""PatchNCE: a patch of the output must be told from other patches as the one from the same place of the input.
+"""PatchNCE: a patch of the output must be recognised, among other patches, by the one at the same place of the input.
 
 Park et al., "Contrastive Learning for Unpaired Image-to-Image Translation", ECCV 2020, equations 2 and 3 (InfoNCE of
 van den Oord et al. 2018); the focal form after Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, eq. 5.
@@ -28,11 +28,11 @@ def patchnce_loss(
     Args:
         query: `(N, S, C)` unit vectors of the translations.
         key: `(N, S, C)` unit vectors of the inputs at the same places; no gradient flows into them.
-        temperature: tau in the paper.
+        temperature: Divisor of the similarities, tau in the paper.
         negatives: `image`, the other places of the same image; `minibatch`, those of all images; or `none`, only
             `external` keys.
-        gamma: focusing exponent, 0 or more.
-        alpha: weight.
+        gamma: Focusing exponent, 0 or more.
+        alpha: Factor of the whole.
         external: `(K, C)` unit vectors of other images, negatives of every query; no gradient flows into them.
 
     Returns:

@@ -2,16 +2,16 @@
 
 import importlib
 import pkgutil
-import sys
 from typing import TYPE_CHECKING
 
 from cut.config import MethodConfig
+from cut.config.own_code import HINT, import_own, is_own
 from cut.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from cut.methods.base import Method
 
-_NOT_METHODS = ("base",)
+_NOT_METHODS = ("base", "styled")
 
 
 def known_methods() -> list[str]:
@@ -25,16 +25,14 @@ def find_method(name: str) -> "type[Method]":
     Raises:
         UserError: no such method; the line lists the known ones.
     """
-    module_name, colon, class_name = name.partition(":")
     known = known_methods()
-    if not colon and name not in known:
+    if not is_own(name) and name not in known:
         raise UserError(
-            f"method.name: no such method '{name}'{did_you_mean(name, known)} "
-            f"(known: {', '.join(known)}, or your own as package.module:Class)"
+            f"method.name: no such method '{name}'{did_you_mean(name, known)} (known: {', '.join(known)}, {HINT})"
         )
     from cut.methods.base import Method  # only now, for it imports torch, and a name may be known to be wrong without
 
-    if not colon:
+    if not is_own(name):
         module = importlib.import_module(f"{__name__}.{name}")
         (method,) = [
             c
@@ -42,12 +40,7 @@ def find_method(name: str) -> "type[Method]":
             if isinstance(c, type) and issubclass(c, Method) and c.__module__ == module.__name__
         ]
         return method
-    if "" not in sys.path:
-        sys.path.append("")  # a module in the current folder, which a console script does not see by itself
-    try:
-        method = getattr(importlib.import_module(module_name), class_name)
-    except Exception as error:  # noqa: BLE001  whatever the user's module raises
-        raise UserError(f"method.name: cannot import '{name}' ({type(error).__name__}: {error})") from None
+    method = import_own(name, "method.name")
     if not (isinstance(method, type) and issubclass(method, Method) and method is not Method):
         raise UserError(f"method.name: '{name}' is not a subclass of cut.methods.base.Method")
     return method

@@ -1,6 +1,6 @@
 """The contract between a method and everything else: the method owns the mathematics, the trainer owns the rest."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -94,6 +94,8 @@ class Translator(nn.Module):
     inputs: ClassVar[frozenset[str]] = frozenset({"image"})
     """What `forward` takes: `image` or, where there is none, `latent`; besides it `style`, `guide` (a picture of the
     other domain, whose style `guide_style` reads) and `label` (a class)."""
+    label_names: Sequence[str] = ()
+    """Names of the classes, in the order of their numbers, where `inputs` has `label`."""
     needs_grad: ClassVar[bool] = False
     """Whether `forward` optimises, and so must run with gradients enabled."""
 
@@ -127,8 +129,8 @@ class Translator(nn.Module):
         """
         raise NotImplementedError
 
-    def guide_style(self, image: Tensor) -> Tensor:
-        """Styles `(N, ...)` of images `(N, C, H, W)` of the domain that is translated to."""
+    def guide_style(self, image: Tensor, direction: str = "ab") -> Tensor:
+        """Styles `(N, ...)` of images `(N, C, H, W)` of the domain that `direction` leads to."""
         raise NotImplementedError
 
     def inference_networks(self) -> dict[str, nn.Module]:

@@ -44,38 +44,64 @@ from cut.models.patch_head import PatchHead, random_patch_ids
 
 
 class CrossEntropyConfig(Section):
+    """-log p, p the probability of the positive."""
+
     name: Literal["cross_entropy"] = "cross_entropy"
+    """-log p, p the probability of its positive, as in the paper."""
 
 
 class FocalConfig(Section):
     """-alpha (1 - p)^gamma log p: patches that are told apart already count less."""
 
     name: Literal["focal"] = "focal"
+    """-alpha (1 - p)^gamma log p, p the probability of its positive."""
     gamma: float = Field(2.0, ge=0)
+    """Exponent of 1 - p; the greater, the less count patches that are told apart already."""
     alpha: float = Field(0.25, gt=0)
+    """Factor of the whole."""
 
 
 class CUTConfig(MethodConfig):
+    """CUT's and, with three other settings, FastCUT's."""
+
     name: str = "cut"
+    """Method: CUT, and with other settings FastCUT."""
     gan_loss: Literal["lsgan", "vanilla", "nonsaturating", "wgangp", "hinge"] = "lsgan"
-    lambda_gan: float = Field(1.0, ge=0)  # weight of the adversarial loss
-    lambda_gp: float = Field(10.0, ge=0)  # weight of the gradient penalty, with gan_loss wgangp only
-    lambda_r1: float = Field(0.0, ge=0)  # weight of half the squared slope of D at y; not in the paper
-    pool_size: int = Field(0, ge=0)  # earlier translations kept for the discriminator (CycleGAN: 50), against swings
-    lambda_nce: float = Field(1.0, ge=0)  # weight of PatchNCE
-    nce_idt: bool = True  # PatchNCE between y and G(y) too
-    lambda_identity: float = Field(0.0, ge=0)  # weight of |G(y) - y|_1, as CycleGAN and SinCUT have it; not in CUT
-    nce_layers: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 4, 8, 12, 16), min_length=1)  # layers of G
-    num_patches: int = Field(256, ge=2)  # places per layer: one positive and 255 negatives for each query
+    """Kind of the adversarial loss."""
+    lambda_gan: float = Field(1.0, ge=0)
+    """Weight of the adversarial loss; 0: none."""
+    lambda_gp: float = Field(10.0, ge=0)
+    """Weight of the gradient penalty, with gan_loss wgangp only."""
+    lambda_r1: float = Field(0.0, ge=0)
+    """Weight of R1, half the squared slope of D at y; not in the paper."""
+    pool_size: int = Field(0, ge=0)
+    """Number of earlier translations kept for D, against swings (CycleGAN: 50); not in the paper."""
+    lambda_nce: float = Field(1.0, ge=0)
+    """Weight of PatchNCE (lambda_X and lambda_Y)."""
+    nce_idt: bool = True
+    """PatchNCE between y and G(y) too, the identity term."""
+    lambda_identity: float = Field(0.0, ge=0)
+    """Weight of |G(y) - y|_1, as in CycleGAN and SinCUT; not in the paper."""
+    nce_layers: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 4, 8, 12, 16), min_length=1)
+    """Numbers of the layers of G whose features PatchNCE compares (l)."""
+    num_patches: int = Field(256, ge=2)
+    """Number of places per layer (S): one is a query's positive, the others its negatives."""
     temperature: float = Field(0.07, gt=0)
-    # Other places of the same image, of all images of the batch, or of earlier images, alone or beside the same one's.
+    """Divisor of the similarities (tau)."""
     negatives: Literal["image", "minibatch", "external", "image_and_external"] = "image"
-    queue_size: int = Field(4096, ge=1)  # external keys kept per layer and domain
-    momentum_encoder: Annotated[float, Field(gt=0, lt=1)] | None = None  # keys by averages of G and H, e.g. 0.999
+    """Images whose other places are the negatives; external: earlier images."""
+    queue_size: int = Field(4096, ge=1)
+    """Number of external keys kept per layer and domain."""
+    momentum_encoder: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay per step of the averages of G and H that make the keys, e.g. 0.999. null: G and H make them."""
     nce_loss: Annotated[CrossEntropyConfig | FocalConfig, Field(discriminator="name")] = CrossEntropyConfig()
-    head: Literal["mlp", "none"] = "mlp"  # none: normalised features without a learnt projection
-    head_channels: int = Field(256, ge=1)  # width of the projection
-    flip_equivariance: bool = False  # mirror G's input half of the time and its features back
+    """Loss of a patch."""
+    head: Literal["mlp", "none"] = "mlp"
+    """Patch head (H): a learnt projection of the features, or none: the features themselves, normalised."""
+    head_channels: int = Field(256, ge=1)
+    """Channels of the projection."""
+    flip_equivariance: bool = False
+    """Mirror G's input half of the time, and its features back (FastCUT)."""
 
     @model_validator(mode="after")
     def _learns_something(self) -> "CUTConfig":

@@ -29,6 +29,8 @@ from cut.models.image_pool import ImagePool
 
 
 class CycleGANConfig(MethodConfig):
+    """CycleGAN's."""
+
     default_generator: ClassVar[dict[str, Any]] = {
         "name": "resnet",
         "antialias_down": False,
@@ -38,11 +40,17 @@ class CycleGANConfig(MethodConfig):
     default_discriminator: ClassVar[dict[str, Any]] = {"name": "patch", "antialias": False, "init": "normal"}
 
     name: str = "cyclegan"
+    """Method: CycleGAN."""
     gan_loss: Literal["lsgan", "vanilla", "nonsaturating", "hinge"] = "lsgan"
-    lambda_cycle_a: float = Field(10.0, ge=0)  # weight of |F(G(x)) - x|
-    lambda_cycle_b: float = Field(10.0, ge=0)  # weight of |G(F(y)) - y|
-    lambda_identity: float = Field(0.5, ge=0)  # weight of the identity terms, as a share of the cycle weights
-    pool_size: int = Field(50, ge=0)  # earlier translations kept for each discriminator; 0 for none
+    """Kind of the adversarial loss."""
+    lambda_cycle_a: float = Field(10.0, ge=0)
+    """Weight of |F(G(x)) - x|_1 (lambda)."""
+    lambda_cycle_b: float = Field(10.0, ge=0)
+    """Weight of |G(F(y)) - y|_1 (lambda)."""
+    lambda_identity: float = Field(0.5, ge=0)
+    """Weight of the identity terms |F(x) - x|_1 and |G(y) - y|_1, as a share of the cycle weights; 0: none."""
+    pool_size: int = Field(50, ge=0)
+    """Number of earlier translations kept for each discriminator; 0: none."""
 
 
 @dataclass

@@ -40,45 +40,74 @@ _INIT_STD = 0.02  # of all weights (Radford et al., section 4)
 
 
 class DCGANGeneratorConfig(Section):
+    """DCGAN's."""
+
     name: Literal["dcgan"] = "dcgan"
-    latent_size: int = Field(100, ge=1)  # numbers per latent
-    base_channels: int = Field(128, ge=1)  # width before the last layer, doubled at each half of the size
+    """DCGAN's, which doubles the size of a small map."""
+    latent_size: int = Field(100, ge=1)
+    """Numbers per latent (z)."""
+    base_channels: int = Field(128, ge=1)
+    """Channels before the last layer, twice as many at each half of the size."""
 
 
 class ResnetNoiseGeneratorConfig(Section):
+    """A ResNet that turns a map of noise into an image."""
+
     name: Literal["resnet"] = "resnet"
-    latent_size: int = Field(784, ge=64)  # the pixels of the image: the latent is a map of noise, 28 x 28 for MNIST
-    base_channels: int = Field(64, ge=1)  # width at full resolution
-    num_blocks: int = Field(6, ge=1)  # residual blocks, at a quarter of the size
+    """A ResNet that turns a map of noise into an image."""
+    latent_size: int = Field(784, ge=64)
+    """Numbers per latent (z), the pixels of the image: the latent is a map of noise, 28 x 28 for MNIST."""
+    base_channels: int = Field(64, ge=1)
+    """Channels at full resolution."""
+    num_blocks: int = Field(6, ge=1)
+    """Number of residual blocks, at a quarter of the size."""
 
 
 class DCGANDiscriminatorConfig(Section):
+    """DCGAN's."""
+
     name: Literal["dcgan"] = "dcgan"
-    base_channels: int = Field(64, ge=1)  # width of the first layer, doubled by each further one
+    """DCGAN's, which halves the size with strided convolutions."""
+    base_channels: int = Field(64, ge=1)
+    """Channels of the first layer, twice as many in each further one."""
 
 
 class VGG16DiscriminatorConfig(Section):
+    """VGG-16, with one output."""
+
     name: Literal["vgg16"] = "vgg16"
-    base_channels: int = Field(64, ge=1)  # width of the first block
-    norm: Literal["none", "batch"] = "none"  # as in the paper; with batch norm it easily wins outright
-    dropout: float = Field(0.5, ge=0, lt=1)  # probability behind the first two fully connected layers
+    """VGG-16, with one output."""
+    base_channels: int = Field(64, ge=1)
+    """Channels of the first block."""
+    norm: Literal["none", "batch"] = "none"
+    """Normalisation behind each convolution: none in the paper; with batch norm D easily wins outright."""
+    dropout: float = Field(0.5, ge=0, lt=1)
+    """Probability of dropout behind the first two fully connected layers, from 0 to below 1."""
 
 
 class DCGANConfig(MethodConfig):
+    """DCGAN's."""
+
     default_generator = None  # the networks stand in this section
     default_discriminator = None
     data_names = ("images", "idx")
 
     name: str = "dcgan"
+    """Method: DCGAN, images from noise."""
     gan_loss: Literal["nonsaturating", "saturating", "lsgan"] = "nonsaturating"
-    discriminator_steps: int = Field(1, ge=1)  # updates of the discriminator per step (k), each on a batch of its own
-    latent: Literal["uniform", "normal"] = "uniform"  # in [-1, 1], or of mean 0 and standard deviation 1
+    """Kind of the adversarial loss."""
+    discriminator_steps: int = Field(1, ge=1)
+    """Updates of D per step (k), each on a batch of its own."""
+    latent: Literal["uniform", "normal"] = "uniform"
+    """Distribution of the latents: uniform in [-1, 1], or normal with mean 0 and standard deviation 1."""
     generator: Annotated[DCGANGeneratorConfig | ResnetNoiseGeneratorConfig, Field(discriminator="name")] = (
         DCGANGeneratorConfig()
     )
+    """Generator (G)."""
     discriminator: Annotated[DCGANDiscriminatorConfig | VGG16DiscriminatorConfig, Field(discriminator="name")] = (
         DCGANDiscriminatorConfig()
     )
+    """Discriminator (D)."""
 
 
 @dataclass

@@ -33,17 +33,26 @@ from cut.models.batch_norm import has_batch_norm, untracked_statistics
 
 
 class Pix2PixConfig(MethodConfig):
+    """pix2pix's."""
+
     default_generator: ClassVar = {"name": "unet"}
     default_discriminator: ClassVar = {"name": "patch", "norm": "batch", "antialias": False, "init": "normal"}
     data_names: ClassVar = ("paired",)
 
     name: str = "pix2pix"
+    """Method: pix2pix."""
     gan_loss: Literal["vanilla", "lsgan", "nonsaturating", "hinge"] = "vanilla"
-    lambda_gan: float = Field(1.0, ge=0)  # weight of the adversarial loss; 0: there is no discriminator
-    lambda_l1: float = Field(100.0, ge=0)  # weight of the mean absolute error
-    conditional: bool = True  # D sees the input beside the output
-    test_dropout: bool = True  # at test time, dropout goes on as noise
-    test_batch_statistics: bool = True  # at test time, batch norm uses the test batch's own mean and variance
+    """Kind of the adversarial loss."""
+    lambda_gan: float = Field(1.0, ge=0)
+    """Weight of the adversarial loss; 0: there is no discriminator."""
+    lambda_l1: float = Field(100.0, ge=0)
+    """Weight of the mean absolute error |y - G(x)|_1 (lambda)."""
+    conditional: bool = True
+    """D sees the input beside the output (cGAN)."""
+    test_dropout: bool = True
+    """At test time, dropout goes on as noise (z)."""
+    test_batch_statistics: bool = True
+    """At test time, batch norm uses the mean and variance of the test batch."""
 
     @model_validator(mode="after")
     def _learns_something(self) -> "Pix2PixConfig":

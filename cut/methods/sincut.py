@@ -37,20 +37,32 @@ from cut.runtime.sharding import num_processes
 
 
 class SinCUTConfig(MethodConfig):
+    """SinCUT's."""
+
     default_generator: ClassVar[dict[str, Any]] = {"name": "stylegan2"}
     default_discriminator: ClassVar[dict[str, Any]] = {"name": "stylegan2"}
     data_names: ClassVar[tuple[str, ...]] = ("single",)
 
     name: str = "sincut"
-    lambda_gan: float = Field(1.0, gt=0)  # weight of the adversarial loss, non-saturating
-    lambda_r1: float = Field(1.0, ge=0)  # weight of half the squared slope of D at real crops
-    lambda_nce: float = Field(4.0, gt=0)  # weight of PatchNCE
-    lambda_identity: float = Field(1.0, ge=0)  # weight of the mean absolute difference of G(y) and y
-    nce_layers: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 2, 4), min_length=1)  # layers of G's encoder
-    num_patches: int = Field(1, ge=1)  # places per layer and crop; negatives come from the whole batch
+    """Method: SinCUT, CUT between one picture and another."""
+    lambda_gan: float = Field(1.0, gt=0)
+    """Weight of the adversarial loss, which is non-saturating."""
+    lambda_r1: float = Field(1.0, ge=0)
+    """Weight of R1, half the squared slope of D at real crops; 0: none."""
+    lambda_nce: float = Field(4.0, gt=0)
+    """Weight of PatchNCE."""
+    lambda_identity: float = Field(1.0, ge=0)
+    """Weight of |G(y) - y|_1; 0: none."""
+    nce_layers: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 2, 4), min_length=1)
+    """Numbers of the layers of G's encoder whose features PatchNCE compares (l)."""
+    num_patches: int = Field(1, ge=1)
+    """Number of places per layer and crop (S); negatives come from the whole batch."""
     temperature: float = Field(0.07, gt=0)
-    head_channels: int = Field(256, ge=1)  # width of the projection
-    discriminator_tile_px: int | None = Field(None, ge=8)  # D sees the crops cut into tiles of this side; null: whole
+    """Divisor of the similarities (tau)."""
+    head_channels: int = Field(256, ge=1)
+    """Channels of the learnt projection (H)."""
+    discriminator_tile_px: int | None = Field(None, ge=8)
+    """Side in pixels of the tiles into which crops are cut for D. null: D sees whole crops."""
 
 
 @dataclass

@@ -20,7 +20,7 @@ def feature_statistics(batches: Iterable[np.ndarray]) -> tuple[np.ndarray, np.nd
     Batches are merged as Chan, Golub & LeVeque 1979 do, which loses no digits where the mean is far from zero.
 
     Args:
-        batches: arrays `(n, D)`; 2 vectors or more in all, and how they are batched matters only to rounding.
+        batches: Arrays `(n, D)`, of 2 vectors or more in all; how they are batched changes only rounding.
 
     Returns:
         `(D,)` and `(D, D)`.
@@ -79,7 +79,7 @@ def frechet_standard_error(features: np.ndarray, mean2: np.ndarray, cov2: np.nda
         features: `(N, D)` of the generated pictures, N of 2 or more.
         mean2, cov2: `(D,)` and `(D, D)` of the target.
     """
-    from scipy.linalg import solve_triangular  # here, for it is slow to import
+    from scipy.linalg import solve_triangular  # here, because it is slow to import
 
     mean, covariance = feature_statistics(row_blocks(features))
     root, order, rank = _factor(covariance)
@@ -106,7 +106,7 @@ def _factor(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
 
     It stops where what is left is rounding: its root, 1e8 times greater, would add up over all directions.
     """
-    from scipy.linalg.lapack import dpstrf  # here, for it is slow to import
+    from scipy.linalg.lapack import dpstrf  # here, because it is slow to import
 
     tolerance = covariance.diagonal().max() * len(covariance) * np.finfo(np.float64).eps
     factor, pivots, rank, _ = dpstrf(covariance, tol=tolerance, lower=1)

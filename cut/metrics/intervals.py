@@ -18,7 +18,7 @@ def bootstrap_interval(
 
     Args:
         values: `(N, ...)` of floats, a row per picture; the order of rows decides the resamples.
-        statistic: from means of rows `(..., )` to the score, by default the mean itself.
+        statistic: Function from means of rows `(..., )` to the score, by default the mean itself.
 
     Returns:
         The lower and the upper end, of the statistic's shape.

@@ -41,7 +41,7 @@ def kernel_distance(
 
     Args:
         generated, target: `(N, D)` and `(M, D)`, 2 vectors or more each; their order decides the subsets.
-        subset_size: at most; less where a set has fewer vectors.
+        subset_size: Largest number of vectors per subset; smaller where a set has fewer.
     """
     rng = np.random.default_rng(seed)
     x, y = (_pool(np.asarray(a, dtype=np.float64), rng) for a in (generated, target))

@@ -1,4 +1,4 @@
-"""Quality and variety of a set of feature vectors, told apart by nearest neighbours.
+"""Quality and variety of a set of feature vectors, separately, by nearest neighbours.
 
 A set's manifold is the union of balls around its vectors, each reaching to the k-th nearest other vector of the set.
 Precision and recall: Kynkaanniemi et al., "Improved Precision and Recall Metric for Assessing Generative Models",

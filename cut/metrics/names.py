@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from cut.errors import UserError, nearest
 
-# Each metric in a line, as `cut-eval --help` tells it.
+# Each metric in one line, as `cut-eval --help` prints it.
 _OF_PAIRS = {
     "ssim": "structural similarity, at most 1",
     "psnr": "peak signal to noise ratio in dB",
@@ -42,7 +42,7 @@ def check_metrics(metrics: Sequence[str]) -> None:
     """Refuses an empty list and unknown names.
 
     Raises:
-        UserError: with the nearest known name, and all of them.
+        UserError: A name is unknown; the line has the nearest known one, and all of them.
     """
     unknown = [name for name in metrics if name not in METRICS]
     if metrics and not unknown:
@@ -58,8 +58,8 @@ def score_name(metric: str, network: str | None) -> str:
     """How a score is called: as its metric, or with the file of a feature network that is not Inception.
 
     Args:
-        metric: one of `METRICS`.
-        network: the network's file, e.g. `net.pt`, and `fid` becomes `fd[net.pt]`; None for Inception.
+        metric: Name, one of `METRICS`.
+        network: File of the feature network, e.g. `net.pt`, with which `fid` becomes `fd[net.pt]`; None for Inception.
     """
     if network is None or metric not in NEEDS_FEATURES:
         return metric

@@ -33,7 +33,7 @@ def confusion(target: np.ndarray, prediction: np.ndarray, num_classes: int) -> n
     Void predictions are mistakes, where the truth is not void itself. Without them this is FCN's `fast_hist`.
 
     Args:
-        target, prediction: integer class ids of one shape; `VOID` (any id outside of the classes) is void.
+        target, prediction: Integer class ids, of one shape; `VOID` (any id outside the classes) is not counted.
 
     Returns:
         `(num_classes, num_classes + 1)` of int64.

@@ -20,14 +20,14 @@ def ssim(image: np.ndarray, target: np.ndarray) -> float:
     K1 0.01, K2 0.03, population covariance, the mean over pixels (5 px of border left out) and channels.
 
     Raises:
-        UserError: the picture is smaller than the window.
+        UserError: The picture is smaller than the window.
     """
     if min(image.shape[:2]) < SSIM_WINDOW_PX:
         height, width = image.shape[:2]
         raise UserError(
             f"picture of {width}x{height} px is smaller than ssim's window of {SSIM_WINDOW_PX} px; leave ssim out"
         )
-    from skimage.metrics import structural_similarity  # here, for it is slow to import
+    from skimage.metrics import structural_similarity  # here, because it is slow to import
 
     settings = {"gaussian_weights": True, "sigma": _SIGMA_PX, "use_sample_covariance": False}
     return float(structural_similarity(image, target, data_range=1.0, channel_axis=-1, **settings))
@@ -52,7 +52,7 @@ def ms_ssim(image: np.ndarray, target: np.ndarray) -> float:
     2 x 2 pixels of the one before; an odd last row or column is repeated. Means below 0 count as 0.
 
     Raises:
-        UserError: a side of the picture is shorter than 161 px.
+        UserError: A side of the picture is shorter than 161 px.
     """
     height, width, _ = image.shape
     if min(height, width) < MS_SSIM_SMALLEST_PX:
@@ -82,7 +82,7 @@ def _ssim_parts(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _window_means(x: np.ndarray) -> np.ndarray:
     """Means under the Gaussian window, where it fits: `(H, W, C)` -> `(H - 10, W - 10, C)`."""
-    from scipy.ndimage import correlate1d  # here, for it is slow to import
+    from scipy.ndimage import correlate1d  # here, because it is slow to import
 
     reach = SSIM_WINDOW_PX // 2
     window = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2.0 * _SIGMA_PX**2))

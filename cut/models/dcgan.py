@@ -14,14 +14,14 @@ class DCGANGenerator(nn.Module):
     """Projects a latent to a small map, which transposed convolutions double up to the image; batch norm, ReLU, tanh.
 
     Args:
-        latent_size: numbers per latent.
-        out_channels: of the image.
-        image_px: side of the image.
-        base_channels: width before the last layer; twice as wide at each half of the size (the paper: 128 at 32 px up
-            to 1024 at 4 px).
+        latent_size: Number of values per latent.
+        out_channels: Channels of the image.
+        image_px: Side of the image in pixels.
+        base_channels: Channels before the last layer; twice as many at each half of the size (the paper: 128 at 32 px
+            up to 1024 at 4 px).
 
     Raises:
-        ValueError: a size that is not 4 to 7 times a power of two.
+        ValueError: A size that is not 4 to 7 times a power of two.
     """
 
     def __init__(self, latent_size: int, out_channels: int, image_px: int, base_channels: int = 128):
@@ -46,12 +46,12 @@ class DCGANDiscriminator(nn.Module):
     """Strided convolutions with LeakyReLU 0.2, batch norm in all but the first and the last layer.
 
     Args:
-        in_channels: of the image.
-        image_px: side of the image.
-        base_channels: width of the first layer, doubled by each further one.
+        in_channels: Channels of the image.
+        image_px: Side of the image in pixels.
+        base_channels: Channels of the first layer, doubled by each further one.
 
     Raises:
-        ValueError: a size that is not 4 to 7 times a power of two.
+        ValueError: A size that is not 4 to 7 times a power of two.
     """
 
     def __init__(self, in_channels: int, image_px: int, base_channels: int = 64):

@@ -23,7 +23,7 @@ class EncodingGenerator(nn.Module):
         """The number of channels at each of `taps`.
 
         Raises:
-            ValueError: a layer that does not exist.
+            ValueError: A layer does not exist.
         """
         raise NotImplementedError
 
@@ -32,7 +32,7 @@ def as_encoding(generator: nn.Module) -> EncodingGenerator:
     """The generator itself.
 
     Raises:
-        ValueError: it is none whose layers can be read.
+        ValueError: Its layers cannot be read.
     """
     if not isinstance(generator, EncodingGenerator):
         raise ValueError("PatchNCE reads numbered layers of the generator, which a U-Net has not; use name: resnet")

@@ -15,7 +15,7 @@ class ImagePool(nn.Module):
     earlier one. The content is part of `state_dict`, and the same in all processes that share a batch.
 
     Args:
-        size: number of images kept; 0 passes everything through.
+        size: Number of images kept; 0 passes everything through.
     """
 
     def __init__(self, size: int = 50):

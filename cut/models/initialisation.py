@@ -2,6 +2,8 @@
 
 from torch import nn
 
+from cut.models.blocks import AffineInstanceNorm
+
 INITIALISATIONS = ("normal", "xavier", "kaiming", "orthogonal")
 
 
@@ -12,8 +14,8 @@ def initialise(network: nn.Module, name: str = "xavier", gain: float = 0.02) -> 
         network: changed in place, and returned.
         name: `normal` (standard deviation `gain`), `xavier` (Glorot & Bengio 2010, normal), `kaiming` (He et al. 2015,
             normal, fan in; no gain) or `orthogonal` (Saxe et al. 2014).
-        gain: CUT uses xavier with 0.02, CycleGAN and pix2pix normal with 0.02. Batch norm scales are drawn from
-            N(1, gain).
+        gain: CUT uses xavier with 0.02, CycleGAN and pix2pix normal with 0.02. The weights of
+            batch norm and of affine instance norm are drawn from N(1, gain).
 
     Raises:
         ValueError: another name.
@@ -31,7 +33,7 @@ def initialise(network: nn.Module, name: str = "xavier", gain: float = 0.02) -> 
             draw[name](module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm2d):
+        elif isinstance(module, nn.BatchNorm2d | AffineInstanceNorm):
             nn.init.normal_(module.weight, 1.0, gain)
             nn.init.zeros_(module.bias)
     return network

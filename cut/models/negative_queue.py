@@ -10,8 +10,8 @@ class NegativeQueue(nn.Module):
     """The newest `size` keys, first in, first out; all of it is part of `state_dict`.
 
     Args:
-        size: number of keys.
-        channels: of a key.
+        size: Number of keys.
+        channels: Channels of a key.
     """
 
     keys: Tensor
@@ -23,7 +23,7 @@ class NegativeQueue(nn.Module):
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
 
     def content(self) -> Tensor:
-        """`(K, C)` with K up to `size`, a copy, for the queue goes on while the loss waits for its backward pass."""
+        """Keys `(K, C)`, K up to `size`; a copy, because the queue goes on while the loss waits for its gradient."""
         return self.keys[: int(self.seen)].clone()
 
     @torch.no_grad()

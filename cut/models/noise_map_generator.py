@@ -16,10 +16,10 @@ class NoiseMapGenerator(nn.Module):
     left a checkerboard here.
 
     Args:
-        out_channels: of the image.
-        image_px: side of the image, a multiple of 4; the latent has its square of numbers.
-        base_channels: width at full resolution; four times that in the residual blocks.
-        num_blocks: residual blocks.
+        out_channels: Channels of the image.
+        image_px: Side of the image in pixels, a multiple of 4; the latent has its square of values.
+        base_channels: Channels at full resolution; four times that in the residual blocks.
+        num_blocks: Number of residual blocks.
     """
 
     def __init__(self, out_channels: int, image_px: int, base_channels: int = 64, num_blocks: int = 6):
@@ -31,7 +31,7 @@ class NoiseMapGenerator(nn.Module):
             layers += [nn.Conv2d(width, width * 2, 4, stride=2, padding=1, bias=False)]
             width *= 2
             layers += [BatchNorm2d(width), nn.ReLU(inplace=True)]
-        layers += [ResidualBlock(width, "batch", padding="zeros") for _ in range(num_blocks)]
+        layers += [ResidualBlock(width, "batch", padding="zero") for _ in range(num_blocks)]
         for _ in range(2):
             layers += [nn.Upsample(scale_factor=2), nn.Conv2d(width, width // 2, 3, padding=1, bias=False)]
             width //= 2

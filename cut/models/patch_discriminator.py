@@ -2,9 +2,11 @@
 
 from torch import Tensor, nn
 
+from cut.kernels.blur import BlurDownsample
+from cut.kernels.cpu import fastest_layout
 from cut.kernels.recompute import run_layers
 from cut.kernels.winograd import Conv2d
-from cut.models.blocks import BlurDownsample, fastest_layout, needs_bias, normalisation
+from cut.models.blocks import needs_bias, normalisation
 
 
 class PatchDiscriminator(nn.Module):
@@ -14,7 +16,7 @@ class PatchDiscriminator(nn.Module):
         in_channels: of the image, or of input and output image together in a conditional GAN.
         base_channels: width of the first layer; doubled per layer, eightfold at the most.
         num_layers: downsampling layers; 3 gives the papers' 70x70 receptive field.
-        norm: `instance`, `batch` or `none`.
+        norm: `instance`, `instance_affine`, `batch` or `none`.
         antialias: blur before downsampling instead of strided convolutions.
     """
 

@@ -10,8 +10,8 @@ def random_patch_ids(features: Sequence[Tensor], num_patches: int) -> list[Tenso
     """Random places without repetition, one set per layer, shared by all images of the batch.
 
     Args:
-        features: feature maps `(N, C, H, W)`.
-        num_patches: how many places; all of them where a map has fewer.
+        features: Feature maps `(N, C, H, W)`.
+        num_patches: Number of places; a map that has fewer gives all of them.
 
     Returns:
         Per layer `(min(num_patches, H * W),)` flat indices into the map.
@@ -31,8 +31,8 @@ class PatchHead(nn.Module):
     """One two-layer MLP per chosen encoder layer, then L2 normalisation.
 
     Args:
-        feature_channels: channels of each chosen layer.
-        out_channels: width of the MLPs and of the embedding (256 in the paper).
+        feature_channels: Channels of each chosen layer.
+        out_channels: Channels of the MLPs and of the embedding (256 in the paper).
         use_mlp: False samples and normalises only, without parameters.
     """
 

@@ -4,18 +4,13 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from cut.kernels.blur import BlurDownsample, BlurUpsample
+from cut.kernels.cpu import fastest_layout
 from cut.kernels.recompute import run_in_stages, run_layers
 from cut.kernels.winograd import Conv2d
-from cut.models.blocks import (
-    BlurDownsample,
-    BlurUpsample,
-    ReflectionPad,
-    fastest_layout,
-    needs_bias,
-    normalisation,
-)
+from cut.models.blocks import needs_bias, normalisation
 from cut.models.encoding_generator import EncodingGenerator
-from cut.models.residual_block import ResidualBlock
+from cut.models.residual_block import PADDINGS, ResidualBlock
 
 
 class ResnetGenerator(EncodingGenerator):
@@ -29,10 +24,12 @@ class ResnetGenerator(EncodingGenerator):
         out_channels: of the output image.
         base_channels: width at full resolution; four times that in the residual blocks.
         num_blocks: residual blocks; the papers use 9 at 256 px and 6 at 128 px.
-        norm: `instance`, `batch` or `none`.
+        norm: `instance`, `instance_affine`, `batch` or `none`.
         dropout: probability inside the residual blocks, 0 for none.
         antialias_down: blur before downsampling instead of a strided convolution.
         antialias_up: blurred upsampling instead of a transposed convolution.
+        padding: what lies beyond the borders before the first, the last and the residual blocks' convolutions:
+            `reflect`, the mirrored image, or `zero`.
     """
 
     stride = 4  # height and width of the input must be multiples of it for the output to have the same size
@@ -49,11 +46,12 @@ class ResnetGenerator(EncodingGenerator):
         dropout: float = 0.0,
         antialias_down: bool = True,
         antialias_up: bool = True,
+        padding: str = "reflect",
     ):
         super().__init__()
         self.in_channels, self.out_channels = in_channels, out_channels
         bias, width = needs_bias(norm), base_channels
-        layers: list[nn.Module] = [ReflectionPad(3), Conv2d(in_channels, width, 7, bias=bias)]
+        layers: list[nn.Module] = [PADDINGS[padding](3), Conv2d(in_channels, width, 7, bias=bias)]
         layers += [normalisation(norm, width), nn.ReLU(inplace=True)]
         for _ in range(2):
             stride = 1 if antialias_down else 2
@@ -62,7 +60,7 @@ class ResnetGenerator(EncodingGenerator):
             layers += [normalisation(norm, width), nn.ReLU(inplace=True)]
             if antialias_down:
                 layers.append(BlurDownsample(width))
-        layers += [ResidualBlock(width, norm, dropout) for _ in range(num_blocks)]
+        layers += [ResidualBlock(width, norm, dropout, padding) for _ in range(num_blocks)]
         for _ in range(2):
             if antialias_up:
                 layers += [BlurUpsample(width), Conv2d(width, width // 2, 3, padding=1, bias=bias)]
@@ -72,7 +70,7 @@ class ResnetGenerator(EncodingGenerator):
                 )
             width //= 2
             layers += [normalisation(norm, width), nn.ReLU(inplace=True)]
-        layers += [ReflectionPad(3), Conv2d(width, out_channels, 7), nn.Tanh()]
+        layers += [PADDINGS[padding](3), Conv2d(width, out_channels, 7), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, image: Tensor) -> Tensor:

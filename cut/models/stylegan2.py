@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cut.kernels.recompute import run_in_stages, run_layers
 from cut.models.encoding_generator import EncodingGenerator
-from cut.models.stylegan2_blocks import EqualConv2d, EqualLinear, EqualResidualBlock, UpsampleConv
+from cut.models.stylegan2_blocks import EqualConv2d, EqualLinear, EqualResidualBlock, NoiseInjection, UpsampleConv
 
 _MAX_GENERATOR_CHANNELS = 512
 _MAX_DISCRIMINATOR_CHANNELS = 384
@@ -25,12 +25,13 @@ class StyleGAN2Generator(EncodingGenerator):
     convolution, then the downsamplings, then the first half of the residual blocks.
 
     Args:
-        in_channels: of the input image.
-        out_channels: of the output image.
-        base_channels: width at full resolution, doubled per downsampling; 80 is the authors' ngf 10 at crops of 64 px.
-        num_downsamplings: halvings of the size.
-        num_blocks: residual blocks at the lowest resolution, an even number, half of them in the encoder.
-        noise: inject noise behind the upsamplings; always the same in eval mode.
+        in_channels: Channels of the input image.
+        out_channels: Channels of the output image.
+        base_channels: Channels at full resolution, doubled per downsampling; 80 is the authors' ngf 10 at crops of 64
+            px.
+        num_downsamplings: Number of halvings of the size.
+        num_blocks: Number of residual blocks at the lowest resolution, even; half of them are in the encoder.
+        noise: Whether to inject noise behind the upsamplings; in eval mode it is always the same.
     """
 
     checkpoint_activations = False  # keep less for the backward pass and compute more in it
@@ -60,6 +61,12 @@ class StyleGAN2Generator(EncodingGenerator):
     def forward(self, image: Tensor) -> Tensor:
         """`(N, in_channels, H, W)` in [-1, 1] -> `(N, out_channels, H, W)`, about [-1, 1] once trained, unbounded."""
         return self.forward_with_features(image, ())[0]
+
+    def prepare_export(self, max_pixels: int) -> None:
+        """Must be called before torch.export or torch.jit.trace; images may have up to `max_pixels` pixels then."""
+        for module in self.modules():
+            if isinstance(module, NoiseInjection):
+                module.draw_beforehand(max_pixels)
 
     def forward_with_features(self, image: Tensor, taps: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
         x, features = self._encode(image, taps, stop=len(self.encoder))
@@ -92,12 +99,12 @@ class StyleGAN2Discriminator(nn.Module):
     The authors' code keeps StyleGAN2's standard deviation over the minibatch switched off; so it is left out here.
 
     Args:
-        in_channels: of the image.
+        in_channels: Channels of the image.
         image_px: P, the side of the images; they are halved until about 4 px are left.
-        base_channels: width at full resolution, doubled per halving up to 384; 32 is the authors' ndf 8 at 64 px.
+        base_channels: Channels at full resolution, doubled per halving up to 384; 32 is the authors' ndf 8 at 64 px.
 
     Raises:
-        ValueError: images too small to be halved.
+        ValueError: Images are too small to be halved.
     """
 
     def __init__(self, in_channels: int = 3, image_px: int = 64, base_channels: int = 32):

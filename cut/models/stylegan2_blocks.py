@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cut.kernels.cpu import is_exported
 from cut.runtime.sharding import draw_rows
 
 _BLUR_TAPS = (1.0, 3.0, 3.0, 1.0)
@@ -39,9 +40,9 @@ def blur(x: Tensor, grow: int, stride: int = 1, gain: float = 1.0) -> Tensor:
 
     Args:
         x: `(N, C, H, W)`.
-        grow: pixels that height and width gain before striding: 1 or -1 (padded by 2 or by 1 on all sides).
-        stride: keep every so manieth row and column.
-        gain: of the whole kernel.
+        grow: Number of pixels that height and width gain before striding: 1 or -1 (padded by 2 or by 1 on all sides).
+        stride: Distance of the rows and columns that are kept.
+        gain: Sum of the kernel's values.
     """
     height, width = ((side + grow + stride - 1) // stride for side in x.shape[2:])
     padding = 2 if grow > 0 else 1
@@ -56,13 +57,13 @@ class EqualConv2d(nn.Module):
     `(N, in_channels, H, W)` -> `(N, out_channels, H, W)`, or with `down` `(N, out_channels, H // 2, W // 2)`.
 
     Args:
-        in_channels: of the input.
-        out_channels: of the output.
-        kernel: side of the filters, 1 or 3.
-        down: blur, then stride 2.
-        activate: add a bias and apply the leaky ReLU; without it the bias is optional.
-        bias: whether there is one.
-        gain: of the output; ACTIVATION_GAIN is the paper's with activation.
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel: Side of the filters in pixels, 1 or 3.
+        down: Whether to blur and then take stride 2.
+        activate: Whether to add a bias and apply the leaky ReLU; without it the bias is optional.
+        bias: Whether there is a bias.
+        gain: Factor of the output; with activation, ACTIVATION_GAIN is the paper's.
     """
 
     def __init__(
@@ -131,18 +132,36 @@ class EqualResidualBlock(nn.Module):
 class NoiseInjection(nn.Module):
     """Adds one plane of normal noise to all channels, by a learnt weight that starts at 0 (StyleGAN2, figure 2c).
 
-    Outside training the plane is always the same for a size, so that a picture has one translation.
+    Outside training the plane is always the same for a size, so that a picture has one translation. Exported graphs
+    cannot draw it: `draw_beforehand` comes first.
     """
+
+    drawn: Tensor | None  # (P,), for graphs
 
     def __init__(self, gain: float):
         super().__init__()
         self.gain = gain
         self.weight = nn.Parameter(torch.zeros(1))
+        self.register_buffer("drawn", None, persistent=False)
+
+    def draw_beforehand(self, max_pixels: int) -> None:
+        """Keeps the planes of all maps up to that size, for torch.export and torch.jit.trace.
+
+        They are one: torch draws 16 numbers at a time, so that a large plane begins as a small one. Where the pixels of
+        a map are no multiple of 16, its last 16 differ.
+        """
+        device = self.weight.device
+        self.drawn = torch.randn(max_pixels, generator=torch.Generator().manual_seed(0)).to(device)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
             # On the CPU: a run is the same on every device.
             noise = draw_rows(lambda rows: torch.randn(rows, 1, *x.shape[2:]), len(x))
+        elif is_exported():
+            if self.drawn is None:
+                raise ValueError("noise: an exported graph cannot draw it; call the network's prepare_export first")
+            height, width = x.shape[2:]
+            noise = self.drawn[torch.arange(height * width, device=x.device)].view(1, 1, height, width)
         else:
             noise = torch.randn(1, 1, *x.shape[2:], generator=torch.Generator().manual_seed(0))
         return x + (self.weight * self.gain).to(x.dtype) * noise.to(x)

@@ -14,12 +14,12 @@ class UnetGenerator(nn.Module):
     map of one pixel has no spread, so one image per batch is enough.
 
     Args:
-        in_channels: of the input image.
-        out_channels: of the output image.
-        base_channels: width of the outermost level.
-        image_px: side of the image that becomes one pixel, a power of two from 32; 256 is the paper's.
+        in_channels: Channels of the input image.
+        out_channels: Channels of the output image.
+        base_channels: Channels of the outermost level.
+        image_px: Side of the image that becomes one pixel, a power of two from 32; 256 is the paper's.
         norm: `instance`, `batch` or `none`.
-        dropout: probability behind the decoder's inner levels of full width, the innermost left out: 3 at 256 px.
+        dropout: Probability behind the decoder's inner levels of full width, the innermost left out: 3 at 256 px.
 
     Raises:
         ValueError: `image_px` is no power of two from 32.

@@ -19,11 +19,11 @@ class VGG16Discriminator(nn.Module):
     convolution is an option that came later; on MNIST it let the discriminator win outright within 300 steps.
 
     Args:
-        in_channels: of the image.
-        image_px: side of the image.
-        base_channels: width of the first block, 64 in the paper.
+        in_channels: Channels of the image.
+        image_px: Side of the image in pixels.
+        base_channels: Channels of the first block, 64 in the paper.
         norm: `none`, as in the paper, or `batch`.
-        dropout: probability behind the first two fully connected layers.
+        dropout: Probability behind the first two fully connected layers.
     """
 
     def __init__(

@@ -7,12 +7,13 @@ import numpy as np
 
 from cut.data.images import evenly_chosen
 from cut.report.read_run import BASELINE, GENERATORS, Run, scores_of
-from cut.train.history import Curve, is_number
+from cut.train.history import Curve, is_step
 from cut.train.plots import moving_average
 
 WIDTH, HEIGHT = 340, 160  # of a chart's plot, in its own units
 _MOST_POINTS = 300  # of a line; more cannot be seen
 _MOST_DOTS = 12
+_NOTHING = 1e-30  # what is less counts as zero, for axes that do not divide by it
 _LOG_RATIO = 50  # between a loss's largest and smallest value, from which on its axis is logarithmic
 _SECTIONS = {  # title -> first parts of the keys
     "Scores": ("eval",),
@@ -127,7 +128,7 @@ def _best_step(run: Run, metric: str, generator: str) -> float | None:
     best = run.evaluation.get("best")
     if not isinstance(best, dict) or best.get("metric") != metric or run.evaluation.get("generator") != generator:
         return None
-    return best["step"] if is_number(best.get("step")) else None
+    return best["step"] if is_step(best.get("step")) else None
 
 
 @dataclass(frozen=True)
@@ -152,14 +153,14 @@ class _Axes:
 
 
 def _draw(title: str, curves: Sequence[_Curve], last_step: int, may_be_log: bool) -> Chart:
-    from matplotlib.ticker import LogLocator, MaxNLocator  # only here, for matplotlib is slow to import
+    from matplotlib.ticker import LogLocator, MaxNLocator  # only here, because matplotlib is slow to import
 
     seen = np.concatenate([c.smooth[1] for c in curves] + [np.percentile(c.raw[1], (2, 98)) for c in curves])
     low, high = float(seen.min()), float(seen.max())
-    is_log = may_be_log and low > 0 and high / low > _LOG_RATIO
+    is_log = may_be_log and low > _NOTHING and high / low > _LOG_RATIO
     bottom, top = (float(np.log10(low)), float(np.log10(high))) if is_log else (low, high)
-    is_flat = top - bottom <= 1e-9 * abs(top)  # but for the moving average's rounding
-    margin = (0.1 * abs(top) or 1.0) if is_flat else 0.06 * (top - bottom)
+    is_flat = top - bottom <= max(1e-9 * max(abs(top), abs(bottom)), _NOTHING)  # the moving average rounds
+    margin = (0.1 * abs(top) if abs(top) > _NOTHING else 1.0) if is_flat else 0.06 * (top - bottom)
     axes = _Axes(last_step, bottom - margin, top + margin, is_log)
     round_steps = MaxNLocator(4, steps=(1, 2, 2.5, 5, 10))
     locator, ends = (LogLocator(numticks=5), (low, high)) if is_log else (round_steps, (axes.bottom, axes.top))

@@ -10,7 +10,7 @@ from typing import Any
 from cut.errors import UserError, reason
 from cut.storage.files import open_regular
 from cut.storage.yaml import parse_yaml
-from cut.train.history import Curve, curves_of, is_number, read_entries
+from cut.train.history import Curve, curves_of, is_number, is_step, read_entries
 
 BASELINE = "input"  # what the scores of the untranslated test pictures are logged as
 GENERATORS = {"ema": "moving average", "last": "last weights", BASELINE: "untranslated input"}
@@ -126,6 +126,6 @@ def scores_of(run: Run) -> dict[tuple[str, str], Curve]:
     if scores:
         return scores
     metrics, step = run.evaluation.get("metrics"), run.evaluation.get("step")
-    entry = {"step": step if is_number(step) else run.last_step} | (metrics if isinstance(metrics, dict) else {})
+    entry = {"step": step if is_step(step) else run.last_step} | (metrics if isinstance(metrics, dict) else {})
     generator = str(run.evaluation.get("generator", ""))
     return {(metric, generator): curve for metric, curve in curves_of([entry]).items()}

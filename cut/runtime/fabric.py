@@ -12,6 +12,7 @@ from lightning_fabric.strategies import DDPStrategy
 
 from cut.config import Precision
 from cut.errors import UserError, reason
+from cut.runtime.signals import ended_by_ctrl_c
 
 # For all processes to come, and for one exchange of a step; one that has ended is noticed at once, whatever this is.
 _TIMEOUT = timedelta(minutes=10)
@@ -39,7 +40,8 @@ def build_fabric(accelerator: str, precision: Precision, shared: bool = False) -
     except (RuntimeError, ValueError) as error:
         raise UserError(f"accelerator {accelerator}, precision {precision}: {reason(error)}") from None
     try:
-        fabric.launch()
+        with ended_by_ctrl_c():
+            fabric.launch()
     except RuntimeError as error:  # of which torch's own are kinds
         where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         raise UserError(

@@ -5,17 +5,17 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
 
 from cut.errors import LostProcessError, UserError
+from cut.runtime.children import end_group, hand_on, start_child
+from cut.runtime.signals import stop_signals
+from cut.terminal import say
 
 DEFAULT_PORT = 29500  # torchrun's
 _GRACE_SECONDS = 5.0  # for the others to notice that one has ended, and to say so
 _POLL_SECONDS = 0.05
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_MARK = "CUT_TRAIN_LAUNCHED"
 
 
 def is_worker() -> bool:
@@ -48,7 +48,7 @@ def check_machines(devices: int | None, num_nodes: int | None, node_rank: int, m
 def launch(num_processes: int, num_nodes: int, node_rank: int, main_address: str, main_port: int | None) -> int:
     """Runs this very command in `num_processes` processes, and waits for them.
 
-    The first SIGINT or SIGTERM is handed on to them, so that they save and end. Where one fails, the others get
+    Signals that ask to end are handed on to them, so that they save and end. Where one fails, the others get
     `_GRACE_SECONDS`, then are killed.
 
     Args:
@@ -71,47 +71,27 @@ def launch(num_processes: int, num_nodes: int, node_rank: int, main_address: str
         "NODE_RANK": node_rank,
         "MASTER_ADDR": main_address,
         "MASTER_PORT": main_port,
-        _MARK: 1,
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", max(1, _cores() // num_processes)),
         "TORCH_CPP_LOG_LEVEL": os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR"),  # else lost peers fill the screen
     }
     processes = []
     for local_rank in range(num_processes):
         own = {"LOCAL_RANK": local_rank, "RANK": node_rank * num_processes + local_rank}
-        environment = os.environ | {name: str(value) for name, value in (shared | own).items()}
-        # Sessions of their own: the terminal's Ctrl-C reaches them through here alone, and once.
-        processes.append(
-            subprocess.Popen(  # noqa: S603  this command itself
-                [sys.executable, *sys.orig_argv[1:]], env=environment, stdin=subprocess.PIPE, start_new_session=True
-            )
-        )
+        environment = {name: str(value) for name, value in (shared | own).items()}
+        processes.append(start_child(sys.orig_argv[1:], environment))
     return _wait(processes, node_rank * num_processes)
-
-
-def end_with_launcher() -> None:
-    """Ends this process, saved, when the launcher that started it is gone: its end of our stdin closes with it."""
-    if _MARK not in os.environ:
-        return
-
-    def watch() -> None:
-        while os.read(0, 1):
-            pass
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _wait(processes: Sequence[subprocess.Popen], first_rank: int) -> int:
     """Until all have ended; see `launch`."""
     asked: list[int] = []
 
-    def hand_on(signum: int, frame: object) -> None:
+    def ask_all(signum: int, frame: object) -> None:
         asked.append(signum)
         for process in processes:
-            if process.poll() is None:
-                process.send_signal(signum)
+            hand_on(process, signum)
 
-    previous = {number: signal.signal(number, hand_on) for number in _SIGNALS}
+    previous = {number: signal.signal(number, ask_all) for number in stop_signals()}
     try:
         failed_at = None
         while any(process.poll() is None for process in processes):
@@ -123,10 +103,7 @@ def _wait(processes: Sequence[subprocess.Popen], first_rank: int) -> int:
     finally:
         by_themselves = [process.poll() for process in processes]
         for process in processes:
-            process.kill()  # without effect on one that has ended
-            process.wait()
-            if process.stdin:
-                process.stdin.close()
+            end_group(process)
         for number, handler in previous.items():
             signal.signal(number, handler)
     return _status(dict(enumerate(by_themselves, first_rank)), asked)
@@ -145,11 +122,10 @@ def _status(statuses: Mapping[int, int | None], asked: Sequence[int]) -> int:
         if -code in asked:  # before it was ready to save
             return 128 - code
         if code < 0:
-            print(
+            say(
                 f"cut-train: error: process {rank} was ended by {signal.Signals(-code).name}"
                 f"{' (for want of memory?)' if -code == signal.SIGKILL else ''}, and the others with it; "
-                "the same command goes on from the last checkpoint",
-                file=sys.stderr,
+                "the same command goes on from the last checkpoint"
             )
             return 128 - code
     return next(iter((causes or failed).values()), 0)

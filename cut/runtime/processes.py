@@ -16,9 +16,11 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from cut.errors import PictureError, UserError
-from cut.runtime.sharding import connected
+from cut.runtime.sharding import PATIENCE_SECONDS, connected, finish
+from cut.runtime.signals import ended_by_ctrl_c
 
 Result = TypeVar("Result")
+_PATIENCE_WITH_FIRST_SECONDS = 600.0  # of a process that was asked to stop while the first one scores, draws or saves
 _TIMEOUT = timedelta(hours=6)  # for what the first process does alone: scores, sample sheets, checkpoints
 
 
@@ -32,8 +34,10 @@ class Processes:
     def __init__(self, fabric: Fabric):
         self.rank, self.count, self._device = fabric.global_rank, fabric.world_size, fabric.device
         # Between CPUs a process that ended is noticed at once, and waiting is no fault.
-        is_shared = self.count > 1
-        self._control: Any = torch.distributed.new_group(backend="gloo", timeout=_TIMEOUT) if is_shared else None
+        self._control: Any = None
+        if self.count > 1:
+            with ended_by_ctrl_c():
+                self._control = torch.distributed.new_group(backend="gloo", timeout=_TIMEOUT)
 
     @property
     def is_first(self) -> bool:
@@ -54,21 +58,22 @@ class Processes:
             [tensor.flatten().to(self._device, torch.promote_types(tensor.dtype, torch.float32)) for tensor in tensors]
         )
         with connected():
-            torch.distributed.all_reduce(flat)
+            finish(torch.distributed.all_reduce(flat, async_op=True), flat.device)
         flat /= self.count
         for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(mean.view(tensor.shape))
 
-    def largest(self, value: float) -> float:
-        """The largest of all processes' values."""
+    def largest(self, value: float, patience_seconds: float = PATIENCE_SECONDS) -> float:
+        """The largest of all processes' values; see `finish` for the patience."""
         if self.count == 1:
             return value
         found = torch.tensor(value, dtype=torch.float64)
         with connected():
-            torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX, self._control)
+            work = torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX, self._control, async_op=True)
+            finish(work, found.device, patience_seconds)
         return found.item()
 
-    def together(self, work: Callable[[], Result]) -> Result:
+    def together(self, work: Callable[[], Result], patience_seconds: float = PATIENCE_SECONDS) -> Result:
         """What `work` returns here; where it fails in one process, all fail.
 
         Raises:
@@ -82,7 +87,7 @@ class Processes:
             found.append(work())
         except UserError as caught:
             error = caught
-        if self.largest(error is not None):
+        if self.largest(error is not None, patience_seconds):
             raise self._shared(error)
         return found[0]
 
@@ -94,7 +99,8 @@ class Processes:
         """
         if self.count == 1:
             return work()
-        result: list[Any] = [self.together(work) if self.is_first else self.together(lambda: None)]
+        own = work if self.is_first else lambda: None
+        result: list[Any] = [self.together(own, _PATIENCE_WITH_FIRST_SECONDS)]
         with connected():
             torch.distributed.broadcast_object_list(result, group=self._control)
         return result[0]
@@ -109,9 +115,7 @@ class Processes:
             return
         # Sums of the numbers' bits: a plain sum could hide two differences.
         own = sum(int(_bits(tensor).to(torch.int64).sum()) * (place + 1) for place, tensor in enumerate(tensors))
-        found: list[Any] = [None] * self.count
-        with connected():
-            torch.distributed.all_gather_object(found, own, self._control)
+        found = self._of_all(own)
         differing = [rank for rank, other in enumerate(found) if other != found[0]]
         if differing:
             raise self.tell_once(
@@ -121,18 +125,45 @@ class Processes:
                 )
             )
 
+    def require_same(self, what: str, value: Any, differences: Callable[[Any, Any], list[str]]) -> None:
+        """Checks that all processes have the same plain values, before any exchange whose form depends on them.
+
+        Args:
+            what: What the values are, for the error.
+            value: Values of this process, as plain types.
+            differences: Says how the values of two processes differ, a text for each.
+
+        Raises:
+            UserError: they differ; without this, processes would wait for each other for ever.
+        """
+        if self.count == 1:
+            return
+        found = self._of_all(value)
+        for rank, other in enumerate(found):
+            if different := differences(found[0], other):
+                more = f" and {len(different) - 3} more" if len(different) > 3 else ""
+                raise self.tell_once(
+                    UserError(
+                        f"process {rank} has other {what} than process 0 ({'; '.join(different[:3])}{more}); start all "
+                        "processes with the same command, config and files"
+                    )
+                )
+
     def tell_once(self, error: UserError) -> UserError:
         """An error that all processes raise, to be printed by one of each machine."""
         error.is_told = local_rank() != 0
         return error
 
-    def _shared(self, error: UserError | None) -> UserError:
+    def _of_all(self, value: Any) -> list[Any]:
+        """The plain values of all processes, by their numbers."""
+        self.largest(0)  # until all are here: the exchange of objects would wait deaf to signals
         found: list[Any] = [None] * self.count
         with connected():
-            torch.distributed.all_gather_object(
-                found, error and (isinstance(error, PictureError), str(error)), self._control
-            )
-        told = [entry for entry in found if entry]
+            torch.distributed.all_gather_object(found, value, self._control)
+        return found
+
+    def _shared(self, error: UserError | None) -> UserError:
+        told = [entry for entry in self._of_all(error and (isinstance(error, PictureError), str(error))) if entry]
         kind = PictureError if any(is_picture for is_picture, _ in told) else UserError
         return self.tell_once(kind("; ".join(dict.fromkeys(text for _, text in told))))
 

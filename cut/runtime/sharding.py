@@ -15,6 +15,7 @@ Outside `working_on`, as at inference, nothing is divided.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ import torch.distributed
 from torch import Tensor
 
 from cut.errors import LostProcessError
+from cut.runtime.signals import waited_since_asked
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Shard:
         return self.num_processes * self.num_micro_batches
 
 
+_PART = timedelta(seconds=0.2)
+PATIENCE_SECONDS = 30.0  # of a process that was asked to stop: the slowest of the others may still be at its step
 _UNDIVIDED = Shard(rows=1)
 _current = _UNDIVIDED  # not of a thread: on a GPU backward passes run in threads of their own
 
@@ -81,13 +85,15 @@ def draw_rows(draw: Callable[[int], Tensor], rows: int) -> Tensor:
 
     Args:
         draw: number of images -> `(images, ...)` random numbers.
-        rows: images here; may be several batches, one behind the other, each of which is divided.
+        rows: images here; may be several batches, one behind the other, each of which is divided, or an equal share of
+            the images of one.
     """
     shard = _current
     if shard.count == 1:
         return draw(rows)
     drawn = draw(rows * shard.count)
-    return drawn.unflatten(0, (rows // shard.rows, shard.count, shard.rows))[:, shard.index].flatten(0, 1)
+    each = min(rows, shard.rows)
+    return drawn.unflatten(0, (rows // each, shard.count, each))[:, shard.index].flatten(0, 1)
 
 
 def all_rows(tensor: Tensor) -> Tensor:
@@ -113,6 +119,39 @@ def sum_over_processes(tensor: Tensor) -> Tensor:
     return _Sum.apply(tensor) if _current.num_processes > 1 else tensor
 
 
+def finish(work: Any, device: torch.device, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    """Waits until an exchange that was started with `async_op` is done.
+
+    Between CPUs it waits in parts, because Python hears signals between them only. On a GPU nothing waits here.
+
+    Args:
+        work: Exchange between processes.
+        device: Device of its tensors.
+        patience_seconds: Time that the others get after this process was asked to stop.
+
+    Raises:
+        LostProcessError: this process was asked to stop, and the others do not come.
+    """
+    if device.type != "cpu":
+        work.wait()
+        return
+    while True:
+        try:
+            work.wait(_PART)
+            return
+        except RuntimeError:
+            if work.is_completed():  # it has failed; else this part is over
+                raise
+        if signum := waited_since_asked(patience_seconds):
+            error = LostProcessError(
+                f"process {torch.distributed.get_rank()} of {torch.distributed.get_world_size()}: asked to stop, but "
+                f"the others did not come within {patience_seconds:.0f} s, so nothing was saved; the same command "
+                "resumes from the last checkpoint"
+            )
+            error.status = 128 + signum
+            raise error
+
+
 @contextmanager
 def connected() -> Iterator[None]:
     """Inside, an exchange between processes that fails says so in one line.
@@ -134,7 +173,8 @@ def connected() -> Iterator[None]:
 def _gathered(tensor: Tensor) -> list[Tensor]:
     found = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(_current.num_processes)]
     with connected():
-        torch.distributed.all_gather(found, tensor.contiguous())
+        work = torch.distributed.all_gather(found, tensor.contiguous(), async_op=True)
+        finish(work, tensor.device)
     return found
 
 
@@ -145,7 +185,8 @@ class _Sum(torch.autograd.Function):
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
         total = tensor.clone(memory_format=torch.contiguous_format)
         with connected():
-            torch.distributed.all_reduce(total)
+            work = torch.distributed.all_reduce(total, async_op=True)
+            finish(work, total.device)
         return total
 
     @staticmethod

@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from pytorch_fid import inception
 from torch import Tensor, nn
+from torchvision.models.inception import BasicConv2d, Inception3, InceptionAux, InceptionB, InceptionD
 
 from cut.datasets.fetch import fetch
 from cut.errors import UserError, reason
@@ -24,8 +26,8 @@ _MOST_WEIGHTS_BYTES = 500_000_000  # Inception's have 96 million
 class InceptionFeatures(nn.Module):
     """The 2048 pool3 features of the Inception network of the FID paper, as pytorch-fid ported it: block index 3.
 
-    The network itself resizes to 299 x 299 (bilinear, no anti-aliasing, corners not aligned) and scales to [-1, 1].
-    Resizing or scaling before it would give another score than `python -m pytorch_fid`.
+    Images are resized to 299 x 299 (bilinear, no anti-aliasing, corners not aligned), as `python -m pytorch_fid` does:
+    another way of resizing would give another score.
 
     Args:
         weights: pytorch-fid's weights file; None takes it from torch.hub's folder, and downloads it there once.
@@ -40,7 +42,7 @@ class InceptionFeatures(nn.Module):
         super().__init__()
         path = Path(weights) if weights else _hub_weights()
         try:
-            self.network = _inception_with(read_torch_file(path))
+            self.network = _fid_inception(read_torch_file(path))
             self.digest = _digest(path)
         except FileNotFoundError:
             raise UserError(f"{path}: no such file; it should hold {inception.FID_WEIGHTS_URL}") from None
@@ -53,7 +55,8 @@ class InceptionFeatures(nn.Module):
     @torch.inference_mode()
     def forward(self, images: Tensor) -> Tensor:
         """`(N, 3, H, W)` in [0, 1] -> `(N, 2048)`."""
-        return self.network(images)[0].flatten(1)  # (N, 2048, 1, 1) -> (N, 2048)
+        resized = F.interpolate(images, size=(299, 299), mode="bilinear", align_corners=False)
+        return self.network(2 * resized - 1)
 
 
 class TorchScriptFeatures(nn.Module):
@@ -91,14 +94,20 @@ class TorchScriptFeatures(nn.Module):
         return features.flatten(1)  # (N, D) or (N, D, 1, 1) -> (N, D)
 
 
-def _inception_with(state: dict[str, Tensor]) -> nn.Module:
-    """pytorch-fid's network with these weights: by itself it fetches some, and unpickles them without weights_only."""
-    fetch = inception.load_state_dict_from_url
-    try:
-        inception.load_state_dict_from_url = lambda *_, **__: state
-        return inception.InceptionV3([inception.InceptionV3.DEFAULT_BLOCK_INDEX]).eval()
-    finally:
-        inception.load_state_dict_from_url = fetch
+def _fid_inception(state: dict[str, Tensor]) -> nn.Module:
+    """The FID paper's Inception network up to its last pooling: `(N, 3, 299, 299)` in [-1, 1] -> `(N, 2048)`.
+
+    Of pytorch-fid's blocks in torchvision's order. `inception.fid_inception_v3` would load weights from its address
+    only, without `weights_only`, and draw random ones first.
+    """
+    blocks = [BasicConv2d, inception.FIDInceptionA, InceptionB, inception.FIDInceptionC, InceptionD]
+    blocks += [inception.FIDInceptionE_1, InceptionAux]
+    with torch.device("meta"):  # nothing is drawn
+        network = Inception3(1008, aux_logits=False, inception_blocks=blocks, init_weights=False)
+        network.Mixed_7c = inception.FIDInceptionE_2(2048)
+    network.load_state_dict(state, assign=True)
+    network.fc = nn.Identity()
+    return network.float().eval().requires_grad_(False)
 
 
 def _hub_weights() -> Path:

@@ -81,7 +81,7 @@ class LabelScorer:
         # One picture at a time: the scores then cannot depend on how pictures are batched.
         image = torch.from_numpy(read_scaled(path, np.float32)).permute(2, 0, 1)[None]  # (H, W, 3) -> (1, 3, H, W)
         labels, log_odds = self.segmenter(image.to(self.device), size)
-        return labels[0].cpu().numpy(), log_odds[0].cpu().numpy()
+        return labels[0].numpy(), log_odds[0].numpy()
 
     def _warnings(self, pixels: np.ndarray, far: float) -> list[str]:
         warnings = []

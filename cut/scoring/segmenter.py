@@ -37,7 +37,7 @@ class Segmenter(nn.Module):
             size: height and width, in px.
 
         Returns:
-            `(N, height, width)` of int64 and `(N, K, height, width)`.
+            `(N, height, width)` of int64 and `(N, K, height, width)` of float64, on the CPU.
         """
         output = run_network(self.network, self.path, images)
         scores = output.get("out") if isinstance(output, dict) else output
@@ -50,7 +50,7 @@ class Segmenter(nn.Module):
             )
         if not scores.isfinite().all():
             raise UserError(f"{self.path}: gives scores that are not finite; check its weights")
-        scores = scores.double()
+        scores = scores.cpu().double()  # Apple's GPUs have no float64
         if tuple(scores.shape[2:]) != tuple(size):
             scores = F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
         return scores.argmax(dim=1), _log_odds(scores)

@@ -36,6 +36,11 @@ class Evaluations:
             raise ValueError("its evaluations are no scores of generators by their steps")
         self.history = [own | entry for entry in history]
 
+    def set_aside(self) -> None:
+        """Lets the evaluations so far compare with no later one, because they were of other pictures."""
+        for entry in self.history:
+            entry["settings"] = {**entry["settings"], "pictures": "others"}
+
     def add(self, step: int, scores: Mapping[str, Scores]) -> bool:
         """Takes an evaluation into the history; says whether it is the best so far."""
         copied = {name: dict(values) for name, values in scores.items()}

@@ -8,15 +8,15 @@ import numpy as np
 
 from cut.storage.files import open_regular
 
-_MOST_STEPS = 10**12
-_LARGEST = 1e100
+_LARGEST = float(np.finfo(np.float32).max)
+
 Curve = tuple[np.ndarray, np.ndarray]  # steps, ascending, and the finite values at them; both float64
 
 
 def read_lines(path: Path) -> list[tuple[str, dict[str, Any] | None]]:
     """Each line of a `metrics.jsonl` without its end, and what it holds; None where it is broken, as a kill leaves it.
 
-    A line is whole where it is a JSON object with a whole number from 0 as `step`. A file that is missing has no lines.
+    A line is whole where it is a JSON object with a step, see `is_step`. A file that is missing has no lines.
 
     Raises:
         OSError: The file cannot be read, or is no regular file.
@@ -34,8 +34,7 @@ def _entry(line: str) -> dict[str, Any] | None:
         entry = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    step = entry.get("step") if isinstance(entry, dict) else None
-    return entry if type(step) is int and 0 <= step <= _MOST_STEPS else None
+    return entry if isinstance(entry, dict) and is_step(entry.get("step")) else None
 
 
 def read_entries(path: Path) -> tuple[list[dict[str, Any]], int]:
@@ -63,6 +62,14 @@ def curves_of(entries: list[dict[str, Any]]) -> dict[str, Curve]:
     return {key: tuple(np.array(sorted(p.items()), dtype=np.float64).T) for key, p in points.items()}
 
 
+def is_step(value: Any) -> bool:
+    """Whether a value read from JSON can be a step: a whole number from 0 to 2^53, which float64 counts exactly."""
+    return type(value) is int and 0 <= value <= 2**53
+
+
 def is_number(value: Any) -> bool:
-    """Whether a value read from JSON is a number that can be drawn: sums and squares of a few stay finite."""
+    """Whether a value read from JSON is a number that a run can have logged: finite, and within float32.
+
+    What is larger came from elsewhere, and sums of it would overflow.
+    """
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST

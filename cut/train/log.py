@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from tqdm import tqdm
 
 from cut.errors import UserError, reason
 from cut.storage.files import write_whole
+from cut.terminal import say
 from cut.train.history import read_lines
 
 
@@ -75,6 +75,10 @@ class RunLog:
     def warn(self, step: int, text: str) -> None:
         """Tells what may be wrong with the run, on the terminal and in the file."""
         self.say(f"warning: step {step}: {text}")
+        self.note(step, text)
+
+    def note(self, step: int, text: str) -> None:
+        """Keeps in the file what the terminal shows already."""
         self._write(step, {"warning": text})
 
     def image(self, step: int, name: str, picture: np.ndarray) -> None:
@@ -85,10 +89,8 @@ class RunLog:
 
     def say(self, line: str) -> None:
         """One line to the terminal, above the bar."""
-        if self._is_silent:
-            return
-        with contextlib.suppress(OSError):  # it may have gone, or lie on a full disk: metrics.jsonl has the figures
-            self._bar.write(line, file=sys.stderr)
+        if not self._is_silent:
+            say(line, above_bars=True)
 
     def _write(self, step: int, values: Mapping[str, Any]) -> None:
         if self._file:

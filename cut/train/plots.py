@@ -48,10 +48,10 @@ def _figure(curves: dict[str, dict[str, Curve]]) -> "Figure":
         for name, (steps, values) in terms.items():
             smooth = moving_average(values)
             (line,) = panel.plot(
-                steps, smooth, label=f"{name} ({smooth[-1]:.3g})", marker="." if len(steps) < 3 else ""
+                steps, smooth, label=f"{_plain(name)} ({smooth[-1]:.3g})", marker="." if len(steps) < 3 else ""
             )
             panel.plot(steps, values, color=line.get_color(), alpha=0.25, linewidth=0.8, zorder=1)
-        panel.set_title(player, loc="left")
+        panel.set_title(_plain(player), loc="left")
         panel.set_ylabel("loss")
         panel.grid(alpha=0.3)
         panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, title="term (now)")
@@ -67,6 +67,11 @@ def read_losses(path: Path) -> dict[str, dict[str, Curve]]:
             _, player, term = key.split("/", 2)
             losses.setdefault(player, {})[term] = curve
     return losses
+
+
+def _plain(name: str) -> str:
+    """The name as matplotlib draws it unchanged: it would read what stands between dollar signs as a formula."""
+    return name.replace("$", r"\$")
 
 
 def moving_average(values: np.ndarray) -> np.ndarray:

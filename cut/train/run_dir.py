@@ -8,6 +8,9 @@ from torch.optim import Optimizer
 
 from cut.config import RunConfig
 from cut.config.load import changes_of_run, parse_config
+from cut.config.own_code import own_code
+from cut.data.evaluation_set import list_of_split
+from cut.data.picture_list import PictureList, changes_of_pictures
 from cut.errors import UserError, reason, shown
 from cut.methods import method_config
 from cut.runtime.environment import describe_environment, write_environment
@@ -33,6 +36,7 @@ def open_run(trainer: Trainer, run_dir: Path, resume: bool) -> str:
         UserError: The config has changed (the line says how), or no checkpoint can be read.
     """
     processes = trainer.processes
+    trainer.pictures["eval"] = processes.on_first(lambda: _scored_pictures(trainer.config))
     path, state, lines = processes.on_first(lambda: _newest_state(trainer.config, run_dir, resume))
     if state is None:
         start = trainer.config.start
@@ -47,7 +51,25 @@ def open_run(trainer: Trainer, run_dir: Path, resume: bool) -> str:
     if before != processes.count:
         at += f" (number of processes {before} -> {processes.count}: equal to rounding, not bit for bit)"
     *damaged, changes = lines
-    return "; ".join([*damaged, at, *([f"with {changes}"] if changes else [])])
+    trainer.remarks = _changes_of_pictures(trainer, state.get("pictures"))
+    return "; ".join([*damaged, at, *([f"with {changes}"] if changes else []), *trainer.remarks])
+
+
+def _scored_pictures(config: RunConfig) -> PictureList:
+    return list_of_split(config.data, config.eval.split) if config.eval else {}
+
+
+def _changes_of_pictures(trainer: Trainer, before: Any) -> list[str]:
+    """What pictures were added, removed or replaced since the checkpoint, and what that means for the run."""
+    lists = before if isinstance(before, dict) else {}  # of older versions: none
+    remarks = []
+    if changes := changes_of_pictures(lists.get("train"), trainer.pictures["train"]):
+        remarks.append(f"{', '.join(changes)}, so the run is no longer the one that began")
+    changes = changes_of_pictures(lists.get("eval"), trainer.pictures["eval"])
+    if changes and trainer.evaluations:
+        trainer.evaluations.set_aside()
+        remarks.append(f"{', '.join(changes)}, so scores before and after do not compare")
+    return remarks
 
 
 def _newest_state(config: RunConfig, run_dir: Path, resume: bool) -> tuple[Path, dict[str, Any] | None, list[str]]:
@@ -74,14 +96,14 @@ def _newest_state(config: RunConfig, run_dir: Path, resume: bool) -> tuple[Path,
 
 
 def _refuse_foreign_code(path: Path, values: dict[str, Any], config: RunConfig) -> None:
-    """A checkpoint may name a method outside this package only where the user's own config names it too."""
-    method = values.get("method")
-    name = str(method.get("name")) if isinstance(method, dict) else ""
-    if ":" in name and name != config.method.name:
-        raise UserError(
-            f"{path}: its method {shown(name)} is code outside this program, and not that of the config; "
-            "choose another --run-dir"
-        )
+    """A checkpoint may name code outside this package only where the user's own config names it too."""
+    trusted = own_code(config.to_dict())
+    for key, name in own_code(values).items():
+        if trusted.get(key) != name:
+            raise UserError(
+                f"{path}: its {key} {shown(name)} is code outside this program, and not that of the config; "
+                "choose another --run-dir"
+            )
 
 
 def _take_up(trainer: Trainer, state: dict[str, Any], path: Path) -> None:

@@ -1,6 +1,7 @@
 """What a checkpoint holds of a training, and how it is taken up again."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,10 +25,13 @@ class RunningMeans:
         self.sums: dict[str, Tensor] = {}
         self.steps = 0
 
-    def add(self, figures: Mapping[str, Tensor]) -> None:
-        """Adds figures of a step; whoever calls counts `steps`."""
-        for key, value in figures.items():
-            self.sums[key] = self.sums.get(key, 0.0) + value
+    def add_step(self, figures: Iterable[tuple[str, Tensor]]) -> None:
+        """Adds the figures of one step; of one that occurs several times in it, as a player's terms may, the mean."""
+        figures = list(figures)
+        times = Counter(key for key, _ in figures)
+        for key, value in figures:
+            self.sums[key] = self.sums.get(key, 0.0) + value / times[key]
+        self.steps += 1
 
     def means(self) -> dict[str, Tensor]:
         """The mean of each figure over the steps."""
@@ -57,6 +61,7 @@ def state_of(trainer: "Trainer") -> dict[str, Any]:
         "random": random_state(),
         "num_processes": trainer.processes.count,
         "log": {"sums": dict(trainer.losses.sums), "steps": trainer.losses.steps},
+        "pictures": trainer.pictures,
         "evaluations": trainer.evaluations.history if trainer.evaluations else [],
     }
 

@@ -1,7 +1,6 @@
 """The training loop. It knows players and terms, never a method's mathematics."""
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from tqdm import tqdm
 
 from cut.config import RunConfig
 from cut.data.loader import SampleNumbers, batches
+from cut.data.picture_list import PictureList
 from cut.data.stream import SampleStream
 from cut.errors import PictureError, UserError, reason
 from cut.methods.base import Batch, Method, Player
@@ -68,6 +68,8 @@ class Trainer:
         rates = {name: config.optim.of(name).lr for name in optimizers}
         self.update_players = TrainingStep(method, optimizers, rates, fabric, processes, config.train.num_micro_batches)
         self.evaluations = evaluations
+        self.pictures: dict[str, PictureList] = {"train": {}, "eval": {}}  # what the run learns from and is scored on
+        self.remarks: list[str] = []  # on how the run was resumed, for its log
         self.ema = AveragedNetworks(method, config.train.ema_decay) if config.train.ema_decay else None
         self.step = 0  # generator updates done
         limit = config.train.max_steps
@@ -95,6 +97,8 @@ class Trainer:
         train, processes = self.config.train, self.processes
         self._require_equal()
         log = RunLog(run_dir if processes.is_first else None, self.step, self.last_step, train.tensorboard)
+        for remark in self.remarks:
+            log.note(self.step, remark)
         try:
             processes.on_first(lambda: self._watch(run_dir, log))
             with stop_on_signals() as stop:
@@ -141,10 +145,11 @@ class Trainer:
                 f"the first step failed ({reason(error)}); the networks may not fit data.crop_px, or the memory the "
                 "batch: try another data.crop_px, discriminator.num_layers, data.batch_size or base_channels"
             ) from error
-        turns = Counter(player.name for player in self.players)
-        for player, own in zip(self.players, terms, strict=True):
-            self.losses.add({f"loss/{player.name}/{k}": term / turns[player.name] for k, term in own.items()})
-        self.losses.steps += 1
+        self.losses.add_step(
+            (f"loss/{player.name}/{name}", term)
+            for player, own in zip(self.players, terms, strict=True)
+            for name, term in own.items()
+        )
         self._timed_steps += 1
         self.step += 1
         if self._is_due(self.config.train.log_every_steps):

@@ -10,11 +10,11 @@ from cut.data.evaluation_set import EvaluationSet, evaluation_set, noise_evaluat
 from cut.data.images import evenly_chosen, list_images, pair_name
 from cut.data.stream import SampleStream
 from cut.errors import UserError
+from cut.inference.request import Request
 from cut.inference.sample import draw_images
 from cut.inference.translate import plan_jobs, run_jobs
 from cut.methods.base import Method
 from cut.metrics.names import NEEDS_FEATURES
-from cut.runtime.seeding import seed_all
 from cut.scoring.evaluator import Evaluator
 from cut.scoring.scoring_files import ScoringFiles
 from cut.storage.files import write_json
@@ -58,7 +58,6 @@ class Validation:
 
     def score(self, method: Method, generator: str) -> Scores:
         """The scores of the method as it stands, set for inference; the pictures stay in `evaluation/<generator>`."""
-        seed_all(_SEED)
         output = self.folder / generator
         shutil.rmtree(output, ignore_errors=True)
         if self.pictures.inputs is None:
@@ -68,8 +67,8 @@ class Validation:
             return self._score(output)
         jobs = plan_jobs(self.pictures.inputs, output, ".png")
         failures: list[str] = []
-        batch_size = 1 if method.goes_one_by_one else self.config.batch_size
-        for _ in run_jobs(method, jobs, self.data.channels["a"], self.fabric, batch_size, failures):
+        request, batch_size = Request(seed=_SEED), self.config.batch_size
+        for _ in run_jobs(method, jobs, self.data.channels["a"], self.fabric, batch_size, failures, request):
             pass
         if failures:
             raise UserError(f"{len(failures)} of {len(jobs)} pictures cannot be read: {failures[0]}")

@@ -7,9 +7,13 @@ import shutil
 import signal
 import statistics
 import subprocess
+import sys
+import threading
 import time
+from contextlib import contextmanager
 
 import pytest
+from conftest import REPOSITORY
 from programs import command, fails, inside, told
 
 from cut.build import read_config
@@ -19,6 +23,7 @@ from cut.compare.contenders import plan_contenders
 from cut.compare.runs import Outcome
 from cut.compare.table import markdown_table
 from cut.errors import UserError
+from cut.runtime import children
 from cut.runtime.signals import Stopped
 
 
@@ -114,13 +119,17 @@ def test_methods_from_noise_are_compared_with_training_pictures(tiny_dcgan_yaml,
     assert len(list((tmp_path / "out" / "tiny_dcgan" / "seed_0_pictures").iterdir())) == 16
 
 
-def interrupt_after(text, log, arguments):
-    """Starts a comparison, interrupts it as soon as the log says `text`, and returns what it said."""
-    process = subprocess.Popen(command("compare", *arguments), stderr=subprocess.PIPE, text=True)
+def wait_for(text, log, process):
     deadline = time.monotonic() + 120
     while not (log.exists() and text in log.read_text()):
         assert time.monotonic() < deadline and process.poll() is None, process.communicate()
         time.sleep(0.05)
+
+
+def interrupt_after(text, log, arguments):
+    """Starts a comparison, interrupts it as soon as the log says `text`, and returns what it said."""
+    process = subprocess.Popen(command("compare", *arguments), stderr=subprocess.PIPE, text=True)
+    wait_for(text, log, process)
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(60) == 130
     return process.communicate()[1]
@@ -133,6 +142,98 @@ def test_a_stopped_comparison_saves_and_goes_on(tiny_yaml, tmp_path):
     assert "goes on from there" in interrupt_after("step 2/1000000", log, arguments)
     assert list((tmp_path / "out" / "tiny" / "seed_0" / "checkpoints").iterdir())
     interrupt_after("going on from step", log, arguments)
+
+
+def test_a_killed_comparison_leaves_no_orphan_and_the_same_command_goes_on(tiny_yaml, tmp_path):
+    arguments = ["--configs", tiny_yaml, "--output", tmp_path / "out", "--seeds", 1, "--metrics", "l1"]
+    arguments += ["--steps", 1_000_000, "--set", "train.checkpoint_every_steps=1000000"]
+    run, log = tmp_path / "out" / "tiny" / "seed_0", tmp_path / "out" / "tiny" / "seed_0.log"
+    killed = subprocess.Popen(command("compare", *arguments), stderr=subprocess.DEVNULL)
+    wait_for("step 2/1000000", log, killed)
+    orphan = int((run / ".lock").read_text().removeprefix("pid "))
+    killed.kill()
+    killed.wait()
+    said = interrupt_after("going on from step", log, arguments)
+    assert "failed" not in said and "stopped and saved at step" in log.read_text()
+    assert not os.path.exists(f"/proc/{orphan}")
+
+
+@contextmanager
+def held(folder, seconds):
+    """Inside, another process holds the lock of a folder, and lets it go after some seconds."""
+    code = f"""
+import time
+from pathlib import Path
+from cut.runtime.run_lock import run_lock
+with run_lock(Path({str(folder)!r})):
+    print("held", flush=True)
+    time.sleep({seconds})
+"""
+    with subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, text=True, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == "held\n"
+        yield holder
+        holder.kill()
+
+
+def test_a_run_that_somebody_else_trains_is_waited_for(two_yamls, in_process, tmp_path, capsys):
+    with held(tmp_path / "out" / "tiny" / "seed_0", 3) as holder:
+        inside("compare", *compare(tmp_path / "out", "--configs", two_yamls[0], "--seeds", 1, "--steps", 2))
+        assert holder.wait(1) == 0  # not ended, and over when the run began
+        assert f"another process (pid {holder.pid}) is still training here; waiting" in capsys.readouterr().err
+    assert [row["error"] for row in rows(tmp_path / "out")] == ["", ""]
+
+
+def test_a_second_comparison_of_one_output_is_refused(two_yamls, in_process, tmp_path):
+    with held(tmp_path / "out", 60) as holder:
+        said = told("compare", *compare(tmp_path / "out", "--configs", two_yamls[0]))
+    assert (
+        f"another process (pid {holder.pid}) is comparing here; wait for it, stop it, or choose another --out" in said
+    )
+
+
+def test_a_signal_that_comes_when_a_program_has_just_ended_stops_the_comparison():
+    child = children.start_child(["-c", "import time; time.sleep(0.5)"])  # it does not listen
+    timer = threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGTERM])
+    timer.start()
+    with pytest.raises(Stopped) as stopped:
+        runs._wait(child)
+    assert stopped.value.signum == signal.SIGTERM and child.returncode == 0
+
+
+def test_whatever_ends_the_wait_ends_the_program_too(monkeypatch):
+    def fail(child):
+        raise MemoryError
+
+    monkeypatch.setattr(runs, "wait_in_parts", fail)
+    child = children.start_child(["-c", "import time; time.sleep(1000)"])
+    with pytest.raises(MemoryError):
+        runs._wait(child)
+    assert child.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("foreign", ["[", {"generated": 1}, {"generated": {"scores": {"l1": {"value": "low"}}}}])
+def test_a_damaged_result_is_no_result(foreign, two_yamls, in_process, tmp_path):
+    arguments = compare(tmp_path / "out", "--configs", two_yamls[0], "--seeds", 1, "--steps", 2)
+    inside("compare", *arguments)
+    for name in ("input.json", "tiny/seed_0.json"):
+        path = tmp_path / "out" / name
+        known = json.loads(path.read_text())
+        path.write_text(foreign if isinstance(foreign, str) else json.dumps(known | foreign))
+    in_process.clear()
+    inside("compare", *arguments)
+    assert in_process == ["eval", "train", "test", "eval"] and float(rows(tmp_path / "out")[0]["l1"]) > 0
+
+
+def test_foreign_figures_do_not_end_a_comparison(two_yamls, in_process, tmp_path):
+    arguments = compare(tmp_path / "out", "--configs", two_yamls[0], "--seeds", 1, "--steps", 2)
+    inside("compare", *arguments)
+    run = tmp_path / "out" / "tiny" / "seed_0"
+    line = {"step": 1, "time/seconds_per_step": "quick", "memory/peak_mib": None}
+    with open(run / "metrics.jsonl", "a") as log:
+        print(json.dumps(line), file=log)
+    (run / "environment.json").write_text(json.dumps({"parameters": {"generator": "many", "other": 5}}))
+    inside("compare", *arguments)
+    assert rows(tmp_path / "out")[0]["parameters"] == "5" and rows(tmp_path / "out")[0]["steps"] == "2"
 
 
 def test_results_of_one_split_are_not_those_of_another(two_yamls, in_process, unpaired, tmp_path):
@@ -211,8 +312,13 @@ def test_a_budget_scales_every_schedule_in_proportion(tiny_yaml):
     for schedule, expected in (
         ("{name: linear, constant_epochs: 200, decay_epochs: 100}", {"constant_steps": 60, "decay_steps": 30}),
         ("{name: linear, constant_steps: 7, decay_steps: 0}", {"constant_steps": 90, "decay_steps": 0}),
+        (
+            "{name: linear, warmup_epochs: 10, constant_epochs: 100, decay_epochs: 100}",
+            {"warmup_steps": 4, "constant_steps": 45, "decay_steps": 45},
+        ),
         ("{name: step, total_epochs: 9, every_epochs: 3}", {"total_steps": 90, "every_steps": 30}),
         ("{name: cosine, total_steps: 11}", {"total_steps": 90}),
+        ("{name: linear, decay_steps: 5}", {"decay_steps": 90}),
     ):
         (contender,) = plan_contenders([tiny_yaml], [f"schedule={schedule}"], 90)
         found = contender.config.schedule.model_dump()

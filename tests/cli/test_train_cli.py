@@ -71,7 +71,7 @@ def test_sigkill_and_the_same_command_again_give_the_same_weights(tiny_yaml, tmp
     assert all(torch.equal(ends[0]["method"][key], ends[1]["method"][key]) for key in ends[0]["method"])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves_and_exits_as_the_shell_expects(tiny_yaml, tmp_path, number):
     arguments = ["--config", tiny_yaml, "--run-dir", tmp_path / "run", "--set", "schedule.total_steps=100000"]
     process = subprocess.Popen(command("train", *arguments), stderr=subprocess.PIPE, text=True, cwd=REPOSITORY)

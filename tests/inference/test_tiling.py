@@ -13,6 +13,7 @@ from cut.errors import UserError
 from cut.inference.tiling import disk_map
 from cut.inference.tiling import memory_check as memory
 from cut.inference.tiling import tiled as run
+from cut.inference.tiling.nodes import Moments, Node
 from cut.inference.tiling.plan import disk_bytes, plan_passes, whole_bytes
 from cut.inference.tiling.recorder import record
 from cut.inference.tiling.tiled import translate_in_tiles
@@ -26,6 +27,9 @@ GENERATORS = {
     "resnet_strided": lambda: ResnetGenerator(base_channels=4, num_blocks=2, antialias_down=False, antialias_up=False),
     "resnet_batch": lambda: ResnetGenerator(base_channels=4, num_blocks=2, norm="batch"),
     "resnet_no_norm": lambda: ResnetGenerator(base_channels=4, num_blocks=2, norm="none"),
+    "resnet_affine_zero": lambda: ResnetGenerator(
+        base_channels=4, num_blocks=2, norm="instance_affine", padding="zero"
+    ),
     "unet": lambda: UnetGenerator(base_channels=4, image_px=32, norm="instance", dropout=0.0),
     "stylegan2": lambda: StyleGAN2Generator(base_channels=4, num_downsamplings=2, num_blocks=2),
 }
@@ -114,6 +118,21 @@ OPERATIONS = {
     "plane": lambda x: 0.5 * x + torch.arange(17.0 * 23).view(1, 1, 17, 23) / 400 + torch.ones(2, 1, 1),
     "matrices": lambda x: _band(9, 17) @ (x @ _band(30, 23).t()),
     "joined": lambda x: torch.cat([x, torch.tanh(x), torch.sigmoid(x) - x], 1),
+    "joined_to_a_plane": lambda x: torch.cat([x, torch.linspace(-1, 1, 23, device=x.device).expand(1, 1, 17, 23)], 1),
+    "max_pooling": lambda x: F.max_pool2d(x, 3, 2, 1),
+    "average_pooling": lambda x: F.avg_pool2d(x, (2, 3), padding=1),
+    "nearest_to_a_size": lambda x: F.interpolate(x, size=(51, 69)),
+    "other_activations": lambda x: F.prelu(F.silu(x) - F.gelu(x), torch.tensor([0.1, 0.3])).clamp(-0.1, 0.1) ** 2,
+    "numbers_from_the_left": lambda x: 1 / (2 - x) + 2**x,
+    "written_in_place": lambda x: x.clone().add_(x).mul_(0.5).clamp_(0.0, 0.3) + x,
+    "other_types": lambda x: (x.double() / 3).to(torch.float32).type_as(x),
+    "noise": lambda x: x + torch.randn_like(x) + torch.randn(1, 1, 17, 23).to(x),
+    "group_norm": lambda x: F.group_norm(x, 1, torch.arange(1.0, 3.0), torch.ones(2)),
+    "layer_norm": lambda x: F.layer_norm(x, x.shape[1:]),
+    "adaptive_instance_norm": lambda x: _adaptive(x.contiguous().view(1, 2, *x.shape[2:]), torch.tensor([2.0, 3.0])),
+    "instance_norm_by_hand": lambda x: (x - x.mean((2, 3), keepdim=True)) / x.std((2, 3), False, True),
+    "layer_norm_by_hand": lambda x: (x - x.mean()) / (x.std(dim=(1, 2, 3), keepdim=True) + 1e-5),
+    "squeeze_and_excitation": lambda x: x * _gate(F.adaptive_avg_pool2d(_adaptive(x, torch.ones(2)) + x, 1)),
 }
 
 
@@ -125,6 +144,16 @@ def _in_place(x):
     return F.relu(x, inplace=True) + x  # twice the same, for the second x has changed too
 
 
+def _adaptive(x, scale):
+    """AdaIN as its authors have it, by batch norm of one image."""
+    return F.batch_norm(x, torch.zeros(2), torch.ones(2), scale, -scale, training=True)
+
+
+def _gate(pooled):
+    first, second = F.linear(F.relu(pooled.flatten(1), inplace=True), _weight(4, 2)).chunk(2, 1)
+    return torch.sigmoid(first + second)[:, :, None, None]
+
+
 def _band(rows, columns):
     distance = torch.arange(columns) - torch.arange(rows)[:, None] * columns // rows
     return torch.where((distance >= -1) & (distance <= 2), 0.2 + 0.1 * distance, torch.zeros(()))
@@ -134,16 +163,22 @@ def _band(rows, columns):
 def test_each_operation_in_tiles_is_that_of_torch(tmp_path, monkeypatch, operation):
     monkeypatch.setattr(run, "to_picture", lambda tile, dtype: tile.permute(1, 2, 0).numpy())
     picture = np.random.default_rng(0).integers(0, 256, (17, 23, 2), dtype=np.uint8)
+    torch.manual_seed(0)
     want = operation(to_tensor(picture)[None])[0].permute(1, 2, 0)
     monkeypatch.setattr(run.np, "empty", lambda shape, dtype: np.full(shape, np.nan, np.float32))
     for tile_px in (1, 4, 7, 100):
+        torch.manual_seed(0)
         got = translate_in_tiles(operation, picture, tile_px, CPU, tmp_path, "x")
         np.testing.assert_allclose(got, want.numpy(), rtol=0, atol=2e-5)
 
 
+def _map(channels, height, width):
+    return Node((), channels, (height, width), torch.float32)
+
+
 def test_merged_moments_are_numpys_of_the_whole():
     values = torch.from_numpy(np.random.default_rng(0).normal(1000.0, 1.0, (1, 2, 40, 50)).astype(np.float32))
-    moments = run._Moments(2)
+    moments = Moments(_map(2, 40, 50))
     for part in (values[..., :3], values[..., 3:40], values[..., 40:]):
         moments.add(part)
     want = values.double().numpy()[0].reshape(2, -1)
@@ -154,7 +189,7 @@ def test_merged_moments_are_numpys_of_the_whole():
 def test_moments_of_half_precision_are_float32():
     tile = torch.full((1, 1, 64, 64), 3.0).bfloat16()
     tile[..., 0] = 3.0 + 2**-6  # the next number of 8 bits; their mean is not
-    moments = run._Moments(1)
+    moments = Moments(_map(1, 64, 64))
     moments.add(tile)
     assert moments.mean.item() == pytest.approx(3.0 + 2**-6 / 64, abs=1e-6)
 
@@ -213,7 +248,18 @@ def test_full_disk_is_told_before_the_work_starts(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("forward", "reason"),
     [
-        (lambda x: x - torch.mean(x), "calls mean"),
+        (lambda x: x - torch.mean(x, 2, keepdim=True), "a statistic of rows"),
+        (lambda x: x + x.cumsum(3), "calls cumsum"),
+        (lambda x: F.rrelu(x, training=True), "calls rrelu"),
+        (lambda x: x - x.max(), "calls max"),
+        (lambda x: x if x.mean() > 0 else -x, "cannot be called on meta tensors"),
+        (lambda x: F.conv2d(x, x.mean((0, 2, 3)).view(1, 3, 1, 1)), "conv2d by weights that the picture decides"),
+        (lambda x: torch.zeros(x.shape).copy_(x), "writes what the picture decides .* by copy"),
+        (lambda x: x.view(1, 3, -1), r"a map that becomes \(1, 3, 12288\)"),
+        (lambda x: F.adaptive_avg_pool2d(x, 2), "adaptive pooling"),
+        (lambda x: F.max_pool2d(x, 3, ceil_mode=True), "pooling with ceil_mode"),
+        (lambda x: {"image": x, "attention": x}, "gives no single map but a dict"),
+        (lambda x: torch.zeros(x.shape), "gives no single map but a Tensor"),
         (lambda x: torch.softmax(x, 1), "calls softmax"),
         (lambda x: x @ x, "attention"),
         (lambda x: x[:, :, ::2], "cannot be cut into tiles exactly"),
@@ -225,6 +271,13 @@ def test_full_disk_is_told_before_the_work_starts(tmp_path, monkeypatch):
 def test_generator_that_sees_the_whole_picture_is_refused(tmp_path, forward, reason):
     with pytest.raises(UserError, match=f"{reason}.*leave --tile-px out"):
         _tiled(forward, _picture(), 32, tmp_path)
+
+
+def test_memory_check_draws_no_random_number(monkeypatch):
+    monkeypatch.setattr(memory, "_SMALL_PIXELS", 0)
+    state = torch.random.get_rng_state()
+    memory.check_memory(lambda x: x + torch.randn(x.shape, device=x.device), _picture(), 1, CPU, "x.png")
+    assert torch.equal(torch.random.get_rng_state(), state)
 
 
 def test_dropout_of_large_maps_is_refused(tmp_path):

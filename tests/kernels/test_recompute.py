@@ -5,9 +5,11 @@ import torch
 from torch import nn
 
 from cut.kernels import recompute, winograd
+from cut.kernels.blur import BlurDownsample, BlurUpsample
+from cut.kernels.padding import ReflectionPad
 from cut.kernels.recompute import run_layers
 from cut.kernels.winograd import Conv2d
-from cut.models.blocks import BlurDownsample, BlurUpsample, ReflectionPad, normalisation
+from cut.models.blocks import normalisation
 from cut.models.patch_discriminator import PatchDiscriminator
 from cut.models.resnet import ResnetGenerator
 from cut.models.stylegan2 import StyleGAN2Generator

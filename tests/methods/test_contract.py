@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -18,7 +19,17 @@ from cut.train.health import judge, to_numbers
 from cut.train.run_dir import open_run
 from cut.train.step import Piece
 
-YAMLS = sorted((REPOSITORY / "configs").rglob("*.yaml"))
+CONFIGS = REPOSITORY / "configs"
+# The folders whose YAMLs each overlay makes small.
+OVERLAYS = {"earth2map_64_cpu": ("methods", "ablations"), "facades_128_cpu": ("pix2pix_objectives",)}
+ALONE = [(path,) for path in sorted(CONFIGS.rglob("*.yaml")) if path.parent.name != "overlays"]
+OVERLAID = [
+    (path, CONFIGS / "overlays" / f"{name}.yaml")
+    for name, folders in OVERLAYS.items()
+    for folder in folders
+    for path in sorted((CONFIGS / folder).glob("*.yaml"))
+]
+RUNS = [*ALONE, *OVERLAID]  # what --config is given: a YAML, or two
 SHRINK = (
     "data.num_workers=0",
     "train.accelerator=cpu",
@@ -39,6 +50,19 @@ SMALL_SECTIONS = {
     ("data", "unpaired"): {"load_px": 36, "crop_px": 32},
     ("data", "paired"): {"load_px": 72, "crop_px": 64},
     ("method", "dcgan"): {"generator.base_channels": 2, "discriminator.base_channels": 2},
+    ("method", "munit"): {
+        "generator.base_channels": 2,
+        "generator.num_blocks": 1,
+        "generator.mlp_channels": 8,
+        "discriminator.base_channels": 2,
+        "discriminator.num_scales": 2,
+    },
+    ("method", "drit"): {
+        "generator.base_channels": 2,
+        "discriminator.base_channels": 2,
+        "discriminator.num_scales": 2,
+        "content_discriminator_layers": 0,
+    },
     ("data", "idx"): {"batch_size": 2},
     ("data", "single"): {"crop_px": 16, "batch_size": 2, "crops_per_epoch": 8},
 }
@@ -51,8 +75,8 @@ DATA = {
 }
 
 
-def yaml_id(path):
-    return path.relative_to(REPOSITORY / "configs").as_posix()
+def run_id(paths):
+    return " + ".join(path.relative_to(CONFIGS).as_posix() for path in paths)
 
 
 def shrink(config):
@@ -65,22 +89,22 @@ def shrink(config):
     return [*SHRINK, *settings]
 
 
-def tiny_config(path, folder, *overrides):
-    config = read_config(path)
+def tiny_config(paths, folder, *overrides):
+    config = read_config(paths)
     data = [f"data.{key}={value}" for key, value in DATA[config.data.name](folder).items()]
-    return read_config(path, [*shrink(config), *data, *overrides])
+    return read_config(paths, [*shrink(config), *data, *overrides])
 
 
 def behaviours():
-    """One YAML of each group that, made tiny, differs in the place of its data and in its length alone."""
+    """One run of each group that, made tiny, differs in the place of its data and in its length alone."""
     groups = {}
-    for path in YAMLS:
-        tiny = read_config(path, shrink(read_config(path))).to_dict()
+    for paths in RUNS:
+        tiny = read_config(paths, shrink(read_config(paths))).to_dict()
         del tiny["schedule"]
         tiny["data"] = {k: v for k, v in tiny["data"].items() if k not in ("root", "a", "b", "direction")}
         tiny["train"] = tiny["train"]["ema_decay"]
-        groups.setdefault(json.dumps(tiny, sort_keys=True), []).append(path)
-    return [pytest.param(paths[0], id=" = ".join(map(yaml_id, paths))) for paths in groups.values()]
+        groups.setdefault(json.dumps(tiny, sort_keys=True), []).append(paths)
+    return [pytest.param(runs[0], id=" = ".join(map(run_id, runs))) for runs in groups.values()]
 
 
 def inference_input(method, config):
@@ -113,13 +137,23 @@ def test_every_method_has_a_config_that_names_it():
 
 
 def test_every_method_has_a_yaml():
-    assert {read_config(path).method.name for path in YAMLS} == set(known_methods())
+    assert {read_config(paths).method.name for paths in ALONE} == set(known_methods())
 
 
-@pytest.mark.parametrize("path", YAMLS, ids=yaml_id)
-def test_yaml_opens_with_its_command(path):
-    comment = [line for line in path.read_text().splitlines() if line.startswith("#")]
-    assert f"cut-train --config {path.relative_to(REPOSITORY).as_posix()}" in " ".join(comment)
+@pytest.mark.parametrize("paths", ALONE, ids=run_id)
+def test_yaml_opens_with_its_command(paths):
+    comment = [line for line in paths[0].read_text().splitlines() if line.startswith("#")]
+    assert f"cut-train --config {paths[0].relative_to(REPOSITORY).as_posix()}" in " ".join(comment)
+
+
+def test_every_overlay_goes_over_a_folder_and_opens_with_a_command_for_each():
+    assert {path.stem for path in (CONFIGS / "overlays").glob("*.yaml")} == set(OVERLAYS)
+    for name, folders in OVERLAYS.items():
+        overlay = f"configs/overlays/{name}.yaml"
+        text = (REPOSITORY / overlay).read_text()
+        for folder in folders:
+            shown = re.findall(rf"#   cut-train --config (configs/{folder}/\w+\.yaml) --config {overlay}\n", text)
+            assert len(shown) == 1 and (REPOSITORY / shown[0]).is_file()
 
 
 @pytest.mark.parametrize("path", behaviours())
@@ -201,7 +235,7 @@ def test_inference_file_translates_as_the_trained_method_does(path, tmp_path):
 
 @pytest.mark.parametrize("name", known_methods())
 def test_a_deterministic_run_gives_the_same_weights_twice(name, tmp_path, switches):
-    path = next(path for path in YAMLS if read_config(path).method.name == name)
+    path = next(path for path in ALONE if read_config(path).method.name == name)
     config = tiny_config(path, tmp_path / "data", "train.deterministic=true", "train.max_steps=2")
     weights = []
     for run in "ab":

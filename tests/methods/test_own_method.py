@@ -1,4 +1,4 @@
-"""The README's own method, run from outside the package as its section says."""
+"""The method of docs/methods.md, run from outside the package as its section says."""
 
 import re
 import subprocess
@@ -13,11 +13,11 @@ TINY += ("data.crop_px=32", "data.num_workers=0", "train.accelerator=cpu", "trai
 
 @pytest.fixture
 def folder(tmp_path):
-    """Holds the files of the README's section, and tiny pictures."""
-    section = (REPOSITORY / "README.md").read_text().split("## Your own method")[1].split("\n## ")[0]
+    """Holds the files of the section, and tiny pictures."""
+    section = (REPOSITORY / "docs/methods.md").read_text().split("## A complete method")[1].split("\n## ")[0]
     (code,), (settings,) = (re.findall(rf"```{kind}\n(.*?)```", section, re.S) for kind in ("python", "yaml"))
     (tmp_path / "my_methods.py").write_text(code)
-    (tmp_path / "my_gcgan.yaml").write_text(settings)
+    (tmp_path / "my_simgan.yaml").write_text(settings)
     make_unpaired(tmp_path / "datasets" / "earth2map")
     return tmp_path
 
@@ -32,12 +32,12 @@ def call(folder, program, *arguments):
 
 
 def test_it_trains_resumes_and_translates(folder):
-    train = ["--config", "my_gcgan.yaml", *(part for key in TINY for part in ("--set", key))]
+    train = ["--config", "my_simgan.yaml", *(part for key in TINY for part in ("--set", key))]
     for steps in (2, 4):
         done = call(folder, "train", *train, "--set", f"train.max_steps={steps}", "--resume")
         assert done.returncode == 0, done.stderr
-    assert "going on from step 2 of 4" in done.stderr and "generator/gc" in done.stderr
-    output = ["--run", "runs/my_gcgan", "--input", "datasets/earth2map/testA", "--output", "results"]
+    assert "going on from step 2 of 4" in done.stderr and "generator/reg" in done.stderr
+    output = ["--run", "runs/my_simgan", "--input", "datasets/earth2map/testA", "--output", "results"]
     refused = call(folder, "test", *output)
     assert refused.returncode == 2 and "--allow-import" in refused.stderr
     assert call(folder, "test", *output, "--allow-import").returncode == 0
@@ -45,5 +45,5 @@ def test_it_trains_resumes_and_translates(folder):
 
 
 def test_a_mistake_in_its_settings_is_told_with_the_right_word(folder):
-    done = call(folder, "train", "--config", "my_gcgan.yaml", "--set", "method.lambda_cg=1")
-    assert done.returncode == 2 and "did you mean 'lambda_gc'?" in done.stderr
+    done = call(folder, "train", "--config", "my_simgan.yaml", "--set", "method.lambda_rge=1")
+    assert done.returncode == 2 and "did you mean 'lambda_reg'?" in done.stderr

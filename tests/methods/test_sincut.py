@@ -108,7 +108,8 @@ def test_settings_that_do_not_fit_are_told_before_training(tmp_path, setting, li
 
 
 def test_a_generator_without_numbered_layers_is_refused(tmp_path):
-    config = config_of(tmp_path / "p", "generator={name: unet, image_px: 32}", "data.crop_px=32")
+    unet = ("generator=null", "generator={name: unet, image_px: 32}")
+    config = config_of(tmp_path / "p", *unet, "data.crop_px=32")
     with pytest.raises(UserError, match="PatchNCE reads numbered layers of the generator, which a U-Net has not"):
         build_method(config)
 

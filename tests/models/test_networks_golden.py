@@ -4,6 +4,7 @@ import pytest
 import torch
 from fixed import fill_by_formula, formula_image
 
+from cut.models.blocks import AffineInstanceNorm
 from cut.models.initialisation import initialise
 from cut.models.patch_discriminator import PatchDiscriminator, PixelDiscriminator
 from cut.models.resnet import ResnetGenerator
@@ -44,6 +45,36 @@ def test_features_equal_the_authors(name, golden):
         assert torch.equal(feature, encoded)
     assert torch.equal(output, network(image))
     assert network.feature_channels(TAPS) == [f.shape[1] for f in features]
+
+
+@pytest.mark.parametrize(
+    "name, build",
+    [
+        ("resnet", lambda: ResnetGenerator(3, 3, 4, 2, "instance_affine", 0.0, False, False, "zero")),
+        ("patchgan", lambda: PatchDiscriminator(3, 4, 3, "instance_affine", antialias=False)),
+    ],
+)
+def test_affine_instance_norm_and_zero_borders_equal_distancegan(name, build, golden):
+    expected = golden("distancegan_networks")[name]
+    network = build().double()
+    keys = list(network.state_dict())
+    network.load_state_dict(dict(zip(keys, expected["weights"], strict=True)))
+    output = network(expected["image"].double())
+    (output**2).mean().backward()
+    shown = output[:, :, ::5, ::5] if name == "resnet" else output
+    torch.testing.assert_close(shown.float(), expected["output"], rtol=1e-4, atol=1e-5)  # theirs is float32
+    norms = torch.stack([p.grad.norm() for p in network.parameters()]).float()
+    torch.testing.assert_close(norms, expected["grad_norms"], rtol=1e-4, atol=1e-5 * float(norms.max()))
+
+
+@pytest.mark.parametrize("network", [PixelDiscriminator, PatchDiscriminator, ResnetGenerator])
+def test_affine_instance_norms_start_around_1(network):
+    torch.manual_seed(0)
+    norms = [m for m in initialise(network(norm="instance_affine")).modules() if isinstance(m, AffineInstanceNorm)]
+    weights = torch.cat([norm.weight for norm in norms]).detach()
+    assert abs(float(weights.mean()) - 1) < 5 * 0.02 / len(weights) ** 0.5
+    assert float(weights.std()) == pytest.approx(0.02, rel=5 / (2 * len(weights)) ** 0.5)
+    assert not any(norm.bias.any() for norm in norms)
 
 
 def test_initialisation_spread_equals_the_authors(golden):

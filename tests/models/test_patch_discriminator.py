@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from cut.build import ConfiguredNetworks, read_config
+from cut.build import read_config
+from cut.networks import ConfiguredNetworks
 
 
 @pytest.mark.parametrize("px", [1, 16, 34, 70, 142, 286])

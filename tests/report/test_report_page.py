@@ -84,6 +84,20 @@ def test_a_page_says_what_is_missing(tmp_path):
     assert "Before and after" not in words and "Samples" not in words
 
 
+@pytest.mark.parametrize("roles", [("input", "translation"), ("translation",)], ids=["unpaired", "from noise"])
+def test_test_pictures_are_shown_with_what_there_is_of_them(roles, tmp_path):
+    run = make_run(tmp_path / "run", pictures=("x.png",))
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    evaluation["pictures"] = [entry | {"target": None} for entry in evaluation["pictures"]]
+    if "input" not in roles:
+        evaluation["pictures"][0]["input"] = None
+    (run / "evaluation.json").write_text(json.dumps(evaluation))
+    found = Elements(write_report([run], tmp_path / "page.html").read_text())
+    names = [attributes["alt"] for tag, attributes in found.found if tag == "img" and "x.png" in attributes["alt"]]
+    assert names == ["translation of x.png by run", *(["input x.png"] if "input" in roles else [])]
+    assert "Before and after" in found.words
+
+
 def test_only_settings_that_differ_come_before_the_complete_list(pages):
     text = pages["two"].read_text().partition('id="configuration"')[2].partition("</section>")[0]
     differing, complete = text.split("<details>")

@@ -10,7 +10,7 @@ import pytest
 from programs import command, told
 
 from cut.errors import UserError
-from cut.runtime.run_lock import run_lock
+from cut.runtime.run_lock import lock_holder, run_lock
 
 HOLD = """
 import sys
@@ -33,6 +33,25 @@ def test_the_second_is_refused_and_told_who_holds_the_lock_until_it_lets_go(tmp_
     holder.communicate("")
     with run_lock(tmp_path / "run"):
         pass
+
+
+def test_who_holds_a_lock_is_said_without_taking_it(tmp_path):
+    assert lock_holder(tmp_path) is None and not (tmp_path / ".lock").exists()
+    with run_lock(tmp_path):
+        text = (tmp_path / ".lock").read_text()
+    assert text == f"pid {os.getpid()}" and lock_holder(tmp_path) is None and (tmp_path / ".lock").read_text() == text
+
+
+def test_a_file_or_a_link_of_the_users_own_that_is_called_so_stays_as_it_is(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / ".lock").write_text("mine")
+    with run_lock(tmp_path / "a"):
+        pass
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / ".lock").symlink_to(tmp_path / "a" / ".lock")
+    with pytest.raises(UserError, match="cannot be written"), run_lock(tmp_path / "b"):
+        pass
+    assert (tmp_path / "a" / ".lock").read_text() == "mine"
 
 
 def test_a_directory_that_cannot_be_made_is_told(tmp_path):

@@ -30,6 +30,15 @@ def test_shards_draw_the_rows_of_the_whole_batch():
     assert torch.equal(torch.cat(parts), whole)
 
 
+def test_every_second_image_of_a_shard_draws_as_in_the_whole_batch():
+    whole = from_the_start(lambda: torch.rand(6))  # of the images 0, 2, 4, ... of twelve
+    parts = []
+    for shard in shards(4, 3, 1):
+        with working_on(shard):
+            parts.append(from_the_start(lambda: draw_rows(torch.rand, 2)))
+    assert torch.equal(torch.cat(parts), whole)
+
+
 def test_of_two_batches_behind_each_other_each_is_divided():
     whole = from_the_start(lambda: torch.rand(8)).view(2, 4)
     for index, shard in enumerate(shards(2, 2, 1)):

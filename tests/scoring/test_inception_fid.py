@@ -90,6 +90,17 @@ def test_fid_equals_pytorch_fids_own_command(folders, hub_home, monkeypatch):
     assert evaluate(*folders, ["fid"]).scores["fid"].value == pytest.approx(expected, abs=1e-3)
 
 
+def test_features_are_those_of_pytorch_fid_bit_for_bit_and_nothing_is_drawn(hub_home, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(hub_home))
+    images = torch.rand(2, 3, 40, 52, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        theirs = inception.InceptionV3([3]).eval()(images)[0].flatten(1)
+    state = torch.random.get_rng_state()
+    features = InceptionFeatures()
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert theirs.std() > 0 and torch.equal(features(images), theirs)
+
+
 def test_weights_are_read_from_a_given_file(hub_home, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "empty"))
     features = InceptionFeatures(hub_home / "hub" / "checkpoints" / WEIGHTS_NAME)

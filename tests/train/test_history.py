@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from cut.train.history import curves_of, is_number, read_entries
+from cut.train.history import curves_of, is_number, is_step, read_entries
 from cut.train.log import RunLog
 
 
@@ -47,10 +47,15 @@ def test_what_is_no_finite_number_is_no_point():
 
 @pytest.mark.parametrize(
     "value, expected",
-    [(0, True), (-1.5, True), (10**400, False), (1e100, True), (1e308, False), (False, False), ("1", False)],
+    [(0, True), (-1.5, True), (3e38, True), (4e38, False), (10**400, False), (False, False), ("1", False)],
 )
 def test_numbers_are_told_from_others(value, expected):
     assert is_number(value) is expected
+
+
+@pytest.mark.parametrize("value, expected", [(0, True), (2**53, True), (2**53 + 1, False), (-1, False), (None, False)])
+def test_steps_are_told_from_other_numbers(value, expected):
+    assert is_step(value) is expected
 
 
 def test_a_resumed_run_keeps_the_whole_lines_up_to_its_step_and_nothing_else(tmp_path):

@@ -116,3 +116,26 @@ def test_a_method_observes_other_samples_once_and_changes_no_training(tiny_yaml,
     resumed = weights(tmp_path / "run")
     assert len(observed) == 2, "observed again after resuming"
     assert all(torch.equal(value, resumed[key]) for key, value in plain.items())
+
+
+class TwoTurns(TwoWeights):
+    """One player, whose turns have one term in common and one each of their own."""
+
+    def __init__(self):
+        super().__init__()
+
+    def players(self):
+        def terms(value, own):
+            return lambda image: {
+                "common": self.first(image).sum() * 0 + value,
+                own: self.first(image).sum() * 0 + value,
+            }
+
+        return (Player("both", (self.first,), terms(1.0, "early")), Player("both", (self.first,), terms(3.0, "late")))
+
+
+def test_a_term_is_logged_as_its_mean_over_the_turns_that_have_it():
+    trainer = trainer_of(TwoTurns(), 1)
+    trainer.train_step({"real": torch.ones(1, 1)})
+    logged = {key: value.item() for key, value in trainer.losses.means().items()}
+    assert logged == {"loss/both/common": 2.0, "loss/both/early": 1.0, "loss/both/late": 3.0}

@@ -32,7 +32,8 @@ def check_memory(
     if count * picture.shape[0] * picture.shape[1] < _SMALL_PIXELS:
         return
     try:
-        needed_bytes = count * whole_bytes(record(forward, picture, device)[1])
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):  # none of the run's own is drawn
+            needed_bytes = count * whole_bytes(record(forward, picture, device)[1])
     except UserError:  # not known here, so nobody can say
         return
     free_bytes = available_bytes(device)

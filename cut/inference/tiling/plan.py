@@ -1,16 +1,16 @@
-"""Which feature maps are kept on disk, which are computed anew, and in which order norms get their statistics.
+"""Which feature maps are kept on disk, which are computed again, and in which order statistics are taken.
 
 A norm needs its whole input before the first place of its output is known. So one pass over all tiles computes the
 first norm's input and its moments, the next one goes on from there to the second norm's input, and so on. A pass starts
 at the picture, or at maps that an earlier pass has kept. Kept is what is small beside the network's largest map and
 dear to compute again: in the ResNet generator the maps of the residual blocks, at a quarter of the picture's size. The
-wide maps at full size, 34 GB of an 8192x8192 picture, are computed anew instead: one or two convolutions each time.
+wide maps at full size, 34 GB of an 8192x8192 picture, are computed again instead: one or two convolutions each time.
 """
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from cut.inference.tiling.nodes import Node, Norm, Padding, Source
+from cut.inference.tiling.nodes import Moments, Node, Source
 
 _KEPT_SHARE = 0.25  # of the largest map's elements, at most; the reasons are above
 
@@ -20,8 +20,8 @@ class Pass:
     """One run over all tiles.
 
     Args:
-        target: the map that is computed.
-        norms: whose input it is; none for the last pass, whose target is the output.
+        target: Map that is computed.
+        moments: Those of the target; none for the last pass, whose target is the output.
         computed: in the order of their dependence, the target last or among them.
         read: maps that an earlier pass has kept.
         kept: those of `computed` that go to disk.
@@ -29,7 +29,7 @@ class Pass:
     """
 
     target: Node
-    norms: list[Norm]
+    moments: list[Moments]
     computed: list[Node]
     read: set[Node]
     kept: list[Node]
@@ -45,16 +45,16 @@ def plan_passes(output: Node) -> list[Pass]:
     """The passes that compute `output`, in order."""
     order = dependence_order(output)
     worth_keeping = _worth_keeping(order)
-    targets: dict[Node, list[Norm]] = {}
+    measured: dict[Node, dict[Moments, None]] = {}
     for node in order:
-        if isinstance(node, Norm):
-            targets.setdefault(node.inputs[0], []).append(node)
+        for moments in node.moments:
+            measured.setdefault(moments.source, {})[moments] = None
     on_disk: set[Node] = set()
     passes = []
-    for target, norms in [*targets.items(), (output, [])]:
+    for target, wanted in [*measured.items(), (output, {})]:
         computed, read = _reach(order, target, on_disk)
         kept = [node for node in computed if node in worth_keeping]
-        passes.append(Pass(target, norms, computed, read, kept))
+        passes.append(Pass(target, list(wanted), computed, read, kept))
         on_disk.update(kept)
     for number, one in enumerate(passes):
         later = set().union(*(other.read for other in passes[number + 1 :]))
@@ -100,7 +100,7 @@ def dependence_order(output: Node) -> list[Node]:
             order[node] = None
         elif node not in order:
             waiting.append((node, True))
-            waiting += [(parent, False) for parent in reversed(node.inputs)]
+            waiting += [(parent, False) for parent in reversed([*node.inputs, *(one.source for one in node.moments)])]
     return list(order)
 
 
@@ -122,17 +122,15 @@ def _worth_keeping(order: list[Node]) -> set[Node]:
     limit = _KEPT_SHARE * max(node.num_elements for node in order)
     readers = {node: sum(node in other.inputs for other in order) for node in order}
     chosen = {_root(node) for node in order if readers[node] > 1}
-    for node in order:
-        if isinstance(node, Norm):
-            before = node.inputs[0]
-            chosen.add(before)
-            if before.num_elements > limit:
-                chosen.update(map(_root, before.inputs))
+    for measured in {moments.source for node in order for moments in node.moments}:
+        chosen.add(measured)
+        if measured.num_elements > limit:
+            chosen.update(map(_root, measured.inputs))
     return {node for node in chosen if node.num_elements <= limit and not isinstance(node, Source)}
 
 
 def _root(node: Node) -> Node:
-    """What `node` is made of without a convolution: keeping that is as good."""
-    while (node.is_pointwise or isinstance(node, Padding)) and len(node.inputs) == 1:
+    """What `node` is made of without a convolution."""
+    while node.is_cheap and len(node.inputs) == 1:
         node = node.inputs[0]
     return node

@@ -56,7 +56,7 @@ def translate_in_tiles(
                 maps[node] = DiskMap(folder, node)
                 files.callback(maps[node].close)
             for region, tile in _run_pass(one, grid, maps, device):
-                if not one.norms:
+                if not one.moments:
                     (top, bottom), (left, right) = region
                     result[top:bottom, left:right] = to_picture(tile[0], picture.dtype.type)
                 bar.update()
@@ -75,8 +75,7 @@ def _grid(one: Pass, tile_px: int, source: Source, largest: int) -> tuple[int, i
 def _run_pass(
     one: Pass, grid: tuple[int, int], maps: Mapping[Node, DiskMap], device: torch.device
 ) -> Iterator[tuple[Region, Tensor]]:
-    """Computes a pass; gives the target tile by tile, and sets its norms when it is through."""
-    moments = _Moments(one.target.channels)
+    """Computes a pass; gives the target tile by tile, whose moments are known when it is through."""
     for row in range(grid[0]):
         for column in range(grid[1]):
             asked = {}
@@ -89,11 +88,9 @@ def _run_pass(
                 if node in asked:
                     maps[node].write(asked[node], tiles[node])
             if one.target in asked:
-                if one.norms:
+                for moments in one.moments:
                     moments.add(tiles[one.target])
                 yield asked[one.target], tiles[one.target]
-    for norm in one.norms:
-        norm.set_moments(moments.mean, moments.variance)
 
 
 def _evaluate(
@@ -118,31 +115,6 @@ def _evaluate(
             if not readers[parent]:
                 del tiles[parent]
     return {node: _cut(tiles[node], wanted[node], region) for node, region in asked.items()}
-
-
-class _Moments:
-    """Mean and variance of each channel over all tiles, merged in float64.
-
-    Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979, eq. 2.1.
-    """
-
-    def __init__(self, channels: int):
-        self.count, self.mean = 0, torch.zeros(channels, dtype=torch.float64)
-        self._squares = torch.zeros(channels, dtype=torch.float64)  # sum of squared distances from the mean
-
-    @property
-    def variance(self) -> Tensor:
-        return self._squares / self.count
-
-    def add(self, tile: Tensor) -> None:
-        """Takes `(1, C, h, w)` in; its own moments are taken in float32 whatever its type."""
-        pixels = tile[0].permute(1, 2, 0).flatten(0, 1).float()  # (h * w, C); torch.var_mean takes twice as long
-        count, mean = len(pixels), pixels.mean(0)
-        variance, mean = (pixels - mean).square_().mean(0).double().cpu(), mean.double().cpu()
-        total, distance = self.count + count, mean - self.mean
-        self._squares += variance * count + distance.square() * (self.count * count / total)
-        self.mean += distance * (count / total)
-        self.count = total
 
 
 def _divided(size: int, parts: int) -> list[Span]:

@@ -1,0 +1,34 @@
+"""Streams from a config: the name of a kind of data -> the class of its samples."""
+
+from cut.config import DataConfig
+from cut.config.own_code import import_own, is_own
+from cut.data.idx import IDXStream
+from cut.data.images import set_max_megapixels
+from cut.data.paired import PairedStream
+from cut.data.plain import ImagesStream
+from cut.data.single import SingleStream
+from cut.data.stream import SampleStream
+from cut.data.unpaired import UnpairedStream
+from cut.errors import UserError
+
+_STREAMS: dict[str, type[SampleStream]] = {
+    "unpaired": UnpairedStream,
+    "paired": PairedStream,
+    "single": SingleStream,
+    "images": ImagesStream,
+    "idx": IDXStream,
+}
+
+
+def open_stream(config: DataConfig, seed: int, batches_per_step: int = 1) -> SampleStream:
+    """The samples of the kind that `config` names; from now on this process reads no larger pictures than it allows.
+
+    Raises:
+        UserError: Data are missing, or a kind of the user's own is none.
+    """
+    if config.kind != "idx":  # whose bound is on the numbers of one file
+        set_max_megapixels(config.max_megapixels)
+    stream_class = import_own(config.name, "data.name") if is_own(config.name) else _STREAMS[config.name]
+    if not issubclass(stream_class, SampleStream):
+        raise UserError(f"data.name: '{config.name}' is not a subclass of cut.data.stream.SampleStream")
+    return stream_class(config, seed, batches_per_step)

@@ -1,0 +1,95 @@
+"""Networks from a config: a name -> the class, built and initialised."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from cut.config import NetworkConfig, RunConfig
+from cut.config.own_code import import_own, is_own
+from cut.errors import UserError
+from cut.models.initialisation import initialise
+from cut.models.patch_discriminator import PatchDiscriminator, PixelDiscriminator
+from cut.models.resnet import ResnetGenerator
+from cut.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+from cut.models.unet import UnetGenerator
+
+
+def _patch_discriminator(channels: int, num_layers: int, antialias: bool, **settings: Any) -> nn.Module:
+    if num_layers == 0:  # a patch of one pixel
+        return PixelDiscriminator(channels, **settings)
+    return PatchDiscriminator(channels, num_layers=num_layers, antialias=antialias, **settings)
+
+
+_GENERATORS: dict[str, Callable[..., nn.Module]] = {
+    "resnet": ResnetGenerator,
+    "stylegan2": StyleGAN2Generator,
+    "unet": UnetGenerator,
+}
+_DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
+    "patch": _patch_discriminator,
+    "pixel": PixelDiscriminator,
+    "stylegan2": StyleGAN2Discriminator,
+}
+
+
+class ConfiguredNetworks:
+    """Builds networks from a config; see `cut.methods.base.Networks`."""
+
+    def __init__(self, config: RunConfig):
+        self.config = config
+        self.channels: Mapping[str, int] = config.data.channels
+        self.image_px = config.data.crop_px
+
+    def generator(self, domains: str = "ab") -> nn.Module:
+        section = self.config.generator
+        assert section is not None, "a method that asks for a generator has a default one"
+        source, target = (self.channels[domain] for domain in domains)
+        network = _build(_GENERATORS, section, "generator", source, target)
+        for name, value in (("in_channels", source), ("out_channels", target)):
+            if not hasattr(network, name):  # one of a user's own
+                setattr(network, name, value)
+        if self.config.train.checkpoint_activations:
+            network.checkpoint_activations = True  # type: ignore[assignment]
+        return _initialised(network, section)
+
+    def discriminator(self, domains: str = "b", image_px: int | None = None) -> nn.Module:
+        section = self.config.discriminator
+        assert section is not None, "a method that asks for a discriminator has a default one"
+        channels = sum(self.channels[domain] for domain in domains)
+        size = {"image_px": image_px or self.image_px} if section.has_one_size else {}
+        return _initialised(_build(_DISCRIMINATORS, section, "discriminator", channels, **size), section)
+
+    def initialise(self, network: nn.Module) -> nn.Module:
+        return initialise(network, **_init_settings(self.config.generator))
+
+
+def _build(
+    known: Mapping[str, Callable[..., nn.Module]], section: NetworkConfig, key: str, *channels: int, **size: int
+) -> nn.Module:
+    """The network that a section describes, with the weights that its layers draw.
+
+    Raises:
+        UserError: It is a user's own, and no network or built with other arguments.
+    """
+    if not is_own(section.name):
+        return known[section.name](*channels, **section.arguments(), **size)
+    network_class = import_own(section.name, f"{key}.name")
+    if not issubclass(network_class, nn.Module):
+        raise UserError(f"{key}.name: '{section.name}' is not a subclass of torch.nn.Module")
+    try:
+        return network_class(*channels, **section.arguments(), **size)
+    except TypeError as error:
+        raise UserError(f"{key}.name: '{section.name}' cannot be built from its Config ({error})") from error
+
+
+def _initialised(network: nn.Module, section: NetworkConfig) -> nn.Module:
+    """The network; where its section has no `init`, its layers keep the weights that they drew."""
+    return initialise(network, **_init_settings(section)) if hasattr(section, "init") else network
+
+
+def _init_settings(section: NetworkConfig | None) -> dict[str, Any]:
+    """Settings of `initialise`; none where the section has none, so that what a method adds is initialised as the
+    authors do by default."""
+    settings = {"name": getattr(section, "init", None), "gain": getattr(section, "init_gain", None)}
+    return {key: value for key, value in settings.items() if value is not None}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from cut.cli import add_max_megapixels, run, set_max_megapixels
-from cut.cli.translation_options import add_translation_options, make_request
+from cut.cli.translation_options import add_translation_options, make_request, say_scale
 from cut.errors import UserError
 from cut.terminal import say
 
@@ -26,6 +26,10 @@ examples:
 Every picture of the folder, also of folders inside it, is translated at its own size and written under its own name;
 16-bit pictures stay 16-bit; what is only read (GIF, AVIF, JPEG 2000, ...) becomes PNG. The network and its settings
 come from the run. Beside the output folder a contact sheet OUTPUT_sheet.png shows some of them.
+
+--load-px N scales pictures before they are translated, as data.preprocess did in training: to N x N px
+(resize_and_crop), to a width of N px (scale_width, scale_width_and_crop), else to a shorter side of N px; the
+translation then has that size. Networks know the scale that they have learnt, which is data.load_px of the run.
 
 --tile-px N cuts a picture that is larger than N px into tiles, for pictures that do not fit into memory, and gives what
 the whole picture gives, without seams: norms take their statistics over all tiles before the first place behind them is
@@ -143,6 +147,7 @@ def _main(args: argparse.Namespace) -> None:
     _warn_of_pairs(args, config, jobs[0].source)
     for line in describe_left_out([args.input]):
         say(f"cut-test: note: {line}")
+    say_scale(args, config, [job.source for job in jobs])
     request = make_request(args, method, config, fabric)
     jobs = plan_jobs(args.input, args.output, suffix, request.outputs)
     channels = config.data.channels[request.direction[0]]
@@ -152,7 +157,11 @@ def _main(args: argparse.Namespace) -> None:
 
 def _check_kind(args: argparse.Namespace, from_noise: bool) -> None:
     """Refuses options of the other kind of method."""
-    foreign = ("input", "target", "direction", "num_outputs", "guide", "tile_px") if from_noise else ("num_images",)
+    foreign = (
+        ("input", "target", "direction", "num_outputs", "guide", "tile_px", "load_px")
+        if from_noise
+        else ("num_images",)
+    )
     given = next((f"--{name.replace('_', '-')}" for name in foreign if getattr(args, name) is not None), None)
     if given and from_noise:
         raise UserError(f"{given}: this method makes images from noise; leave it out and give --num-images, --seed")

@@ -172,7 +172,7 @@ def run_jobs(
         return translated
 
     def translations() -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        for group in _groups(jobs, channels, batch_size, failures, depth):
+        for group in _groups(jobs, channels, batch_size, failures, depth, request.prepare or (lambda picture: picture)):
             pictures = [picture for _, picture in group]
             outputs = _translate_group(method, pictures, fabric, request, tile_px, [jobs[index] for index, _ in group])
             for (index, picture), output in zip(group, outputs, strict=True):
@@ -183,11 +183,16 @@ def run_jobs(
 
 
 def _groups(
-    jobs: Sequence[Job], channels: int, batch_size: int, failures: list[str], depth: int
+    jobs: Sequence[Job],
+    channels: int,
+    batch_size: int,
+    failures: list[str],
+    depth: int,
+    prepare: Callable[[np.ndarray], np.ndarray],
 ) -> Iterator[list[tuple[int, np.ndarray]]]:
     """Decoded pictures with their job's number, in runs of equal size; unreadable ones go into `failures`."""
     group: list[tuple[int, np.ndarray]] = []
-    for index, read in enumerate(in_background(lambda job: read_image(job.source, channels), jobs, depth)):
+    for index, read in enumerate(in_background(lambda job: prepare(read_image(job.source, channels)), jobs, depth)):
         try:
             picture = read.result()
         except UserError as error:

@@ -1,6 +1,7 @@
 """cut-test: translates pictures with a trained generator, or draws new ones."""
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -117,7 +118,6 @@ def _main(args: argparse.Namespace) -> None:
     from cut.inference.sample import sample
     from cut.inference.translate import plan_jobs, translate
     from cut.runtime.memory import keep_freed_memory
-    from cut.storage.checkpoint import INFERENCE_FILE
 
     if args.batch_size < 1:
         raise UserError(f"--batch-size {args.batch_size}: must be at least 1")
@@ -130,8 +130,8 @@ def _main(args: argparse.Namespace) -> None:
     jobs = plan_jobs(args.input, args.output, suffix) if args.input else []
     if args.config and not args.weights:
         raise UserError(f"--config {args.config}: goes with --import alone; a run brings its own")
-    if args.run and not (args.run / INFERENCE_FILE).is_file():
-        raise UserError(f"{args.run}: holds no {INFERENCE_FILE}; name the directory of a run that has saved")
+    if args.run:
+        _require_run(args.run)
     keep_freed_memory()
     fabric = build_fabric(args.accelerator, args.precision)
     method, config = _load(args)
@@ -155,6 +155,21 @@ def _main(args: argparse.Namespace) -> None:
     say(line, sys.stdout)
 
 
+def _require_run(run_dir: Path) -> None:
+    """Refuses what is no run directory with a generator, and says how to name what it is."""
+    from cut.storage.checkpoint import INFERENCE_FILE, list_checkpoints
+
+    if run_dir.is_file():
+        option = "--import" if run_dir.suffix == ".pth" else "--checkpoint"
+        raise UserError(f"{run_dir}: is a file; give it with {option}")
+    if not run_dir.is_dir():
+        raise UserError(f"{run_dir}: no such run directory")
+    if not (run_dir / INFERENCE_FILE).is_file():
+        saved = list_checkpoints(run_dir / "checkpoints")
+        how = f"give --checkpoint {saved[-1]}" if saved else "name the directory of a run that has saved"
+        raise UserError(f"{run_dir}: holds no {INFERENCE_FILE}; {how}")
+
+
 def _check_kind(args: argparse.Namespace, from_noise: bool) -> None:
     """Refuses options of the other kind of method."""
     foreign = (
@@ -176,10 +191,11 @@ def _check_kind(args: argparse.Namespace, from_noise: bool) -> None:
 def _warn_of_pairs(args: argparse.Namespace, config: "RunConfig", picture: Path) -> None:
     from cut.data.pair_files import looks_combined
 
+    folder = args.input if args.input.is_dir() else args.input.parent
     if config.data.kind == "paired" and looks_combined(picture):
         say(
             f"cut-test: warning: {args.input}: the pictures look like pairs A|B, and both halves are translated; "
-            f"if they are, split them first: cut-data split {args.input} FOLDER"
+            f"if they are, split them first: cut-data split {shlex.quote(str(folder))} FOLDER"
         )
 
 

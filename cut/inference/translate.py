@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from cut.data.images import READ_SUFFIXES, SUFFIXES, list_images, pair_name, read_image, write_image
-from cut.data.transforms import to_picture, to_tensor
+from cut.data.transforms import to_tensor, to_written_picture
 from cut.errors import UserError
 from cut.inference.background import in_background
 from cut.inference.request import ONE_OUTPUT, Given, Request, stream_seed
@@ -237,7 +237,10 @@ def _translate_group(
         check_memory(forward, padded[0], len(padded), fabric.device, jobs[0].name)
         images = fabric.to_device(torch.stack([to_tensor(p) for p in padded]))
         outputs = forward(images)[:, :, top : top + height, left : left + width]
-    return [to_picture(output, picture.dtype.type) for output, picture in zip(outputs, pictures, strict=True)]
+    return [
+        to_written_picture(output, picture.dtype.type, job.name)
+        for output, picture, job in zip(outputs, pictures, jobs, strict=True)
+    ]
 
 
 def _scored(forward: Callable[..., Any], given: dict[str, Tensor], images: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from cut.config import AdamConfig, RunConfig
 from cut.config.load import PathOrPaths, changes_between_processes, load_config, parse_config
 from cut.config.own_code import own_code
+from cut.data.evaluation_set import check_split
 from cut.data.kinds import open_stream
 from cut.data.picture_list import changes_of_pictures
 from cut.data.stream import SampleStream
@@ -125,6 +126,8 @@ def _build_trainer(config: RunConfig, fabric: Fabric, processes: Processes) -> T
     samples = stream.fixed_samples(config.train.num_samples)
     evaluations = None
     if config.eval:
+        if "image" in method.inputs:
+            check_split(config.data, config.eval.split)
         every_steps = config.eval.every_steps or (config.eval.every_epochs or 1) * stream.steps_per_epoch
         evaluations = Evaluations(config.eval, every_steps)
     trainer = Trainer(config, method, optimizers, schedule, stream, samples, fabric, processes, evaluations)

@@ -47,7 +47,9 @@ def reason(error: BaseException) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that a mistyped one is most like; None if it is like none."""
-    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)), None)
+    matches = difflib.get_close_matches(word, list(known), cutoff=0.5)
+    alike = [match for match in matches if match.split("_")[0] == word.split("_")[0]]  # load_size: load_px
+    return next(iter(alike or matches), None)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

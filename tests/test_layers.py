@@ -39,7 +39,7 @@ ALLOWED = {
         "storage",
     },
     "inference": {"methods.base", "data", "kernels", "runtime", "storage"},
-    "scoring": {"data", "metrics", "storage"},
+    "scoring": {"datasets.fetch", "data", "metrics", "storage"},
     "methods": {"models", "losses", "runtime.sharding", "config"},
     "datasets": {"data", "storage"},
     "data": {"datasets.catalogue", "config", "storage"},

@@ -1,12 +1,13 @@
 """cut-test: translates pictures with a trained generator, or draws new ones."""
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from cut.cli import add_max_megapixels, run, set_max_megapixels
-from cut.cli.translation_options import add_translation_options, make_request
+from cut.cli.translation_options import add_translation_options, make_request, say_scale
 from cut.errors import UserError
 from cut.terminal import say
 
@@ -27,6 +28,10 @@ Every picture of the folder, also of folders inside it, is translated at its own
 16-bit pictures stay 16-bit; what is only read (GIF, AVIF, JPEG 2000, ...) becomes PNG. The network and its settings
 come from the run. Beside the output folder a contact sheet OUTPUT_sheet.png shows some of them. Files that
 cut-test did not write are not overwritten; what it wrote is listed in OUTPUT/.cut-written.
+
+--load-px N scales pictures before they are translated, as data.preprocess did in training: to N x N px
+(resize_and_crop), to a width of N px (scale_width, scale_width_and_crop), else to a shorter side of N px; the
+translation then has that size. Networks know the scale that they have learnt, which is data.load_px of the run.
 
 --tile-px N cuts a picture that is larger than N px into tiles, for pictures that do not fit into memory, and gives what
 the whole picture gives, without seams: norms take their statistics over all tiles before the first place behind them is
@@ -122,7 +127,6 @@ def _main(args: argparse.Namespace) -> None:
     from cut.inference.sample import image_paths, sample
     from cut.inference.translate import plan_jobs, translate
     from cut.runtime.memory import keep_freed_memory
-    from cut.storage.checkpoint import INFERENCE_FILE
 
     if args.batch_size < 1:
         raise UserError(f"--batch-size {args.batch_size}: must be at least 1")
@@ -136,8 +140,8 @@ def _main(args: argparse.Namespace) -> None:
     jobs = plan_jobs(args.input, args.output, suffix) if args.input else []
     if args.config and not args.weights:
         raise UserError(f"--config {args.config}: goes with --import alone; a run brings its own")
-    if args.run and not (args.run / INFERENCE_FILE).is_file():
-        raise UserError(f"{args.run}: holds no {INFERENCE_FILE}; name the directory of a run that has saved")
+    if args.run:
+        _require_run(args.run)
     keep_freed_memory()
     fabric = build_fabric(args.accelerator, args.precision)
     method, config = _load(args)
@@ -152,6 +156,7 @@ def _main(args: argparse.Namespace) -> None:
     _warn_of_pairs(args, config, jobs[0].source)
     for line in describe_left_out([args.input]):
         say(f"cut-test: note: {line}")
+    say_scale(args, config, [job.source for job in jobs])
     request = make_request(args, method, config, fabric)
     jobs = plan_jobs(args.input, args.output, suffix, request.outputs)
     read = [job.source for job in jobs]
@@ -163,9 +168,28 @@ def _main(args: argparse.Namespace) -> None:
     say(line, sys.stdout)
 
 
+def _require_run(run_dir: Path) -> None:
+    """Refuses what is no run directory with a generator, and says how to name what it is."""
+    from cut.storage.checkpoint import INFERENCE_FILE, list_checkpoints
+
+    if run_dir.is_file():
+        option = "--import" if run_dir.suffix == ".pth" else "--checkpoint"
+        raise UserError(f"{run_dir}: is a file; give it with {option}")
+    if not run_dir.is_dir():
+        raise UserError(f"{run_dir}: no such run directory")
+    if not (run_dir / INFERENCE_FILE).is_file():
+        saved = list_checkpoints(run_dir / "checkpoints")
+        how = f"give --checkpoint {saved[-1]}" if saved else "name the directory of a run that has saved"
+        raise UserError(f"{run_dir}: holds no {INFERENCE_FILE}; {how}")
+
+
 def _check_kind(args: argparse.Namespace, from_noise: bool) -> None:
     """Refuses options of the other kind of method."""
-    foreign = ("input", "target", "direction", "num_outputs", "guide", "tile_px") if from_noise else ("num_images",)
+    foreign = (
+        ("input", "target", "direction", "num_outputs", "guide", "tile_px", "load_px")
+        if from_noise
+        else ("num_images",)
+    )
     given = next((f"--{name.replace('_', '-')}" for name in foreign if getattr(args, name) is not None), None)
     if given and from_noise:
         raise UserError(f"{given}: this method makes images from noise; leave it out and give --num-images, --seed")
@@ -180,10 +204,11 @@ def _check_kind(args: argparse.Namespace, from_noise: bool) -> None:
 def _warn_of_pairs(args: argparse.Namespace, config: "RunConfig", picture: Path) -> None:
     from cut.data.pair_files import looks_combined
 
+    folder = args.input if args.input.is_dir() else args.input.parent
     if config.data.kind == "paired" and looks_combined(picture):
         say(
             f"cut-test: warning: {args.input}: the pictures look like pairs A|B, and both halves are translated; "
-            f"if they are, split them first: cut-data split {args.input} FOLDER"
+            f"if they are, split them first: cut-data split {shlex.quote(str(folder))} FOLDER"
         )
 
 

@@ -150,12 +150,19 @@ def _train(trainer: "Trainer", run_dir: Path, resume: bool) -> int:
 
 def _say_left_out(trainer: "Trainer") -> None:
     """What the training does not use of the user's pictures."""
+    from cut.data.images import evenly_chosen, list_images
     from cut.data.left_out import describe_left_out
+    from cut.data.scale import describe_scale
 
     splits = ["train", *([trainer.config.eval.split] if trainer.config.eval else [])]
     sources = [source for split in splits for source in trainer.stream.sources(split)]
     for line in describe_left_out(sources, _MOST_LOOKED_AT):
         say(f"cut-train: note: {line}")
+    if trainer.config.eval and trainer.config.data.kind == "unpaired":
+        inputs = trainer.stream.sources(trainer.config.eval.split)[0]
+        found = describe_scale(evenly_chosen(list_images(inputs), _MOST_LOOKED_AT), trainer.config.data)
+        if found:
+            say(f"cut-train: note: eval: {inputs}: {found}; they are translated and scored at their own size")
 
 
 def _say_memory(trainer: "Trainer") -> None:

@@ -1,18 +1,25 @@
 """The options of cut-test that only some methods have: directions, styles, guides and classes."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cut.errors import UserError, did_you_mean
+from cut.terminal import say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
     from lightning_fabric import Fabric
     from torch import Tensor
 
     from cut.config import RunConfig
     from cut.inference.request import Request
     from cut.methods.base import Method
+
+_LEAST_PX = 8  # as of data.load_px
 
 
 def add_translation_options(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +42,12 @@ def add_translation_options(parser: argparse.ArgumentParser) -> None:
         help="a picture whose style the translations take (MUNIT, DRIT); of a folder each, as NAME_GUIDE",
     )
     parser.add_argument(
+        "--load-px",
+        type=int,
+        metavar="N",
+        help="scale pictures first, as data.load_px N did in training, see below (default: their own size)",
+    )
+    parser.add_argument(
         "--label",
         metavar="NAME",
         help="the class to translate to; all: each, as NAME_CLASS (where there are classes)",
@@ -55,12 +68,32 @@ def make_request(args: argparse.Namespace, method: "Method", config: "RunConfig"
         raise UserError(f"--num-outputs {args.num_outputs}: must be at least 1")
     if args.guide and (args.num_outputs or 1) > 1:
         raise UserError("--num-outputs: a guide gives one style; leave --guide or --num-outputs out")
-    outputs = several(args.num_outputs or 1)
+    outputs, prepare = several(args.num_outputs or 1), _scaling(args.load_px, config)
     if args.guide:
-        outputs = guided(_guide_styles(args.guide, method, config, fabric, direction))
+        outputs = guided(_guide_styles(args.guide, method, config, fabric, direction, prepare))
     if "label" in method.inputs:
         outputs = with_labels(outputs, _labels(args.label, method))
-    return Request(direction, args.seed, args.deterministic, outputs)
+    return Request(direction, args.seed, args.deterministic, outputs, prepare)
+
+
+def _scaling(load_px: int | None, config: "RunConfig") -> "Callable[[np.ndarray], np.ndarray] | None":
+    from cut.config.data import MOST_PX
+    from cut.data.scale import scale_as_in_training
+
+    if load_px is None:
+        return None
+    if not _LEAST_PX <= load_px <= MOST_PX:
+        raise UserError(f"--load-px {load_px}: must be from {_LEAST_PX} to {MOST_PX}")
+    return partial(scale_as_in_training, config=config.data, load_px=load_px)
+
+
+def say_scale(args: argparse.Namespace, config: "RunConfig", pictures: "Sequence[Path]") -> None:
+    """One line where pictures are finer or coarser by more than two than those that the network has learnt from."""
+    from cut.data.scale import describe_scale
+
+    is_known = args.config or not args.weights  # weights alone do not tell how their pictures were scaled
+    if args.load_px is None and is_known and (line := describe_scale(pictures, config.data)):
+        say(f"cut-test: note: {line}; --load-px {getattr(config.data, 'load_px', None)} scales these so too")
 
 
 def _direction(given: str | None, config: "RunConfig", method: "Method") -> str:
@@ -104,9 +137,14 @@ def _labels(given: str | None, method: "Method") -> list[tuple[int, str]]:
 
 
 def _guide_styles(
-    path: Path, method: "Method", config: "RunConfig", fabric: "Fabric", direction: str
+    path: Path,
+    method: "Method",
+    config: "RunConfig",
+    fabric: "Fabric",
+    direction: str,
+    prepare: "Callable[[np.ndarray], np.ndarray] | None",
 ) -> list[tuple[Path, "Tensor"]]:
-    """The style of each guide picture; they are read at their own size."""
+    """The style of each guide picture; they are read at their own size, unless pictures are scaled."""
     import torch
 
     from cut.data.images import list_images, read_image
@@ -117,7 +155,8 @@ def _guide_styles(
     fabric.to_device(method)
     styles = []
     for guide in paths:
-        image = fabric.to_device(to_tensor(read_image(guide, channels))[None])
+        picture = read_image(guide, channels)
+        image = fabric.to_device(to_tensor(prepare(picture) if prepare else picture)[None])
         try:
             with torch.inference_mode(), fabric.autocast():
                 styles.append((guide, method.guide_style(image, direction).float().cpu()))

@@ -44,23 +44,44 @@ def evaluation_set(config: DataConfig, folder: Path, split: str, num_images: int
     Raises:
         UserError: there is no such split; it cannot be read or written.
     """
-    if config.kind == "single":
-        raise UserError("eval: two single pictures have no test split to score; remove eval")
-    if not isinstance(config, FolderConfig):  # a kind of a user's own
-        raise UserError(f"eval: data.name {config.name} has no folders of test pictures to score; remove eval")
+    check_split(config, split)
     if config.kind == "paired":
         found = _of_pairs(cast(PairedDataConfig, config), folder, split)
     else:
-        assert config.kind == "unpaired", "images without inputs have a `noise_evaluation_set`"
-        found = _of_folders(config, split)
-        for part in (found.inputs, found.targets):
-            try:
-                list_images(part)
-            except UserError as error:
-                other = "test" if split == "val" else "val"
-                raise UserError(f"eval: {error}; put pictures there, or set eval.split={other}") from None
-        _refuse_equal_names(list_images(found.inputs))
+        found = _of_folders(cast(FolderConfig, config), split)
+    _refuse_equal_names(list_images(found.inputs))
     return _choose(found, folder / "inputs", num_images) if num_images else found
+
+
+def check_split(config: DataConfig, split: str) -> None:
+    """Refuses a split that cannot be scored, before anything is written; the line says what can be done.
+
+    Raises:
+        UserError: it has no pictures, or is not in pairs.
+    """
+    if config.kind == "single":
+        raise UserError("eval: two single pictures have no test split to score; set eval=null")
+    if not isinstance(config, FolderConfig):  # a kind of a user's own
+        raise UserError(f"eval: data.name {config.name} has no folders of test pictures to score; set eval=null")
+    assert config.kind in ("paired", "unpaired"), "images without inputs have a `noise_evaluation_set`"
+    other = "test" if split == "val" else "val"
+    try:
+        _find_split(config, split)
+    except UserError as error:
+        try:
+            _find_split(config, other)
+            instead = f"set eval.split={other}"
+        except UserError:
+            instead = "set eval=null, which scores nothing"
+        raise UserError(f"eval: {error}; put pictures there, or {instead}") from None
+
+
+def _find_split(config: FolderConfig, split: str) -> None:
+    if config.kind == "paired":
+        find_pairs(cast(PairedDataConfig, config), split)
+    else:
+        for part in config.folders(split):
+            list_images(part)
 
 
 def noise_evaluation_set(stream: SampleStream, folder: Path, num_images: int | None) -> EvaluationSet:
@@ -117,10 +138,7 @@ def _of_folders(config: FolderConfig, split: str) -> TranslationSet:
 
 
 def _of_pairs(config: PairedDataConfig, folder: Path, split: str) -> TranslationSet:
-    try:
-        pairs = find_pairs(config, split)
-    except UserError as error:
-        raise UserError(f"eval: {error}") from None
+    pairs = find_pairs(config, split)
     if pairs[0].path_b:
         return _of_folders(config, split)
     _refuse_equal_names([pair.path_a for pair in pairs])

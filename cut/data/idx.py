@@ -6,7 +6,9 @@ and each dimension in 4 bytes; then the numbers, the last dimension fastest.
 
 import gzip
 import math
+import re
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,10 @@ from cut.storage.files import open_regular
 MAX_BYTES = 4_000_000_000  # of numbers in a file, unless the config says otherwise; MNIST has 47 million
 _BLOCK_BYTES = 1 << 20
 _UNSIGNED_BYTE = 8
+_NUMBERS = {8: "unsigned bytes", 9: "signed bytes", 11: "16-bit integers", 12: "32-bit integers"}
+_NUMBERS |= {13: "32-bit floats", 14: "64-bit floats"}
+_NAME = re.compile(r".+-images[-.]idx3-ubyte(\.gz)?")
+_SHOWN = 5  # splits that an error names
 
 
 class IDXStream(SampleStream):
@@ -42,7 +48,12 @@ class IDXStream(SampleStream):
     def __init__(self, config: IDXDataConfig, seed: int, batches_per_step: int = 1):
         super().__init__(config, seed, batches_per_step)
         max_bytes = int(config.max_megapixels * 1e6)
-        self.pictures = read_idx(_find(config), num_dimensions=3, max_bytes=max_bytes)  # (count, H, W)
+        path, command = _find(config), fetch_command(config.root)
+        try:
+            self.pictures = read_idx(path, num_dimensions=3, max_bytes=max_bytes)  # (count, H, W)
+        except UserError as error:
+            again = f"; for the published files delete {config.root} and run: {command}" if command else ""
+            raise UserError(f"{error}{again}") from None
         self.num_pictures = len(self.pictures)
 
     def __getitem__(self, n: int) -> dict[str, Any]:
@@ -64,12 +75,12 @@ def is_idx(path: Path) -> bool:
 
 
 def read_idx(path: Path, num_dimensions: int | None = None, max_bytes: int = MAX_BYTES) -> np.ndarray:
-    """All numbers of one file, packed (.gz) or not.
+    """All numbers of one file, packed by gzip or not, whatever its name says.
 
     Args:
-        path: of the file.
+        path: File to read.
         num_dimensions: 3 for pictures `(count, H, W)`, 1 for labels; None takes any.
-        max_bytes: refuse more numbers than this: a packed file of some kilobytes can hold any.
+        max_bytes: Most numbers to read: a packed file of some kilobytes can hold any.
 
     Returns:
         uint8, of the header's shape.
@@ -77,57 +88,85 @@ def read_idx(path: Path, num_dimensions: int | None = None, max_bytes: int = MAX
     Raises:
         UserError: the file is missing, of another kind, or its length does not fit its header.
     """
-    try:
-        with open_regular(path) as raw, gzip.open(raw) if path.suffix == ".gz" else raw as file:
-            shape = _read_shape(file, num_dimensions, max_bytes)
-            expected = math.prod(shape)
-            data = bytearray()  # it grows with what arrives, whatever the header promises
-            while len(data) <= expected and (block := file.read(min(_BLOCK_BYTES, expected + 1 - len(data)))):
-                data += block
-        if len(data) != expected:
-            got = f"{len(data)} bytes follow" if len(data) < expected else "more follow"
-            raise ValueError(f"its header promises {'x'.join(map(str, shape))} = {expected} bytes, {got}")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (OSError, EOFError, zlib.error, ValueError) as error:  # gzip.BadGzipFile is an OSError
-        raise UserError(
-            f"{path}: not a whole IDX file of unsigned bytes ({reason(error)}); delete it and fetch it again"
-        ) from None
+    data = bytearray()  # it grows with what arrives, whatever the header promises
+    shape = _read(path, num_dimensions, max_bytes, data.extend)
     return np.frombuffer(data, dtype=np.uint8).reshape(shape)
 
 
-def _read_shape(file: Any, num_dimensions: int | None, max_bytes: int) -> tuple[int, ...]:
+def measure_idx(path: Path) -> tuple[int, ...]:
+    """The shape of one file, of which all numbers are there; they are read, and not kept.
+
+    Raises:
+        UserError: see `read_idx`.
+    """
+    return _read(path, None, MAX_BYTES, lambda block: None)
+
+
+def _read(path: Path, num_dimensions: int | None, max_bytes: int, take: Callable[[bytes], object]) -> tuple[int, ...]:
+    try:
+        with open_regular(path) as raw:
+            packed = raw.read(2) == b"\x1f\x8b"  # some browsers unpack a file and let it keep its name
+            raw.seek(0)
+            with gzip.open(raw) if packed else raw as file:
+                shape = _read_shape(file, num_dimensions, max_bytes, path)
+                expected, count = math.prod(shape), 0
+                while count <= expected and (block := file.read(min(_BLOCK_BYTES, expected + 1 - count))):
+                    count += len(block)
+                    take(block)
+        if count != expected:
+            got = f"{count} bytes follow" if count < expected else "more follow"
+            raise ValueError(f"its header promises {'x'.join(map(str, shape))} = {expected} bytes, {got}")
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, EOFError, zlib.error, ValueError) as error:  # gzip.BadGzipFile is an OSError
+        raise UserError(f"{path}: not a whole IDX file ({reason(error)}); replace it by a whole one") from None
+    return shape
+
+
+def _read_shape(file: Any, num_dimensions: int | None, max_bytes: int, path: Path) -> tuple[int, ...]:
     """Reads the header, of which nothing is believed that the format does not allow."""
     magic = file.read(4)
-    if len(magic) < 4 or magic[:2] != b"\0\0":
+    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _NUMBERS:
         raise ValueError(f"it begins with the bytes '{magic.hex(' ')}' instead of '00 00 08'")
     kind, dimensions = magic[2], magic[3]
     if kind != _UNSIGNED_BYTE:
-        raise ValueError(f"its numbers are of type {kind:#04x} instead of 0x08")
+        raise UserError(f"{path}: holds {_NUMBERS[kind]}, and only unsigned bytes are read; scale them to 0 to 255")
     if dimensions not in (1, 2, 3) or num_dimensions not in (None, dimensions):
-        raise ValueError(f"it has {dimensions} dimensions instead of {num_dimensions or '1 to 3'}")
+        raise UserError(
+            f"{path}: has {dimensions} dimensions instead of {num_dimensions or '1 to 3'}; gray pictures have 3"
+        )
     sizes = file.read(4 * dimensions)
     if len(sizes) < 4 * dimensions:
         raise ValueError("it ends inside its header")
     shape = tuple(int(size) for size in np.frombuffer(sizes, dtype=">u4"))
-    if not 0 < math.prod(shape) <= max_bytes:
-        bound = f"1 to {max_bytes}, the bound of data.max_megapixels"
-        raise ValueError(f"its header promises {'x'.join(map(str, shape))} bytes; allowed: {bound}")
+    if not math.prod(shape):
+        raise UserError(f"{path}: holds no number ({'x'.join(map(str, shape))})")
+    if math.prod(shape) > max_bytes:
+        raise UserError(
+            f"{path}: its header promises {'x'.join(map(str, shape))} bytes, more than {max_bytes}, the bound of "
+            "data.max_megapixels"
+        )
     return shape
 
 
 def _find(config: IDXDataConfig) -> Path:
-    """The file of the config's pictures."""
+    """The file of the config's pictures: in `root`, or in a folder of its name there, as Kaggle packs it."""
     root, command = Path(config.root), fetch_command(config.root)
     # Some collections have a dot in the place of the second hyphen.
     names = [f"{config.split}-images{mark}idx3-ubyte{suffix}" for mark in "-." for suffix in ("", ".gz")]
-    found = next((root / name for name in names if (root / name).is_file()), None)
+    places = [root, *(root / name for name in names)]
+    found = next((place / name for place in places for name in names if (place / name).is_file()), None)
     if found:
         return found
     how = f"fetch it with: {command}" if command else "set data.root to a folder of IDX files"
     if not root.is_dir():
         raise UserError(f"data.root: {root}: {'is no folder' if root.exists() else 'no such folder'}; {how}")
-    splits = sorted({path.name.partition("-images")[0] for path in root.glob("*-images[-.]idx3-ubyte*")})
+    below = sorted(path for path in root.rglob("*") if _NAME.fullmatch(path.name) and path.is_file())
+    splits = sorted({path.name.partition("-images")[0] for path in below if path.parent == root})
     if splits:
-        how = f"data.split can be {' or '.join(splits)} here"
+        how = f"data.split can be {' or '.join(splits[:_SHOWN])} here"
+    elif below:
+        how = f"there is {below[0].name} in {below[0].parent}; set data.root to that folder"
     raise UserError(f"data.split: {root} holds neither {names[0]} nor {names[1]}; {how}")

@@ -17,6 +17,7 @@ from cut.data.transforms import to_float, to_tensor
 from cut.datasets.catalogue import fetch_command
 from cut.errors import UserError
 
+_SMALLEST_CROP_PX = 8  # that the config allows
 SHEET_PX = 1024  # longer side of what sample sheets show, at most
 
 
@@ -101,14 +102,25 @@ def _read(config: SingleDataConfig, domain: str) -> Tensor:
         raise UserError(f"data.{domain}: {path}: {'is a folder' if path.is_dir() else 'no such picture'}; {how}")
     array = read_image(path, config.channels[domain])
     picture = torch.from_numpy(array).permute(2, 0, 1) if array.dtype == np.uint8 else to_tensor(array)
-    picture = _fit(picture, config.load_px, multiple=1) if config.load_px else picture.contiguous()
-    height, width = picture.shape[1:]
+    fitted = _fit(picture, config.load_px, multiple=1) if config.load_px else picture.contiguous()
+    height, width = fitted.shape[1:]
     if min(height, width) < config.crop_px:
+        how = _how_to_fit(picture, fitted, config)
         raise UserError(
-            f"data.{domain}: {path}: {width}x{height} px, smaller than data.crop_px {config.crop_px}; lower that, "
-            "raise data.load_px, or take a larger picture"
+            f"data.{domain}: {path}: {width}x{height} px, smaller than data.crop_px {config.crop_px}; {how}"
         )
-    return picture
+    return fitted
+
+
+def _how_to_fit(picture: Tensor, fitted: Tensor, config: SingleDataConfig) -> str:
+    """What makes a picture large enough for the crops; it is scaled down only, so `load_px` may be no cure."""
+    short_px, long_px, fitted_px = min(picture.shape[1:]), max(picture.shape[1:]), min(fitted.shape[1:])
+    ways = []
+    if config.load_px and short_px >= config.crop_px:
+        ways.append(f"raise data.load_px to {-(-config.crop_px * long_px // short_px)} or more")
+    if fitted_px >= _SMALLEST_CROP_PX:
+        ways.append(f"lower data.crop_px to {fitted_px // MULTIPLE_PX * MULTIPLE_PX} or less")
+    return ", ".join([*ways, "or take a larger picture"] if ways else ["take a larger picture"])
 
 
 def _fit(picture: Tensor, longest_px: int, multiple: int = MULTIPLE_PX) -> Tensor:

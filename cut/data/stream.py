@@ -42,7 +42,10 @@ class SampleStream(Dataset):
             UserError: A batch takes more pictures than there are.
         """
         if self.config.batch_size > self.num_pictures:
-            raise UserError(f"data.batch_size: {self.config.batch_size} is more than the {self.num_pictures} pictures")
+            raise UserError(
+                f"data.batch_size: {self.config.batch_size} is more than the {self.num_pictures} pictures; lower it to "
+                f"{self.num_pictures} or less, or add pictures"
+            )
         return self.num_pictures // self.config.batch_size
 
     @property

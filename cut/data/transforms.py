@@ -23,6 +23,19 @@ def to_float(pixels: Tensor) -> Tensor:
     return pixels.float().mul_(2.0 / 255.0).sub_(1.0) if pixels.dtype == torch.uint8 else pixels
 
 
+def to_written_picture(image: Tensor, dtype: type, name: str) -> np.ndarray:
+    """`to_picture` of what a network gives, for a file that somebody will rely on.
+
+    Raises:
+        UserError: it holds numbers that are not finite, of which a picture would show nothing.
+    """
+    if not image.isfinite().all():
+        raise UserError(
+            f"{name}: the network gives numbers that are not finite; take --precision 32-true, or an earlier checkpoint"
+        )
+    return to_picture(image, dtype)
+
+
 def to_picture(image: Tensor, dtype: type = np.uint8) -> np.ndarray:
     """`(C, H, W)` float in [-1, 1], clamped and rounded -> `(H, W, C)` uint8 or uint16."""
     full = 65535.0 if dtype == np.uint16 else 255.0

@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from cut.data.idx import is_idx, read_idx
+from cut.data.idx import is_idx, measure_idx
 from cut.datasets.check_report import Folder, Report
 from cut.errors import UserError
 
@@ -11,18 +11,18 @@ from cut.errors import UserError
 def with_idx_files(report: Report) -> Report:
     """The report on a folder without pictures, in which its IDX files stand as the folders; other reports unchanged."""
     root = Path(report.root)
-    paths = sorted(path for path in root.iterdir() if path.is_file() and is_idx(path))
+    paths = sorted(path for path in root.rglob("*") if is_idx(path) and path.is_file())
     if report.layout != "nothing" or not paths:
         return report
     folders, broken = [], {}
     for path in paths:
         try:
-            shape = read_idx(path).shape
+            shape = measure_idx(path)
         except UserError as error:
-            broken[path.name] = str(error).removeprefix(f"{path}: ")
+            broken[path.relative_to(root).as_posix()] = str(error).removeprefix(f"{path}: ")
             continue
         if len(shape) == 3:
-            folders.append(_folder(path.name, *shape))
+            folders.append(_folder(path.relative_to(root).as_posix(), *shape))
     empty = [] if folders or broken else [". (labels without pictures)"]
     ignored = {
         suffix: count for suffix, count in report.ignored.items() if suffix not in (".gz", "(no suffix)", ".idx")

@@ -58,7 +58,8 @@ def _is_name(key: Any) -> bool:
 
 def _load(path: Path) -> Any:
     if not path.is_file():
-        raise UserError(f"{path}: no such file")
+        what = "is a folder; name the file of weights in it" if path.is_dir() else "no such file"
+        raise UserError(f"{path}: {what}")
     if path.suffix == ".safetensors":
         raise UserError(f"{path}: is no .pth; a generator.safetensors of this program goes with --checkpoint")
     try:

@@ -1,7 +1,7 @@
 """What is asked of a translation besides the picture: direction, styles, guides, classes, and the seed of chance."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,12 +45,15 @@ class Request:
             i and on the picture's name alone: not on other pictures, their order, or the batch size.
         deterministic: Whether to take the mean style instead of random ones.
         outputs: What each picture becomes; one output unless asked otherwise.
+        prepare: What is done to a picture `(H, W, C)` before it is translated, such as scaling; its translation has
+            the size that it has then. None takes it as it is.
     """
 
     direction: str = "ab"
     seed: int = 0
     deterministic: bool = False
     outputs: tuple[Given, ...] = (ONE_OUTPUT,)
+    prepare: Callable[[np.ndarray], np.ndarray] | None = None
 
     def tensors(self, translator: Translator, names: Sequence[str], given: Sequence[Given]) -> dict[str, Tensor]:
         """What `forward` takes besides a batch of images, on the CPU, by name.

@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from cut.data.images import SUFFIXES, write_image
-from cut.data.transforms import to_picture
+from cut.data.transforms import to_written_picture
 from cut.errors import UserError
 from cut.inference.output_folder import OutputFolder
 from cut.inference.request import stream_seed
@@ -79,7 +79,7 @@ def draw_images(
         with torch.inference_mode(), fabric.autocast():
             images = method(fabric.to_device(latents))
         for number, image in zip(numbers, images, strict=True):
-            picture = to_picture(image)
+            picture = to_written_picture(image, np.uint8, str(number))
             write_image(paths[number], picture, checked=True)
             yield picture
 

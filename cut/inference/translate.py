@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from cut.data.images import READ_SUFFIXES, SUFFIXES, list_images, pair_name, read_image, write_image
-from cut.data.transforms import to_picture, to_tensor
+from cut.data.transforms import to_tensor, to_written_picture
 from cut.errors import NoRoomError, UserError, listed
 from cut.inference.background import in_background
 from cut.inference.output_folder import OutputFolder
@@ -169,7 +169,7 @@ def run_jobs(
         return translated
 
     def translations() -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        for group in _groups(jobs, channels, batch_size, failures, depth):
+        for group in _groups(jobs, channels, batch_size, failures, depth, request.prepare or (lambda picture: picture)):
             pictures = [picture for _, picture in group]
             outputs = _translate_group(method, pictures, fabric, request, tile_px, [jobs[index] for index, _ in group])
             for (index, picture), output in zip(group, outputs, strict=True):
@@ -187,11 +187,16 @@ def run_jobs(
 
 
 def _groups(
-    jobs: Sequence[Job], channels: int, batch_size: int, failures: list[str], depth: int
+    jobs: Sequence[Job],
+    channels: int,
+    batch_size: int,
+    failures: list[str],
+    depth: int,
+    prepare: Callable[[np.ndarray], np.ndarray],
 ) -> Iterator[list[tuple[int, np.ndarray]]]:
     """Decoded pictures with their job's number, in runs of equal size; unreadable ones go into `failures`."""
     group: list[tuple[int, np.ndarray]] = []
-    for index, read in enumerate(in_background(lambda job: read_image(job.source, channels), jobs, depth)):
+    for index, read in enumerate(in_background(lambda job: prepare(read_image(job.source, channels)), jobs, depth)):
         try:
             picture = read.result()
         except UserError as error:
@@ -236,7 +241,10 @@ def _translate_group(
         check_memory(forward, padded[0], len(padded), fabric.device, jobs[0].name)
         images = fabric.to_device(torch.stack([to_tensor(p) for p in padded]))
         outputs = forward(images)[:, :, top : top + height, left : left + width]
-    return [to_picture(output, picture.dtype.type) for output, picture in zip(outputs, pictures, strict=True)]
+    return [
+        to_written_picture(output, picture.dtype.type, job.name)
+        for output, picture, job in zip(outputs, pictures, jobs, strict=True)
+    ]
 
 
 def _scored(forward: Callable[..., Any], given: dict[str, Tensor], images: Tensor) -> Tensor:

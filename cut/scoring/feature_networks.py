@@ -5,11 +5,8 @@ which network it is.
 """
 
 import hashlib
-import http.client
 import re
-import socket
 import sys
-import urllib.error
 from pathlib import Path
 
 import torch
@@ -18,11 +15,12 @@ from pytorch_fid import inception
 from torch import Tensor, nn
 from torchvision.models.inception import BasicConv2d, Inception3, InceptionAux, InceptionB, InceptionD
 
-from cut.errors import UserError
+from cut.datasets.fetch import fetch
+from cut.errors import UserError, reason
 from cut.scoring.torchscript import first_line, load_network, run_network, shape_text
 from cut.storage.torch_file import read_torch_file
 
-_STALL_SECONDS = 30.0
+_MOST_WEIGHTS_BYTES = 500_000_000  # Inception's have 96 million
 
 
 class InceptionFeatures(nn.Module):
@@ -119,20 +117,18 @@ def _hub_weights() -> Path:
     if path.exists():
         return path
     digest = re.search(r"-([0-9a-f]+)\.pth$", url)  # by torch.hub's custom the first digits of the SHA-256
-    timeout_before = socket.getdefaulttimeout()
     try:
-        socket.setdefaulttimeout(_STALL_SECONDS)  # torch.hub sets none, and would wait for a silent server for ever
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path), digest[1] if digest else None, progress=sys.stderr.isatty())
-    except (OSError, RuntimeError, http.client.HTTPException) as error:
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()  # it holds the connection
+        fetch(url, path, _MOST_WEIGHTS_BYTES, progress=sys.stderr.isatty())
+        if digest and not _digest(path).startswith(digest[1]):
+            path.unlink()
+            raise UserError(f"invalid hash value, expected {digest[1]}")
+    except (OSError, UserError) as error:
         raise UserError(
-            f"Inception weights: cannot download {url} ({first_line(error)}); put the file at {path} "
-            "(cut-eval also takes --inception-weights FILE or --features FILE.pt), or leave fid out of the metrics"
+            f"Inception weights: cannot download {url} ({reason(error).removeprefix(f'{url}: ')}); put the file at "
+            f"{path} (cut-eval also takes --inception-weights FILE or --features FILE.pt), or leave fid out of the "
+            "metrics"
         ) from None
-    finally:
-        socket.setdefaulttimeout(timeout_before)
     return path
 
 

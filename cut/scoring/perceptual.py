@@ -34,8 +34,8 @@ class Lpips(nn.Module):
         path = Path(backbone) if backbone else default_backbone()
         if not path.is_file():
             raise UserError(
-                f"lpips: {path}: no such file; put {_BACKBONE_URL} there, name a file with --lpips-backbone FILE, or "
-                "leave lpips out of the metrics"
+                f"lpips: {path}: no such file; put {_BACKBONE_URL} there (cut-eval also takes --lpips-backbone FILE), "
+                "or leave lpips out of the metrics"
             )
         try:
             weights = read_torch_file(path)

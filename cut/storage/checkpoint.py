@@ -134,6 +134,8 @@ def load_inference_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], 
     Raises:
         UserError: no such file, damaged, or not one of ours.
     """
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; give a run directory with --run")
     if path.suffix == ".pt":
         state = load_checkpoint(path)
         return {**state["method"], **(state.get("ema") or {})}, state["config"], state["step"]

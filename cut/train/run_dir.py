@@ -92,7 +92,11 @@ def _newest_state(config: RunConfig, run_dir: Path, resume: bool) -> tuple[Path,
             )
         return path, state, [*lines, ", ".join(changes)]
     if lines:
-        raise UserError("; ".join(lines))
+        more = f" (and {len(lines) - 1} more are damaged)" if len(lines) > 1 else ""
+        raise UserError(
+            f"{lines[0]}{more}: there is none in {run_dir / 'checkpoints'}; move that folder away to begin again, or "
+            "choose another --run-dir"
+        )
     return run_dir, None, []
 
 

@@ -1,11 +1,15 @@
 """Every command that reads a folder says once what of it is left out."""
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
-from programs import inside, saved_run
+from programs import inside, saved_run, told
 
 from cut.cli import data, eval
+from cut.data.images import read_image, write_image
+from cut.data.transforms import resized
 
 
 @pytest.fixture
@@ -59,3 +63,23 @@ def test_pairing_and_splitting_say_it(phone, tmp_path, capsys):
     data._main(["check", str(phone)])
     text = capsys.readouterr().out
     assert text.count("120 .heic files") == 1 and text.count("4 pictures: only the first page or frame is used") == 1
+
+
+def test_a_picture_of_another_scale_is_said_and_the_advice_scales_it(tiny_yaml, tmp_path, capsys):
+    run = saved_run(tiny_yaml, tmp_path / "run")
+    (tmp_path / "in").mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (100, 120, 3), np.uint8)).save(tmp_path / "in" / "x.png")
+    words = ("--run", run, "--input", tmp_path / "in", "--output")
+    inside("test", *words, tmp_path / "own")
+    said = capsys.readouterr().err
+    assert "note: 1 of 1 pictures are 3 times as large as those of the training" in said
+    advice = re.search(r"--load-px (\d+) scales these so too", said)
+    inside("test", *words, tmp_path / "scaled", "--load-px", advice[1])
+    assert "times as large" not in capsys.readouterr().err
+    assert read_image(tmp_path / "own" / "x.png", 3).shape == (100, 120, 3)
+    translated = read_image(tmp_path / "scaled" / "x.png", 3)
+    small = resized(read_image(tmp_path / "in" / "x.png", 3), (36, 36)).permute(1, 2, 0).numpy()
+    write_image(tmp_path / "small" / "x.png", small)
+    inside("test", "--run", run, "--input", tmp_path / "small", "--output", tmp_path / "by_hand")
+    assert (translated == read_image(tmp_path / "by_hand" / "x.png", 3)).all()
+    assert "--load-px 4: must be from 8 to" in told("test", *words, tmp_path / "bad", "--load-px", 4)

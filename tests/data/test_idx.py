@@ -1,7 +1,10 @@
 """Sets in MNIST's format: whole ones are read, all others are refused in one line."""
 
 import gzip
+import re
 import struct
+import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,14 +56,14 @@ def test_mnists_own_header_is_understood(tmp_path):
     [
         (b"", "begins with the bytes ''"),
         (b"<html>", "begins with the bytes '3c 68 74 6d'"),
-        (encoded(PIXELS, kind=0x0D), "type 0x0d instead of 0x08"),
-        (encoded(PIXELS[0, 0]), "1 dimensions instead of 3"),
+        (encoded(PIXELS, kind=0x0D), "holds 32-bit floats, and only unsigned bytes are read; scale them"),
+        (encoded(PIXELS[0, 0]), "has 1 dimensions instead of 3; gray pictures have 3"),
         (bytes([0, 0, 8, 255]) + bytes(2000), "255 dimensions"),
         (encoded(PIXELS)[:9], "ends inside its header"),
         (encoded(PIXELS)[:-1], "promises 6x10x12 = 720 bytes, 719 bytes follow"),
         (encoded(PIXELS) + b"x", "more follow"),
-        (bytes([0, 0, 8, 3]) + b"\xff" * 12, "promises 4294967295x4294967295x4294967295 bytes; allowed"),
-        (bytes([0, 0, 8, 3]) + struct.pack(">3I", 9, 0, 9), "promises 9x0x9 bytes; allowed"),
+        (bytes([0, 0, 8, 3]) + b"\xff" * 12, "promises 4294967295x4294967295x4294967295 bytes, more than"),
+        (bytes([0, 0, 8, 3]) + struct.pack(">3I", 9, 0, 9), "holds no number (9x0x9)"),
         (bytes([0, 0, 8, 3]) + struct.pack(">3I", 1000, 1000, 4000) + b"short", "5 bytes follow"),
     ],
 )
@@ -73,7 +76,7 @@ def test_hostile_headers_are_refused_in_one_line(tmp_path, content, reason, pack
 def test_damaged_gzip_is_refused(tmp_path):
     path = tmp_path / "a-ubyte.gz"
     whole = gzip.compress(encoded(PIXELS))
-    for damaged in (b"no gzip", whole[:-20], whole[:40] + b"\xff" * 40 + whole[80:], whole[:-8] + b"\0" * 8):
+    for damaged in (b"\x1f\x8bno gzip", whole[:-20], whole[:40] + b"\xff" * 40 + whole[80:], whole[:-8] + b"\0" * 8):
         path.write_bytes(damaged)
         assert "not a whole IDX file" in refused(path)
 
@@ -116,6 +119,47 @@ def test_missing_files_are_told_with_what_to_do(tmp_path):
     with pytest.raises(UserError, match="neither train-images-idx3-ubyte nor .*; data.split can be t10k here"):
         stream(tmp_path)
     assert stream(tmp_path, split="t10k").num_pictures
+
+
+def test_a_file_that_a_browser_has_unpacked_is_read_under_its_old_name(tmp_path):
+    (tmp_path / "a-ubyte.gz").write_bytes(encoded(PIXELS))
+    (tmp_path / "b-ubyte").write_bytes(gzip.compress(encoded(PIXELS)))
+    assert all(np.array_equal(read_idx(tmp_path / name, 3), PIXELS) for name in ("a-ubyte.gz", "b-ubyte"))
+
+
+@pytest.mark.parametrize("inside", ["train-images-idx3-ubyte", "train-images.idx3-ubyte"])
+def test_files_in_folders_of_their_names_are_found_as_kaggle_packs_them(tmp_path, inside):
+    (tmp_path / "train-images-idx3-ubyte").mkdir()
+    (tmp_path / "train-images-idx3-ubyte" / inside).write_bytes(encoded(PIXELS))
+    assert np.array_equal(stream(tmp_path).pictures, PIXELS)
+
+
+def test_advice_about_where_a_file_is_leads_there(tmp_path):
+    raw = tmp_path / "MNIST" / "raw"  # as torchvision lays it out
+    make_idx(raw)
+    (tmp_path / "train-images-idx3-ubyte.gz.part").touch()
+    with pytest.raises(UserError) as caught:
+        stream(tmp_path)
+    found = re.search("there is train-images-idx3-ubyte.gz in (.*); set data.root to that folder", str(caught.value))
+    assert stream(Path(found[1])).num_pictures == 16
+    (tmp_path / "mnist").mkdir()
+    (tmp_path / "mnist" / "train-images-idx3-ubyte").write_bytes(encoded(PIXELS)[:-1])
+    with pytest.raises(
+        UserError, match="for the published files delete .*mnist and run: cut-data download mnist --output"
+    ):
+        stream(tmp_path / "mnist")
+
+
+def test_checking_keeps_no_number_of_a_file(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a-images-idx3-ubyte.gz").write_bytes(
+        gzip.compress(bytes([0, 0, 8, 3]) + struct.pack(">3I", 50_000, 28, 28) + bytes(39_200_000), 1)
+    )
+    tracemalloc.start()
+    report = with_idx_files(check_folder(tmp_path, progress=False))
+    assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    tracemalloc.stop()
+    assert report.folders[0].name == "sub/a-images-idx3-ubyte.gz" and report.folders[0].num_images == 50_000
 
 
 def test_a_split_cannot_lead_elsewhere():

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -128,7 +130,7 @@ def test_sixteen_bits_and_gray_are_read(tmp_path):
         ("no.jpg", "no such picture; put a picture there, or set data.a to yours"),
         ("single_image_monet_etretat/trainB/no.jpg", "fetch it with: cut-data download single_image_monet_etretat"),
         (".", "is a folder"),
-        ("small.png", "4x4 px, smaller than data.crop_px 8; lower that"),
+        ("small.png", "4x4 px, smaller than data.crop_px 8; take a larger picture"),
     ],
 )
 def test_what_is_wrong_with_a_picture_is_said_in_one_line(tmp_path, name, line):
@@ -137,3 +139,18 @@ def test_what_is_wrong_with_a_picture_is_said_in_one_line(tmp_path, name, line):
     with pytest.raises(UserError, match=line) as error:
         stream_of(paths | {"a": tmp_path / name})
     assert str(error.value).startswith("data.a: ") and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "load_px"), [(100, 50, None), (100, 50, 256), (300, 200, 90), (70, 6, None)]
+)
+def test_every_advice_about_a_picture_that_is_too_small_helps(tmp_path, width, height, load_px):
+    paths = make_single(tmp_path / "p", width, height)
+    settings = {"load_px": load_px, "crop_px": 64}
+    with pytest.raises(UserError) as caught:
+        stream_of(paths, **settings)
+    advice = dict(re.findall(r"data\.(\w+) to (\d+)", str(caught.value)))
+    wanted = {"crop_px"} if height >= 8 else set()
+    assert set(advice) == wanted | ({"load_px"} if load_px == 90 else set()) and "larger picture" in str(caught.value)
+    for key, value in advice.items():
+        assert stream_of(paths, **settings | {key: int(value)})[0]["real_a"].shape[1] <= 64

@@ -4,16 +4,18 @@ import errno
 import gzip
 import hashlib
 import io
+import socket
 import stat
 import struct
 import tarfile
 import threading
+import time
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from cut.datasets import download, unpack
+from cut.datasets import fetch, unpack
 from cut.datasets.catalogue import DATASETS, fetch_command
 from cut.datasets.download import download_dataset
 from cut.errors import UserError
@@ -60,7 +62,7 @@ class _Server(ThreadingHTTPServer):
 
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.setattr(download, "_RETRY_SECONDS", 0)
+    monkeypatch.setattr(fetch, "_RETRY_SECONDS", 0)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with _Server() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -68,6 +70,42 @@ def server(monkeypatch):
         yield server
         server.shutdown()
         thread.join()
+
+
+class _Raw:
+    """A server that answers every request with these bytes, and then with drops every 50 ms."""
+
+    def __init__(self):
+        self.answer, self.drip = b"", b""
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/sets"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=self._answer, args=(self._listener.accept()[0],), daemon=True).start()
+
+    def _answer(self, line):
+        with contextlib.suppress(OSError), line:
+            line.recv(65536)
+            line.sendall(self.answer)
+            while self.drip:
+                time.sleep(0.05)
+                line.sendall(self.drip)
+
+    def close(self):
+        self.drip = b""
+        self._listener.close()
+
+
+@pytest.fixture
+def raw(monkeypatch):
+    monkeypatch.setattr(fetch, "_RETRY_SECONDS", 0)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    server = _Raw()
+    yield server
+    server.close()
 
 
 def _zip(files, link=None):
@@ -114,8 +152,8 @@ def _names(root):
     return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
 
 
-def _assert_horses(root):
-    assert _names(root) == sorted(HORSES)
+def _assert_horses(root, *beside):
+    assert _names(root) == sorted([*HORSES, *beside])
     assert all((root / name).read_bytes() == content for name, content in HORSES.items())
 
 
@@ -146,7 +184,7 @@ def test_broken_connection_is_continued_where_it_broke(server, tmp_path):
 
 
 def test_next_run_continues_what_the_first_one_gave_up(server, tmp_path):
-    server.body, server.breaks = _zip(HORSES), [200] + [0] * (download._RETRIES)
+    server.body, server.breaks = _zip(HORSES), [200] + [0] * (fetch._RETRIES)
     assert "run the same command again" in _refused(server, tmp_path)
     assert (tmp_path / "horse2zebra.zip.part").stat().st_size == 200
     _get(server, tmp_path)
@@ -163,7 +201,7 @@ def test_server_that_ignores_ranges_is_asked_from_the_start_again(server, tmp_pa
 def test_server_that_always_breaks_at_the_same_byte_is_given_up(server, tmp_path):
     server.body, server.breaks, server.knows_ranges = _zip(HORSES), [200] * 99, False
     _refused(server, tmp_path)
-    assert len(server.requests) == 1 + download._RETRIES
+    assert len(server.requests) == 1 + fetch._RETRIES
 
 
 @pytest.mark.parametrize("etag", ['"second"', None])
@@ -190,11 +228,19 @@ def test_part_that_is_complete_is_not_fetched_again(server, tmp_path):
     assert len(server.requests) == 1
 
 
-def test_archive_saved_by_hand_needs_no_network(server, tmp_path):
+def test_archive_saved_by_hand_needs_no_network(server, tmp_path, capsys):
     (tmp_path / "horse2zebra.zip").write_bytes(_zip(HORSES))
     _get(server, tmp_path)
-    _assert_horses(tmp_path)
-    assert not server.requests
+    _assert_horses(tmp_path, "horse2zebra.zip")  # which is the user's, and stays
+    assert not server.requests and f"{tmp_path / 'horse2zebra.zip'}: kept" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"not a zip", _zip(HORSES)[:-30], _zip(HORSES, link="horse2zebra/link")])
+def test_an_archive_saved_by_hand_is_not_deleted_where_it_is_refused(server, tmp_path, content):
+    (tmp_path / "horse2zebra.zip").write_bytes(content)
+    line = _refused(server, tmp_path)
+    assert "refused, damaged or not safe to unpack" in line and "replace it, or try another --base-url" in line
+    assert (tmp_path / "horse2zebra.zip").read_bytes() == content and _names(tmp_path) == ["horse2zebra.zip"]
 
 
 def test_missing_file_on_the_server_is_one_line_with_the_address(server, tmp_path):
@@ -203,7 +249,7 @@ def test_missing_file_on_the_server_is_one_line_with_the_address(server, tmp_pat
 
 
 def test_no_network_is_one_line_with_the_address_at_once(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "_RETRY_SECONDS", 999)
+    monkeypatch.setattr(fetch, "_RETRY_SECONDS", 999)
     with pytest.raises(UserError, match="http://127.0.0.1:9/horse2zebra.zip: cannot be fetched"):
         download_dataset("horse2zebra", tmp_path, base_url="http://127.0.0.1:9", progress=False)
 
@@ -339,7 +385,8 @@ def test_bomb_is_stopped_at_the_bound_and_the_archive_kept_for_a_higher_one(serv
     assert "unpacks to more than the bound" in _refused(server, tmp_path, name=name, max_bytes=1_000_000)
     assert len(_names(tmp_path)) == 1
     _get(server, tmp_path, name=name, max_bytes=4_000_000)
-    assert _names(tmp_path) == [f"{name}/a/zeros", f"{name}/b"] and len(server.requests) == 1
+    archive = "horse2zebra.zip" if name == "horse2zebra" else "maps_aligned.tar.gz"
+    assert _names(tmp_path) == [archive, f"{name}/a/zeros", f"{name}/b"] and len(server.requests) == 1
 
 
 def test_archive_above_the_bound_is_refused_before_it_is_fetched(server, tmp_path):
@@ -371,6 +418,64 @@ def test_damaged_file_inside_the_archive_is_found(server, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("length", ["9" * 19, "9" * 400, "9" * 5000, "1000000000000"])
+def test_a_length_above_any_bound_is_refused_on_one_short_line(raw, tmp_path, length):
+    raw.answer = f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\nx".encode()
+    line = _refused(raw, tmp_path, max_bytes=10**9)
+    assert "above the bound of 1 GB (--max-gb)" in line and len(line) < 300
+
+
+@pytest.mark.parametrize("length", ["-1", "1e3", "many", "", "\u0663"])
+def test_a_length_that_is_no_number_counts_for_nothing(raw, tmp_path, length):
+    raw.answer = b"HTTP/1.1 200 OK\r\nContent-Length: " + length.encode() + b"\r\n\r\n" + _zip(HORSES)
+    _get(raw, tmp_path)
+    _assert_horses(tmp_path)
+
+
+@pytest.mark.parametrize("tag", [b"\xff\xfe", b"a\r\nX-Header: b", b"", b"x" * 5000, "\u0663".encode()])
+def test_a_tag_that_is_no_header_starts_the_file_again(server, tmp_path, tag):
+    server.body = _zip(HORSES)
+    (tmp_path / "horse2zebra.zip.part").write_bytes(server.body[:200][::-1])
+    (tmp_path / "horse2zebra.zip.part.tag").write_bytes(tag)
+    _get(server, tmp_path)
+    _assert_horses(tmp_path)
+    assert [headers["Range"] for headers in server.requests] == [None]
+
+
+@pytest.mark.parametrize(
+    "drip",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: ",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n",
+    ],
+    ids=["continue", "header", "body", "trailer"],
+)
+def test_a_server_that_keeps_the_line_open_without_sending_much_is_given_up(raw, tmp_path, monkeypatch, drip):
+    monkeypatch.setattr(fetch, "_WATCH_SECONDS", 0.4)
+    monkeypatch.setattr(fetch, "_RETRIES", 2)
+    raw.answer, raw.drip = drip, drip if b"100" in drip else b"y: z\r\n" if b"chunked" in drip else b"x"
+    start = time.monotonic()
+    line = _refused(raw, tmp_path)
+    assert "less than 60 kB arrived in 0.4 s" in line and "run the same command again" in line
+    assert time.monotonic() - start < 15
+
+
+def test_a_slow_line_that_sends_enough_is_waited_for(raw, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch, "_WATCH_SECONDS", 0.6)
+    monkeypatch.setattr(fetch, "_LEAST_BYTES", 1)
+    raw.answer, raw.drip = b"HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n", b"x"
+    fetch.fetch(f"{raw.url}/x", tmp_path / "x", 1000, progress=False)  # takes 1.5 s
+    assert (tmp_path / "x").read_bytes() == b"x" * 30
+
+
+def test_a_redirection_to_anything_but_the_web_is_not_followed(raw, tmp_path):
+    for address in ("ftp://127.0.0.1/x", "file:///etc/passwd"):
+        raw.answer = f"HTTP/1.1 302 Found\r\nLocation: {address}\r\nContent-Length: 0\r\n\r\n".encode()
+        assert "cannot be fetched" in _refused(raw, tmp_path) or "server answers 302" in _refused(raw, tmp_path)
+
+
 def test_full_disk_is_one_line_with_the_address(server, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -394,7 +499,7 @@ def test_interrupted_unpacking_leaves_nothing_half(server, tmp_path, monkeypatch
     assert _names(tmp_path) == ["horse2zebra.zip"]
     (tmp_path / ".horse2zebra.unpacking").mkdir()  # what a kill would leave
     _get(server, tmp_path)
-    _assert_horses(tmp_path)
+    _assert_horses(tmp_path, "horse2zebra.zip")
 
 
 def test_output_that_is_a_file_is_one_line(server, tmp_path):
@@ -460,7 +565,7 @@ def test_single_files_become_the_set_when_all_are_there(server, tmp_path, digits
 def test_single_files_that_an_earlier_run_fetched_are_kept(server, tmp_path, digits):
     server.body = b"digits" * 100
     digits(server.body)
-    server.breaks = [None, 100, *[0] * download._RETRIES]
+    server.breaks = [None, 100, *[0] * fetch._RETRIES]
     assert "run the same command again" in _refused(server, tmp_path, name="mnist")
     assert not (tmp_path / "mnist").exists()
     requests = len(server.requests)

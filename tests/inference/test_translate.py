@@ -431,3 +431,16 @@ def test_picture_too_large_for_memory_is_refused_and_the_former_are_written(fold
     assert _names(output) == ["a.png"]
     _run(source, output, ResnetGenerator(base_channels=4, num_blocks=1), tile_px=64)
     assert _names(output) == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize("tile_px", [None, 32])
+def test_numbers_that_are_not_finite_become_no_picture(folders, tile_px):
+    source, output = folders
+    write_image(source / "x.png", _noise(40, 40))
+    network = ResnetGenerator(3, 3, base_channels=2, num_blocks=1)
+    network.layers[-2].bias.data[:] = float("nan")
+    with pytest.raises(
+        UserError, match=r"x\.png: the network gives numbers that are not finite; take --precision 32-true"
+    ):
+        _run(source, output, network, tile_px=tile_px)
+    assert not output.exists() or not list(output.iterdir())

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from cut.data.transforms import to_picture
+from cut.data.transforms import to_written_picture
 from cut.errors import UserError, printable, reason
 from cut.inference.tiling.disk_map import DiskMap, check_room
 from cut.inference.tiling.nodes import Node, Region, Source, Span
@@ -58,7 +58,7 @@ def translate_in_tiles(
             for region, tile in _run_pass(one, grid, maps, device):
                 if not one.moments:
                     (top, bottom), (left, right) = region
-                    result[top:bottom, left:right] = to_picture(tile[0], picture.dtype.type)
+                    result[top:bottom, left:right] = to_written_picture(tile[0], picture.dtype.type, name)
                 bar.update()
             for node in one.dropped:
                 maps.pop(node).close()

@@ -1,8 +1,6 @@
 """The training loop. It knows players and terms, never a method's mathematics."""
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +31,7 @@ from cut.train.plots import plot_losses
 from cut.train.schedules import Schedule
 from cut.train.state import RunningMeans, state_of
 from cut.train.step import TrainingStep, tensors_in
+from cut.train.stopwatch import Stopwatch
 from cut.train.validation import Validation
 
 
@@ -296,24 +295,3 @@ class Trainer:
         self.losses.reset()
         self._timed_steps, self._health = 0, {}
         return metrics
-
-
-class Stopwatch:
-    """Measures seconds, pauses not counted."""
-
-    def __init__(self) -> None:
-        self._start = time.perf_counter()
-
-    def lap(self) -> float:
-        """Seconds since the last call."""
-        start, self._start = self._start, time.perf_counter()
-        return self._start - start
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Inside, no time is counted."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._start += time.perf_counter() - start

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from cut.datasets.catalogue import DATASETS, Dataset
 from cut.datasets.unpack import unpack
-from cut.errors import UserError, nearest, printable, reason
+from cut.errors import UserError, nearest, reason
 from cut.terminal import say
 
 MAX_BYTES = 20_000_000_000  # of an archive, and of all its files together
@@ -227,9 +227,7 @@ def _blocks(response: HTTPResponse) -> Iterator[bytes]:
 
 
 def _bar(name: str, total: int | None, done: int, shown: bool) -> tqdm:
-    return tqdm(
-        desc=printable(name), total=total, initial=done, unit="B", unit_scale=True, mininterval=0.5, disable=not shown
-    )
+    return tqdm(desc=name, total=total, initial=done, unit="B", unit_scale=True, mininterval=0.5, disable=not shown)
 
 
 def _write_tag(tag: Path, headers: Mapping[str, str]) -> None:

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import math
 import os
+import re
 import shutil
 import struct
 import time
@@ -34,6 +35,7 @@ from cut.terminal import say
 _VERSION = decode.VERSION, PIL.__version__, torch.__version__, torch.backends.cpu.get_cpu_capability()
 _HEADER = struct.Struct("<16sI")  # a digest of what the entry was made from; the checksum of all that follows
 _SHAPE = struct.Struct("<4I")  # bytes per number, channels, height, width; then the numbers
+_SET = re.compile(r"[0-9a-f]{32}")  # its digest
 _IDLE_SECONDS = 600.0  # a set that was not used for so long makes room for others
 _TOUCH_SECONDS = 60.0
 _MOST_AT_ONCE = 16 * 2**20  # bytes that a process writes before it looks at the sum again
@@ -146,7 +148,7 @@ class PictureCache:
         """Bytes for this process: a part of what is left, for others write too. Sets that nobody uses make room."""
         self._folder.mkdir(parents=True, exist_ok=True)
         sizes = {}
-        for folder in self._folder.parent.iterdir():
+        for folder in filter(_is_set, self._folder.parent.iterdir()):
             with contextlib.suppress(OSError):  # another process deletes it
                 sizes[folder.stat().st_mtime, folder] = sum(map(_size, os.scandir(folder)))
         total = sum(sizes.values())
@@ -163,6 +165,11 @@ class PictureCache:
             self._next_touch = time.monotonic() + _TOUCH_SECONDS
             with contextlib.suppress(OSError):  # a cache that may only be read
                 os.utime(self._folder)
+
+
+def _is_set(folder: Path) -> bool:
+    """Whether a folder's name is that of a data set here: nothing else is counted, or deleted."""
+    return _SET.fullmatch(folder.name) is not None
 
 
 def _size(entry: os.DirEntry[str]) -> int:

@@ -10,6 +10,7 @@ import io
 import json
 import math
 import os
+import re
 import time
 import zipfile
 from pathlib import Path
@@ -26,6 +27,7 @@ _VERSION = 2, decode.VERSION
 _MOST_ARRAYS = 3  # in an entry
 _MOST_FEATURES_BYTES = 256 * 2**20  # of more, mean and covariance are kept, which suffice for fid
 _ABANDONED_SECONDS = 3600.0
+_NAME = re.compile(r"[0-9a-f]{64}\.npz")
 _MOST_BYTES = 2 * 2**30  # in all; what was not used for longest goes first
 
 
@@ -115,7 +117,7 @@ def _prune(folder: Path, keep: str) -> None:
             if is_leftover(path.name) and time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
                 path.unlink()
     entries = []
-    for path in folder.glob("*.npz"):
+    for path in (path for path in folder.glob("*.npz") if _NAME.fullmatch(path.name)):  # the folder may be the user's
         with contextlib.suppress(OSError):  # another process may have deleted it
             entries.append((path.stat().st_mtime, path.stat().st_size, path))
     total = sum(size for _, size, _ in entries)

@@ -211,13 +211,15 @@ def test_the_bound_holds_and_what_fits_is_kept(tmp_path, store):
 
 @pytest.mark.parametrize("idle_seconds, stays", [(3600, False), (60, True)])
 def test_sets_that_nobody_uses_make_room(tmp_path, store, idle_seconds, stays):
-    other = store / "other"
-    other.mkdir(parents=True)
+    other, foreign = store / ("0" * 32), store / "my pictures"
+    for folder in (other, foreign):
+        folder.mkdir(parents=True)
     (other / "entry").write_bytes(bytes(2**20))
     used = other.stat().st_mtime - idle_seconds
-    os.utime(other, (used, used))
+    for folder in (other, foreign):
+        os.utime(folder, (used, used))
     samples(unpaired_stream(domains(tmp_path / "data"), cache_mib=1))
-    assert other.exists() == stays
+    assert other.exists() == stays and foreign.exists()
     assert any(store.glob("*/" + "[0-9a-f]" * 32)) != stays  # what is in use is not pushed out
 
 

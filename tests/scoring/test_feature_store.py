@@ -67,14 +67,17 @@ def test_the_name_tells_networks_devices_and_pictures_apart_but_not_their_order(
 
 
 def test_entries_not_used_for_longest_go_first(tmp_path, monkeypatch):
-    for age, name in enumerate("abc"):
+    a, b, c, d = (letter * 64 for letter in "abcd")
+    (tmp_path / "mine.npz").write_bytes(bytes(10_000))  # the folder may be the user's
+    feature_store.os.utime(tmp_path / "mine.npz", (0, 0))
+    for age, name in enumerate((a, b, c)):
         save_entry(tmp_path, name, FEATURES, *STATISTICS)
         feature_store.os.utime(tmp_path / f"{name}.npz", (1000 + age, 1000 + age))
-    assert load_entry(tmp_path, "a", 4)  # used now
-    size = (tmp_path / "a.npz").stat().st_size
+    assert load_entry(tmp_path, a, 4)  # used now
+    size = (tmp_path / f"{a}.npz").stat().st_size
     monkeypatch.setattr(feature_store, "_MOST_BYTES", 3 * size)
-    save_entry(tmp_path, "d", FEATURES, *STATISTICS)
-    assert sorted(path.stem for path in tmp_path.iterdir()) == ["a", "c", "d"]
+    save_entry(tmp_path, d, FEATURES, *STATISTICS)
+    assert sorted(path.stem for path in tmp_path.iterdir()) == [a, c, d, "mine"]
 
 
 def test_processes_that_write_and_read_one_entry_at_once_never_see_half_of_it(tmp_path):

@@ -90,12 +90,17 @@ def _compare(contenders: Sequence["Contender"], args: argparse.Namespace) -> int
     """Does all runs, writes the tables after each, and returns the exit status."""
     from cut.compare.runs import Outcome, Runner  # only now, because they import torch
     from cut.compare.table import csv_table, markdown_table
+    from cut.data.images import list_images
+    from cut.data.picture_list import entry_of_files
     from cut.runtime.signals import Stopped
     from cut.storage.files import write_whole
 
     _warn_of_other_data(contenders)
+    pictures = _pictures(contenders[0], args)
+    folders = [folder for folder in (pictures.inputs, pictures.targets) if folder]
     source = {"split": args.split, "data": contenders[0].config.data.model_dump(mode="json")}
-    runner = Runner(args.output, _pictures(contenders[0], args), source, _scoring(args))
+    source["list"] = [entry_of_files(list_images(folder), folder) for folder in folders]
+    runner = Runner(args.output, pictures, source, _scoring(args))
     outcomes: list[Outcome] = []
     places = {contender.name: place for place, contender in enumerate(contenders)}
     runner.require_own_files([contender.name for contender in contenders], args.seeds)

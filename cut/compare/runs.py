@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from cut.compare.contenders import Contender
+from cut.config import RunConfig
 from cut.config.own_code import own_code
 from cut.data.evaluation_set import EvaluationSet, empty_folder, require_own_pictures
 from cut.data.images import list_images
+from cut.data.kinds import open_stream
+from cut.data.picture_list import OTHER_RUN, PictureList, changes_of_pictures
 from cut.errors import UserError, listed
 from cut.runtime.children import end_group, hand_on, start_child, wait_in_parts
 from cut.runtime.run_lock import lock_holder
@@ -90,7 +93,11 @@ class Runner:
             if _scores(result, known) is None:
                 _wait_for_others(run_dir)
                 self._call("train", run_dir, *settings, "--run-dir", run_dir)
-                self._translate_and_score(run_dir, contender, result, known)
+                self._translate_and_score(run_dir, contender, result, {**known, "trained_on": _training_list(config)})
+            elif changes := changes_of_pictures(_read(result).get("trained_on"), _training_list(config)):
+                say(f"  warning: {', '.join(changes)} since {run_dir} was trained; delete that to train it again")
+            for remark in _remarks(run_dir):
+                say(f"  warning: {run_dir}: {remark}")
             return Outcome(contender.name, seed, _scores(result, known) or {}, costs_of(run_dir))
         except UserError as error:
             return Outcome(contender.name, seed, {}, {}, str(error))
@@ -188,6 +195,20 @@ def _wait_for_others(run_dir: Path) -> None:
         say(f"  {run_dir}: {holder} is still training here; waiting for it to end (Ctrl-C stops the waiting alone)")
         while lock_holder(run_dir):
             time.sleep(_POLL_SECONDS)
+
+
+def _training_list(config: RunConfig) -> PictureList:
+    """What a run with this config would learn from today; nothing where that is gone."""
+    try:
+        return open_stream(config.data, config.seed).picture_list()
+    except UserError:
+        return {}
+
+
+def _remarks(run_dir: Path) -> list[str]:
+    """What was said when the run was resumed with other pictures than it began with."""
+    warnings = [entry.get("warning") for entry in read_entries(run_dir / "metrics.jsonl")[0]]
+    return [text for text in dict.fromkeys(warnings) if isinstance(text, str) and OTHER_RUN in text]
 
 
 def costs_of(run_dir: Path) -> dict[str, float]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 PictureList = dict[str, list[Any]]
+OTHER_RUN = "so the run is no longer the one that began"  # the end of a remark on a resumed run whose list has changed
 
 
 def entry_of_files(paths: Sequence[Path], root: Path) -> list[Any]:
@@ -32,11 +33,11 @@ def changes_of_pictures(before: Any, now: PictureList) -> list[str]:
 
     Args:
         before: List, as a checkpoint holds it. What is none, as in checkpoints of old versions, differs in nothing.
-        now: List of today.
+        now: List of today; an empty one says nothing either.
     """
     known = {name: entry for name, entry in before.items() if _is_entry(entry)} if isinstance(before, dict) else {}
     changes = []
-    for name in dict.fromkeys([*known, *now]) if known else []:
+    for name in dict.fromkeys([*known, *now]) if known and now else []:
         (old, old_digest), (new, new_digest) = (entries.get(name, [0, ""]) for entries in (known, now))
         if old != new:
             changes.append(f"{name}: {old} -> {new} pictures")

@@ -10,7 +10,7 @@ from cut.config import RunConfig
 from cut.config.load import changes_of_run, parse_config
 from cut.config.own_code import own_code
 from cut.data.evaluation_set import list_of_split
-from cut.data.picture_list import PictureList, changes_of_pictures
+from cut.data.picture_list import OTHER_RUN, PictureList, changes_of_pictures
 from cut.errors import UserError, reason, shown
 from cut.methods import method_config
 from cut.runtime.environment import describe_environment, write_environment
@@ -65,7 +65,7 @@ def _changes_of_pictures(trainer: Trainer, before: Any) -> list[str]:
     lists = before if isinstance(before, dict) else {}  # of older versions: none
     remarks = []
     if changes := changes_of_pictures(lists.get("train"), trainer.pictures["train"]):
-        remarks.append(f"{', '.join(changes)}, so the run is no longer the one that began")
+        remarks.append(f"{', '.join(changes)}, {OTHER_RUN}")
     changes = changes_of_pictures(lists.get("eval"), trainer.pictures["eval"])
     if changes and trainer.evaluations:
         trainer.evaluations.set_aside()

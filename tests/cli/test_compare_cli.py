@@ -236,6 +236,35 @@ def test_foreign_figures_do_not_end_a_comparison(two_yamls, in_process, tmp_path
     assert rows(tmp_path / "out")[0]["parameters"] == "5" and rows(tmp_path / "out")[0]["steps"] == "2"
 
 
+def test_other_test_pictures_are_scored_again(two_yamls, in_process, unpaired, tmp_path):
+    arguments = compare(tmp_path / "out", "--configs", two_yamls[0], "--seeds", 1, "--steps", 2)
+    inside("compare", *arguments)
+    before = rows(tmp_path / "out")
+    for domain in "AB":
+        shutil.copyfile(unpaired / f"test{domain}" / "0.png", unpaired / f"test{domain}" / "x.png")
+    in_process.clear()
+    inside("compare", *arguments)
+    assert in_process == ["eval", "train", "test", "eval"]
+    assert all(one["l1"] != other["l1"] for one, other in zip(before, rows(tmp_path / "out"), strict=True))
+
+
+def test_other_training_pictures_are_said(two_yamls, in_process, unpaired, tmp_path, capsys):
+    arguments = compare(tmp_path / "out", "--configs", two_yamls[0], "--seeds", 1, "--steps", 4)
+    run = tmp_path / "out" / "tiny" / "seed_0"
+    inside("compare", *arguments)
+    for left in ("seed_0.json", "seed_0/checkpoints/step_00000004.pt"):  # as where it was stopped at step 2
+        (run.parent / left).unlink()
+    shutil.copyfile(unpaired / "trainA" / "0.png", unpaired / "trainA" / "x.png")
+    capsys.readouterr()
+    inside("compare", *arguments)
+    assert "trainA: 4 -> 5 pictures, so the run is no longer the one that began" in capsys.readouterr().err
+    in_process.clear()
+    (unpaired / "trainB" / "3.png").unlink()
+    inside("compare", *arguments)
+    assert in_process == []
+    assert f"trainB: 4 -> 3 pictures since {run} was trained" in capsys.readouterr().err
+
+
 def test_results_of_one_split_are_not_those_of_another(two_yamls, in_process, unpaired, tmp_path):
     for domain in "AB":  # other pictures, of other names
         (unpaired / f"val{domain}").mkdir()

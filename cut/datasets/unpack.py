@@ -13,6 +13,7 @@ from pathlib import Path, PureWindowsPath
 from typing import IO, Any, TypeAlias
 
 from cut.errors import UserError
+from cut.storage.files import open_regular
 
 MAX_ENTRIES = 1_000_000  # the largest public set, edges2handbags, has about 140,000
 _MOST_HEADER_BYTES = 1 << 16  # of what a tar says of one file, names and attributes, and of what it says of all files
@@ -96,8 +97,7 @@ def _too_large(max_bytes: int) -> UserError:
 
 
 def _zip_entries(archive: Path, max_bytes: int) -> Iterator[_Entry]:
-    _check_directory_size(archive)
-    with zipfile.ZipFile(archive) as source:
+    with open_regular(archive) as file, _checked_zip(file) as source:
         infos = source.infolist()
         for info in infos:
             if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -110,16 +110,16 @@ def _zip_entries(archive: Path, max_bytes: int) -> Iterator[_Entry]:
             yield info.filename, None if info.is_dir() else partial(source.open, info)
 
 
-def _check_directory_size(archive: Path) -> None:
+def _checked_zip(file: IO[bytes]) -> zipfile.ZipFile:
     """Raises a ValueError where a zip's list of entries is larger than that of any data set (PKWARE APPNOTE 4.3.14)."""
-    with open(archive, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        file.seek(max(0, size - 22 - 65535 - 20 - 56))  # the end's record, its comment, and what zip64 puts before it
-        end = file.read()
+    size = os.fstat(file.fileno()).st_size
+    file.seek(max(0, size - 22 - 65535 - 20 - 56))  # the end's record, its comment, and what zip64 puts before it
+    end = file.read()
     claimed = [struct.unpack_from("<I", end, place + 12)[0] for place in _places(end, b"PK\5\6", 22)]
     claimed += [struct.unpack_from("<Q", end, place + 40)[0] for place in _places(end, b"PK\6\6", 56)]
     if any(_MOST_DIRECTORY_BYTES < each != 0xFFFFFFFF for each in claimed):  # that number refers to zip64
         raise ValueError(f"its list of entries takes more than {_MOST_DIRECTORY_BYTES} bytes")
+    return zipfile.ZipFile(file)
 
 
 def _places(data: bytes, mark: bytes, size: int) -> Iterator[int]:
@@ -185,7 +185,7 @@ def _tar_entries(archive: Path, max_bytes: int) -> Iterator[_Entry]:
     class Info(_BoundedTarInfo):  # which counts for this archive alone
         pass
 
-    with gzip.open(archive) as unpacked:
+    with open_regular(archive) as file, gzip.open(file) as unpacked:
         stream = _BoundedReader(unpacked, max_bytes + _MOST_OVERHEAD_BYTES, _too_large(max_bytes))
         with tarfile.open(fileobj=stream, mode="r|", tarinfo=Info) as source:  # type: ignore[call-overload]
             for member in source:

@@ -2,13 +2,14 @@
 
 import os
 import resource
+import zlib
 
 import numpy as np
 import pytest
 import torch
 
 from cut.config import ImagesDataConfig, PairedDataConfig, UnpairedDataConfig
-from cut.data import cache, paired
+from cut.data import cache, decode, paired
 from cut.data.images import write_image
 from cut.data.loader import batches
 from cut.data.paired import PairedStream
@@ -162,6 +163,46 @@ def test_a_damaged_entry_is_made_anew(tmp_path, store, damage, dtype):
         path.write_bytes(damage(path.read_bytes()))
     assert_equal(made, samples(unpaired_stream(tmp_path)))
     assert [path.read_bytes() for path in entries] == whole
+
+
+def _with_shape(data, *shape, more=b""):
+    """An entry that says it has another shape, with the checksum that fits."""
+    body = cache._SHAPE.pack(*shape) + data[cache._HEADER.size + cache._SHAPE.size :] + more
+    return cache._HEADER.pack(data[:16], zlib.crc32(body)) + body
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: _with_shape(data, 1, 3, 20, 21),
+        lambda data: _with_shape(data, 1, 2**31, 2**31, 3),
+        lambda data: _with_shape(data, 7, 3, 20, 20),
+        lambda data: _with_shape(data, 4, 3, 20, 20),
+        lambda data: _with_shape(data, 1, 3, 20, 20, more=bytes(400)),
+        lambda data: _with_shape(data, 1, 3, 20, 20, more=bytes(2**21)),
+    ],
+)
+def test_an_entry_that_says_it_has_another_shape_is_made_anew(tmp_path, store, spoil):
+    made = samples(unpaired_stream(domains(tmp_path)))
+    for path in [path for path in store.rglob("*") if path.is_file()]:
+        path.write_bytes(spoil(path.read_bytes()))
+    assert_equal(made, samples(unpaired_stream(tmp_path, cache_mib=1)))
+
+
+def test_a_pipe_or_a_circle_in_place_of_an_entry_hangs_nothing(tmp_path, store):
+    made = samples(unpaired_stream(domains(tmp_path)))
+    for number, path in enumerate([path for path in store.rglob("*") if path.is_file()]):
+        path.unlink()
+        os.mkfifo(path) if number % 2 else path.symlink_to(path.name)
+    assert_equal(made, samples(unpaired_stream(tmp_path)))
+
+
+def test_what_is_read_in_another_way_is_another_entry(tmp_path, store, monkeypatch):
+    samples(unpaired_stream(domains(tmp_path)))
+    assert cache._VERSION[0] == decode.VERSION
+    monkeypatch.setattr(cache, "_VERSION", ("another", *cache._VERSION[1:]))
+    samples(unpaired_stream(tmp_path))
+    assert len(list(store.iterdir())) == 2
 
 
 def test_what_is_cut_off_while_it_is_written_is_no_entry(tmp_path, store, monkeypatch):

@@ -151,6 +151,16 @@ def test_kept_statistics_suffice_for_fid_and_the_network_runs_again_for_the_othe
     assert sum(seen) == 27
 
 
+def test_kept_features_of_another_width_are_computed_again(folders, features, tmp_path):
+    settings = {"features": features, "store": tmp_path / "store"}
+    first = evaluate(*folders, SETS, **settings)
+    (entry,) = (tmp_path / "store").iterdir()
+    with np.load(entry) as kept:
+        narrow = kept["features"][:, :2]
+    np.savez(entry, features=narrow)
+    assert evaluate(*folders, SETS, **settings).scores == first.scores
+
+
 def test_a_store_that_cannot_be_written_is_a_warning(folders, features, tmp_path):
     (tmp_path / "file").write_text("")
     result = evaluate(*folders, ["fid"], features=features, store=tmp_path / "file" / "store")

@@ -1,8 +1,10 @@
 """Features of target sets kept on disk."""
 
+import io
 import os
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -51,6 +53,44 @@ def test_a_damaged_entry_counts_as_none(tmp_path, damage):
     path.write_bytes({"half": whole[: len(whole) // 2], "flipped": flipped, "junk": b"junk" * 99}.get(damage, b""))
     if damage == "missing":
         path.unlink()
+    assert load_entry(tmp_path, "a", 4) is None
+
+
+def _npy(array, shape=None):
+    """An array as NumPy writes it, which may claim another shape."""
+    file = io.BytesIO()
+    header = np.lib.format.header_data_from_array_1_0(array) | ({"shape": shape} if shape else {})
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.getvalue() + array.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("parts", "method"),
+    [
+        ({"features": _npy(FEATURES, (4, 10**12))}, zipfile.ZIP_STORED),
+        ({"features": _npy(FEATURES, (4, 2))}, zipfile.ZIP_STORED),
+        ({"features": _npy(FEATURES)}, zipfile.ZIP_DEFLATED),
+        ({"features": _npy(FEATURES.astype(object))}, zipfile.ZIP_STORED),
+        ({"features": _npy(FEATURES.astype(complex))}, zipfile.ZIP_STORED),
+        ({"features": _npy(FEATURES * np.nan)}, zipfile.ZIP_STORED),
+        ({"features": _npy(FEATURES[0])}, zipfile.ZIP_STORED),
+        ({"features": _npy(FEATURES), "more": _npy(FEATURES)}, zipfile.ZIP_STORED),
+        ({"mean": _npy(FEATURES[0]), "covariance": _npy(FEATURES), "count": _npy(np.array(4))}, zipfile.ZIP_STORED),
+        ({"mean": _npy(FEATURES[0]), "covariance": _npy(FEATURES[:3]), "count": _npy(FEATURES)}, zipfile.ZIP_STORED),
+        ({"features": b"\x93NUMPY\x09\x00junk"}, zipfile.ZIP_STORED),
+        ({str(n): _npy(FEATURES) for n in range(9)}, zipfile.ZIP_STORED),
+        ({}, zipfile.ZIP_STORED),
+    ],
+)
+def test_an_entry_that_claims_or_holds_something_else_counts_as_none(tmp_path, parts, method):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", method) as archive:
+        for name, data in parts.items():
+            archive.writestr(f"{name}.npy", data)
+    assert load_entry(tmp_path, "a", 4) is None
+
+
+def test_a_pipe_in_place_of_an_entry_hangs_nothing(tmp_path):
+    os.mkfifo(tmp_path / "a.npz")
     assert load_entry(tmp_path, "a", 4) is None
 
 

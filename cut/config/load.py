@@ -179,24 +179,25 @@ def _under_names(values: dict[str, Any], names: dict[str, Any]) -> dict[str, Any
 
 
 def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    where = shortened(str(path), 400)  # a base may be any text
     whole = real_path(path)
     if whole in seen:
-        raise UserError(f"{path}: base: the files inherit from each other in a circle")
+        raise UserError(f"{where}: base: the files inherit from each other in a circle")
     try:
         values = read_yaml(path)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such config file") from None
+        raise UserError(f"{where}: no such config file") from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read as a config file ({reason(error)})") from None
+        raise UserError(f"{where}: cannot be read as a config file ({reason(error)})") from None
     except ValueError as error:  # of YAML, or a name with a zero byte
-        raise UserError(f"{path}: not valid YAML ({error})") from None
+        raise UserError(f"{where}: not valid YAML ({error})") from None
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise UserError(f"{path}: must be a mapping of settings (method: ..., data: ..., ...)")
+        raise UserError(f"{where}: must be a mapping of settings (method: ..., data: ..., ...)")
     base = values.pop("base", None)
     if base is None:
         return values
     if not isinstance(base, str):
-        raise UserError(f"{path}: base: must be the path of another YAML, got {shown(base)}")
+        raise UserError(f"{where}: base: must be the path of another YAML, got {shown(base)}")
     return _merge(_read_with_base(path.parent / ExpandedPath(base), (*seen, whole)), values)
 
 

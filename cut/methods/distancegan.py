@@ -141,7 +141,7 @@ class DistanceGAN(Method):
                 seen.append(
                     images.flatten().to("cpu", torch.float16)
                     if self.config.distance == "pairs"
-                    else distance_of_halves(images).double().cpu()
+                    else distance_of_halves(images).cpu().double()
                 )
         for domain, seen in found.items():
             distances = distances_of_pairs(seen, device) if self.config.distance == "pairs" else torch.stack(seen)

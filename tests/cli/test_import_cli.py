@@ -19,7 +19,7 @@ def weights(golden, tmp_path):
 
 
 def pixels(folder):
-    return {path.name: np.asarray(Image.open(path)) for path in folder.iterdir()}
+    return {path.name: np.asarray(Image.open(path)) for path in folder.glob("*.*g")}
 
 
 def test_import_translates_as_the_converted_file_does(weights, unpaired, tmp_path):

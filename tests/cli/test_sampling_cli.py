@@ -13,7 +13,7 @@ COLUMNS, ROWS = 8, 3  # two rows of samples and the interpolation
 
 
 def files(folder: Path):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.glob("*.png")}
 
 
 def test_train_look_and_sample(tiny_dcgan_yaml, tmp_path):

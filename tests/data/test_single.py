@@ -96,7 +96,7 @@ def test_samples_depend_on_seed_and_number_alone(tmp_path):
 
 def test_workers_change_nothing(tmp_path):
     stream = stream_of(make_single(tmp_path / "p"), batches_per_step=2)
-    assert stream.samples_per_step == 8 and stream.steps_per_epoch == 5
+    assert stream.samples_per_step == 8 and stream.steps_per_epoch == 10
     alone, two = ([b["real_b"] for b in batches(stream, 8, range(8, 32), workers)] for workers in (0, 2))
     assert len(alone) == 3 and all(torch.equal(a, b) for a, b in zip(alone, two, strict=True))
 

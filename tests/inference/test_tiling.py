@@ -164,7 +164,7 @@ def _band(rows, columns):
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 def test_each_operation_in_tiles_is_that_of_torch(tmp_path, monkeypatch, operation):
-    monkeypatch.setattr(run, "to_picture", lambda tile, dtype: tile.permute(1, 2, 0).numpy())
+    monkeypatch.setattr(run, "to_written_picture", lambda tile, *_: tile.permute(1, 2, 0).numpy())
     picture = np.random.default_rng(0).integers(0, 256, (17, 23, 2), dtype=np.uint8)
     torch.manual_seed(0)
     want = operation(to_tensor(picture)[None])[0].permute(1, 2, 0)

@@ -41,7 +41,7 @@ def test_it_trains_resumes_and_translates(folder):
     refused = call(folder, "test", *output)
     assert refused.returncode == 2 and "--allow-import" in refused.stderr
     assert call(folder, "test", *output, "--allow-import").returncode == 0
-    assert len(list((folder / "results").iterdir())) == 4
+    assert len(list((folder / "results").glob("*.png"))) == 4
 
 
 def test_a_mistake_in_its_settings_is_told_with_the_right_word(folder):

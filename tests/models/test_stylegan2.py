@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from cut.inference.request import Request
 from cut.inference.translate import Job, _translate_group
 from cut.models.initialisation import initialise
 from cut.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
@@ -62,7 +63,7 @@ def test_a_picture_of_any_size_goes_through_at_its_size():
     for size in ((1, 1), (5, 3), (17, 30)):
         picture = np.full((*size, 3), 100, np.uint8)
         fabric, job = Fabric(accelerator="cpu", devices=1), Job(Path("a.png"), Path("b.png"), "a.png")
-        (output,) = _translate_group(Method(), [picture], fabric, inverse=False, tile_px=None, job=job)
+        (output,) = _translate_group(Method(), [picture], fabric, Request(), None, [job])
         assert output.shape == picture.shape and output.dtype == np.uint8
 
 

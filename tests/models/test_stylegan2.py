@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 from cut.inference.request import Request
 from cut.inference.translate import Job, _translate_group
+from cut.methods.base import Translator
 from cut.models.initialisation import initialise
 from cut.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from cut.models.stylegan2_blocks import EqualConv2d, EqualResidualBlock, UpsampleConv, blur
@@ -53,17 +54,12 @@ def test_a_picture_of_any_size_goes_through_at_its_size():
     import numpy as np
     from lightning_fabric import Fabric
 
-    class Method(torch.nn.Module):
-        generator = small_generator().eval()
-        forward = generator.forward
-
-        def inference_networks(self):
-            return {"generator": self.generator}
-
+    method = Translator()
+    method.generator = small_generator().eval()
     for size in ((1, 1), (5, 3), (17, 30)):
         picture = np.full((*size, 3), 100, np.uint8)
         fabric, job = Fabric(accelerator="cpu", devices=1), Job(Path("a.png"), Path("b.png"), "a.png")
-        (output,) = _translate_group(Method(), [picture], fabric, Request(), None, [job])
+        (output,) = _translate_group(method, [picture], fabric, Request(), None, [job])
         assert output.shape == picture.shape and output.dtype == np.uint8
 
 

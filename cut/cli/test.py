@@ -154,7 +154,7 @@ def _main(args: argparse.Namespace) -> None:
         say(line, sys.stdout)
         return
     _warn_of_pairs(args, config, jobs[0].source)
-    for line in describe_left_out([args.input]):
+    for line in describe_left_out([path for path in (args.input, args.target, args.guide) if path]):
         say(f"cut-test: note: {line}")
     say_scale(args, config, [job.source for job in jobs])
     request = make_request(args, method, config, fabric)

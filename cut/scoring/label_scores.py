@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from cut.data.images import read_image, to_8_bit
-from cut.errors import UserError
+from cut.errors import UserError, shortened
 from cut.metrics.intervals import bootstrap_interval
 from cut.metrics.segmentation import (
     MATRIX_METRICS,
@@ -25,6 +25,7 @@ from cut.scoring.segmenter import Segmenter
 # Distance of colours, share of pixels: JPEG puts 18 % of pix2pix's facades further than 32 from all colours of theirs;
 # with other palettes, and for photographs, it was 47 % or more.
 _FAR, _MANY = 32.0, 1 / 3
+_NAMES_SHOWN, _NAME_CHARACTERS = 20, 40  # of classes, in a warning
 
 
 @dataclass
@@ -87,9 +88,11 @@ class LabelScorer:
         warnings = []
         absent = [name for name, count in zip(self.palette.names, pixels, strict=True) if not count]
         if absent:
+            more = f" and {len(absent) - _NAMES_SHOWN} more" if len(absent) > _NAMES_SHOWN else ""
+            names = ", ".join(shortened(name, _NAME_CHARACTERS) for name in absent[:_NAMES_SHOWN])
             warnings.append(
                 f"{len(absent)} of {len(pixels)} classes do not occur in {self.target} and are left out of means: "
-                + ", ".join(absent)
+                f"{names}{more}"
             )
         if far > _MANY:
             warnings.append(

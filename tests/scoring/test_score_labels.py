@@ -1,5 +1,7 @@
 """Folders of label pictures, and of photographs that a network reads, scored against label pictures."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -120,3 +122,11 @@ def test_sixteen_bits_are_decoded_as_eight(folders, palette, tmp_path):
 def test_class_metrics_without_a_palette_are_a_users_mistake(folders):
     with pytest.raises(UserError, match="metrics: class_iou needs a palette"):
         evaluate(*folders, ["class_iou"])
+
+
+def test_a_palette_of_hundreds_of_long_names_stays_one_readable_line(folders, tmp_path):
+    classes = [{"name": f"{number}{'x' * 150}", "color": [number, 7, 9]} for number in range(200)]
+    (tmp_path / "many.yaml").write_text(json.dumps({"classes": classes}))
+    warnings = evaluate(*folders, ["class_iou"], palette=read_palette(tmp_path / "many.yaml")).warnings
+    (absent,) = [warning for warning in warnings if "do not occur" in warning]
+    assert len(absent) < 1500 and absent.endswith(" more")

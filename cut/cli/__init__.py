@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +51,19 @@ def run(program: str, main: Callable[[], int | None]) -> NoReturn:
         sys.stdout.flush()
     except OSError:  # reported above, and again at exit with a status of its own, were it not for this
         discard(sys.stdout)
+    _exit(status)
+
+
+def _exit(status: int) -> NoReturn:
+    """Ends the program; one that has not taken leave of the other processes of its run, at once.
+
+    Python's shutdown would tear down gloo's threads by and by, and they abort where another process ends meanwhile, so
+    that a status of 2 became SIGABRT.
+    """
+    distributed = sys.modules.get("torch.distributed")
+    if distributed and distributed.is_available() and distributed.is_initialized():
+        sys.stderr.flush()
+        os._exit(status)
     sys.exit(status)
 
 

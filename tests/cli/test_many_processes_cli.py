@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -77,6 +78,23 @@ def test_processes_that_see_other_pictures_are_refused_before_the_first_step(tin
     assert statuses == [2, 2] and errors[1] == ""  # one of each machine prints
     assert "process 1 has other pictures than process 0 (trainA: 4 -> 3 pictures)" in errors[0]
     assert not (tmp_path / "run").exists()
+
+
+def test_a_process_that_is_still_connected_ends_with_its_own_status():
+    """Without Python's shutdown, during which gloo aborts if another process ends: SIGABRT instead of status 2."""
+    program = """
+import atexit, torch
+from cut.cli import run
+from cut.errors import UserError
+def main():
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    atexit.register(print, "shutdown")
+    print("work")
+    raise UserError("a mistake")
+run("cut-train", main)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=REPOSITORY)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "work\n", "cut-train: error: a mistake\n")
 
 
 @pytest.mark.soak

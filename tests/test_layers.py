@@ -22,9 +22,9 @@ ALLOWED = {
         "data",
     }
     | {"metrics", "runtime", "config", "storage"},
-    "compare": {"build", "train", "methods", "data", "metrics", "runtime", "config", "storage"},
+    "compare": {"train", "methods", "data", "metrics", "runtime", "config", "storage"},
     "import_weights": {"build", "networks", "methods", "models", "kernels", "config", "storage"},
-    "build": {"networks", "train", "scoring", "methods", "data", "metrics", "runtime", "config", "storage"},
+    "build": {"networks", "train", "methods", "data", "metrics", "runtime", "config", "storage"},
     "networks": {"models", "config"},
     "report": {"train", "inference", "data", "metrics", "storage"},
     "train": {

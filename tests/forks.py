@@ -55,7 +55,7 @@ class Forks:
 
     def __init__(self, folder: Path):
         self._folder, self._count = folder, 0
-        self.current = folder / "current"  # the folder that programs run in, where nothing may be left
+        self.current = folder / "current"  # the folder that programs run in by default, where nothing may be left
         self.current.mkdir()
         environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         self._server = subprocess.Popen(
@@ -72,12 +72,13 @@ class Forks:
 
         Args:
             fault: what `inner_faults.py` shall do to it, by name and number.
-            limits: `memory_mib` above what the imports take, `file_mib` of one file, or the paths `stdout`, `stderr`.
+            limits: `memory_mib` above what the imports take, `file_mib` of one file, or the paths `stdout`, `stderr`,
+                `current`, the folder to run in.
         """
         self._count += 1
         log = {name: str(self._folder / f"{self._count}.{name}") for name in ("stdout", "stderr")} | limits
-        request = {"program": program, "arguments": list(map(str, arguments)), "fault": fault} | log
-        request["current"] = str(self.current)
+        request = {"program": program, "arguments": list(map(str, arguments)), "fault": fault}
+        request |= {"current": str(self.current), "environment": dict(os.environ)} | log
         return Child(self, self._ask(request), Path(log["stdout"]), Path(log["stderr"]))
 
     def run(self, program: str, *arguments, seconds: float = 120, **how) -> Ended:
@@ -153,6 +154,8 @@ def _become(request: dict) -> None:
             os.dup2(file, target)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.chdir(request["current"])
+        os.environ.clear()
+        os.environ.update(request["environment"])
         _limit(request)
         if request["fault"]:
             import inner_faults

@@ -1,11 +1,16 @@
 """Calls the command lines as a user does, in processes of their own, or in this one, which starts no torch anew."""
 
+import atexit
+import functools
 import importlib
-import subprocess
+import os
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
+from forks import Ended, Forks
 
 from cut.build import build_trainer, read_config
 from cut.errors import UserError
@@ -16,10 +21,23 @@ def command(program, *arguments):
     return [sys.executable, "-W", "error", "-m", f"cut.cli.{program}", *map(str, arguments)]
 
 
-def call(program, *arguments, status=0):
-    done = subprocess.run(command(program, *arguments), capture_output=True, text=True, cwd=REPOSITORY)
-    assert done.returncode == status, done.stderr
-    assert "Traceback" not in done.stderr
+@functools.cache
+def forks() -> Forks:
+    """The process whose children `start` makes: they need not import torch again."""
+    forks = Forks(Path(tempfile.mkdtemp(dir=os.environ["XDG_CACHE_HOME"])))
+    atexit.register(forks.close)
+    return forks
+
+
+def start(program, *arguments, folder=REPOSITORY):
+    """Starts a program in a process of its own."""
+    return forks().start(program, *arguments, current=str(folder))
+
+
+def call(program, *arguments, status=0, folder=REPOSITORY) -> Ended:
+    """Runs a program in a process of its own, which must end with `status`."""
+    done = start(program, *arguments, folder=folder).wait()
+    assert done.status == status and "Traceback" not in done.stderr, done
     return done
 
 

@@ -1,7 +1,6 @@
 """A network and a kind of data of a user's own, run from outside the package as docs/own_networks_and_data.md says."""
 
 import re
-import subprocess
 import sys
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 import torch
 from conftest import REPOSITORY
 from PIL import Image
+from programs import call
 
 from cut.build import build_method, build_trainer, load_translator, read_config
 from cut.config.own_code import own_code
@@ -30,26 +30,17 @@ def folder(tmp_path, monkeypatch):
     sys.modules.pop("my_parts", None)
 
 
-def call(folder, program, *arguments, status=0):
-    # As the console script does: the current folder is not on the path by itself.
-    code = f"import sys; sys.path.remove(''); from cut.cli.{program} import main; main(sys.argv[1:])"
-    command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == status and "Traceback" not in done.stderr, done.stderr
-    return done.stderr
-
-
 def test_they_train_resume_and_translate(folder):
     train = ["--config", "discs.yaml", "--set", "train.accelerator=cpu", "--resume", "--set"]
-    call(folder, "train", *train, "train.max_steps=2")
-    assert "going on from step 2 of 4" in call(folder, "train", *train, "train.max_steps=4")
+    call("train", *train, "train.max_steps=2", folder=folder)
+    assert "going on from step 2 of 4" in call("train", *train, "train.max_steps=4", folder=folder).stderr
     (folder / "in").mkdir()
     Image.fromarray(np.full((24, 20, 3), 200, np.uint8)).save(folder / "in/a.png")
     test = ["--run", "runs/discs", "--input", "in", "--output", "out", "--accelerator", "cpu"]
-    refused = call(folder, "test", *test, status=2)
+    refused = call("test", *test, folder=folder, status=2).stderr
     assert "its generator.name 'my_parts:PlainGenerator' is code outside this program" in refused
     assert "--allow-import" in refused and not (folder / "out").exists()
-    call(folder, "test", *test, "--allow-import")
+    call("test", *test, "--allow-import", folder=folder)
     assert read_image(folder / "out/a.png", 3).shape == (24, 20, 3)
 
 

@@ -119,6 +119,18 @@ def test_methods_from_noise_are_compared_with_training_pictures(tiny_dcgan_yaml,
     assert len(list((tmp_path / "out" / "tiny_dcgan" / "seed_0_pictures").glob("*.png"))) == 16
 
 
+def test_an_overlay_goes_over_every_row_of_a_comparison(tiny_yaml, in_process, tmp_path):
+    overlay = tmp_path / "short.yaml"
+    overlay.write_text("schedule: {total_steps: 2}\ntrain: {tensorboard: false}\n")
+    other = tiny_yaml.with_name("other.yaml")
+    other.write_text("base: tiny.yaml\nschedule: {total_steps: 4}\n")
+    output = ["--output", tmp_path / "out", "--seeds", 1, "--metrics", "l1"]
+    inside("compare", "--configs", tiny_yaml, other, "--config", overlay, *output)
+    found = [(row["method"], row["steps"]) for row in rows(tmp_path / "out")[:2]]
+    assert found == [("tiny", "2"), ("other", "2")]
+    assert read_config(tmp_path / "out/other/seed_0/config.yaml").train.tensorboard is False
+
+
 def wait_for(text, log, process):
     deadline = time.monotonic() + 120
     while not (log.exists() and text in log.read_text()):
@@ -135,16 +147,7 @@ def interrupt_after(text, log, arguments):
     return process.communicate()[1]
 
 
-def test_a_stopped_comparison_saves_and_goes_on(tiny_yaml, tmp_path):
-    arguments = ["--configs", tiny_yaml, "--output", tmp_path / "out", "--seeds", 1, "--metrics", "l1"]
-    arguments += ["--steps", 1_000_000, "--set", "train.checkpoint_every_steps=1000000"]
-    log = tmp_path / "out" / "tiny" / "seed_0.log"
-    assert "goes on from there" in interrupt_after("step 2/1000000", log, arguments)
-    assert list((tmp_path / "out" / "tiny" / "seed_0" / "checkpoints").iterdir())
-    interrupt_after("going on from step", log, arguments)
-
-
-def test_a_killed_comparison_leaves_no_orphan_and_the_same_command_goes_on(tiny_yaml, tmp_path):
+def test_a_killed_comparison_leaves_no_orphan_and_goes_on_until_it_is_stopped(tiny_yaml, tmp_path):
     arguments = ["--configs", tiny_yaml, "--output", tmp_path / "out", "--seeds", 1, "--metrics", "l1"]
     arguments += ["--steps", 1_000_000, "--set", "train.checkpoint_every_steps=1000000"]
     run, log = tmp_path / "out" / "tiny" / "seed_0", tmp_path / "out" / "tiny" / "seed_0.log"
@@ -154,7 +157,7 @@ def test_a_killed_comparison_leaves_no_orphan_and_the_same_command_goes_on(tiny_
     killed.kill()
     killed.wait()
     said = interrupt_after("going on from step", log, arguments)
-    assert "failed" not in said and "stopped and saved at step" in log.read_text()
+    assert "failed" not in said and "goes on from there" in said and "stopped and saved at step" in log.read_text()
     assert not os.path.exists(f"/proc/{orphan}")
 
 

@@ -1,11 +1,10 @@
 """The method of docs/methods.md, run from outside the package as its section says."""
 
 import re
-import subprocess
-import sys
 
 import pytest
 from conftest import REPOSITORY, make_unpaired
+from programs import call
 
 TINY = ("generator.base_channels=2", "generator.num_blocks=4", "discriminator.base_channels=2", "data.load_px=36")
 TINY += ("data.crop_px=32", "data.num_workers=0", "train.accelerator=cpu", "train.tensorboard=false")
@@ -22,28 +21,17 @@ def folder(tmp_path):
     return tmp_path
 
 
-def call(folder, program, *arguments):
-    # As the console script does: the current folder is not on the path by itself.
-    code = f"import sys; sys.path.remove(''); from cut.cli.{program} import main; main(sys.argv[1:])"
-    command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
-
-
 def test_it_trains_resumes_and_translates(folder):
     train = ["--config", "my_simgan.yaml", *(part for key in TINY for part in ("--set", key))]
     for steps in (2, 4):
-        done = call(folder, "train", *train, "--set", f"train.max_steps={steps}", "--resume")
-        assert done.returncode == 0, done.stderr
+        done = call("train", *train, "--set", f"train.max_steps={steps}", "--resume", folder=folder)
     assert "going on from step 2 of 4" in done.stderr and "generator/reg" in done.stderr
     output = ["--run", "runs/my_simgan", "--input", "datasets/earth2map/testA", "--output", "results"]
-    refused = call(folder, "test", *output)
-    assert refused.returncode == 2 and "--allow-import" in refused.stderr
-    assert call(folder, "test", *output, "--allow-import").returncode == 0
+    assert "--allow-import" in call("test", *output, folder=folder, status=2).stderr
+    call("test", *output, "--allow-import", folder=folder)
     assert len(list((folder / "results").glob("*.png"))) == 4
 
 
 def test_a_mistake_in_its_settings_is_told_with_the_right_word(folder):
-    done = call(folder, "train", "--config", "my_simgan.yaml", "--set", "method.lambda_rge=1")
-    assert done.returncode == 2 and "did you mean 'lambda_reg'?" in done.stderr
+    done = call("train", "--config", "my_simgan.yaml", "--set", "method.lambda_rge=1", folder=folder, status=2)
+    assert "did you mean 'lambda_reg'?" in done.stderr

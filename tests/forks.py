@@ -161,6 +161,7 @@ def _become(request: dict) -> None:
             import inner_faults
 
             inner_faults.prepare(**request["fault"])
+        sys.argv = [f"cut-{request['program']}", *request["arguments"]]
         importlib.import_module(f"cut.cli.{request['program']}").main(request["arguments"])
     except SystemExit as ending:
         status = ending.code or 0

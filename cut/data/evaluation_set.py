@@ -12,7 +12,7 @@ from cut.data.stream import SampleStream
 from cut.data.transforms import to_picture
 from cut.data.unpaired import list_of_domains
 from cut.errors import UserError, listed
-from cut.storage.written import is_foreign, remove_own
+from cut.storage.written import is_foreign, list_beside, remove_own
 
 NUM_FROM_NOISE = 1000  # images drawn, and training pictures to compare them with, where nobody says how many
 
@@ -115,6 +115,7 @@ def require_own_pictures(folder: Path) -> None:
     Raises:
         UserError: so it does.
     """
+    list_beside(folder)
     foreign = [path for path in images_if_any(folder) if is_foreign(path)]
     if foreign:
         raise UserError(

@@ -1,9 +1,10 @@
 """Which files this program wrote itself, so that it overwrites and deletes no others.
 
 Each folder keeps a list of what was written into it, `.cut-written`: a line of JSON per file with its name, size in
-bytes, time of change in ns and digest. The line comes before the file, so that a kill between the two leaves no file
-that would count as somebody else's. A file is ours where a line says what it is now: the user may have changed it, or
-put another one in its place.
+bytes, time of change in ns and digest. The list of a folder of pictures lies beside it, as `.cut-written-FOLDER`, so
+that whoever lists the folder finds pictures alone (see `list_beside`). The line comes before the file, so that a kill
+between the two leaves no file that would count as somebody else's. A file is ours where a line says what it is now: the
+user may have changed it, or put another one in its place.
 """
 
 import contextlib
@@ -22,20 +23,20 @@ LIST = ".cut-written"
 # Short, so that a name of 255 bytes, the most that file systems take, still has a temporary one; and like no other.
 _TEMPORARY = re.compile(r"\.cut-[0-9a-f]{16}\.part")
 _FOREIGN = "it is there already, and this program did not write it, or it was changed since"
-_BLOCK_BYTES, _HEAD_BYTES = 1 << 20, 256
+_BLOCK_BYTES, _HEAD_BYTES, _MOST_NAME_BYTES = 1 << 20, 256, 255
 # For os.open: neither a link, which would lead elsewhere, nor a pipe, which would hang; and bytes as they are.
 SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _Line = tuple[str, int, int, str]  # name, size, time, digest
 
 
-class _Folder:
-    """The list of one folder, as far as it was read; other processes may add to it."""
+class _List:
+    """A list, as far as it was read; other processes may add to it."""
 
-    def __init__(self, folder: Path):
-        self.path = folder / LIST
-        self._forget()
+    def __init__(self, path: Path):
+        self.path = path
+        self.forget()
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
         self._head, self._offset = b"", 0
         self.files: dict[str, set[tuple[int, int, str]]] = {}  # name -> (size, time, digest) of what was written
 
@@ -44,14 +45,14 @@ class _Folder:
         try:
             file = os.fdopen(os.open(self.path, os.O_RDONLY | SAFE), "rb")
         except OSError:  # none, or no list of ours: then nothing in this folder is
-            self._forget()
+            self.forget()
             return
         with file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return
             # A new list may have the inode of a deleted one, and be as long; but its first line says another time.
             if file.read(len(self._head)) != self._head:
-                self._forget()
+                self.forget()
             file.seek(self._offset)
             for line in file:
                 if not line.endswith(b"\n"):  # cut off by a kill, or not whole yet
@@ -74,8 +75,27 @@ class _Folder:
             os.close(file)
 
 
-_folders: dict[str, _Folder] = {}
+_lists: dict[Path, _List] = {}
+_beside: dict[Path, Path] = {}  # folder of pictures, or sheet of it -> its list
 _lock = threading.Lock()
+
+
+def list_beside(folder: Path, sheet: Path | None = None) -> None:
+    """Keeps the list of a folder of pictures, and of the folders in it, beside it: other programs list it too.
+
+    The list goes into the folder itself where that has no name of its own (`.`), is a disk of its own, or the folder
+    around it cannot be written.
+
+    Args:
+        folder: Folder of pictures; it need not exist.
+        sheet: Contact sheet beside it, which goes on the same list.
+    """
+    if folder.name in ("", "..") or os.path.ismount(folder) or not _is_writable(folder.parent):
+        return
+    whole = Path(os.path.realpath(folder))
+    _beside[whole] = _list_beside(whole)
+    if sheet and _place(sheet).parent == whole.parent:  # not where the folder is a link to elsewhere
+        _beside[_place(sheet)] = _list_beside(whole)
 
 
 def is_foreign(path: Path) -> bool:
@@ -86,10 +106,13 @@ def is_foreign(path: Path) -> bool:
         return False
     if not stat.S_ISREG(found.st_mode):
         return True
-    with _lock:
-        folder = _folder(path.parent)
-        folder.read()
-        known = set(folder.files.get(path.name, ()))
+    whole, known = _place(path), set()
+    # The folder may have been part of another one when it was written, or the other way round.
+    for place in {_list_of(whole), whole.parent / LIST, *map(_list_beside, whole.parents[:-1])}:
+        with _lock:
+            written = _lists.setdefault(place, _List(place))
+            written.read()
+            known |= written.files.get(_name_in(place, whole), set())
     if any((size, time) == (found.st_size, found.st_mtime_ns) for size, time, _ in known):
         return False
     digests = {digest for size, _, digest in known if size == found.st_size}
@@ -112,17 +135,19 @@ def record(path: Path, content: Path, flush_to_disk: bool = False) -> None:
     Raises:
         OSError: the list cannot be written, or `content` cannot be read.
     """
-    _add(path.parent, [_line(path.name, content)], flush_to_disk)
+    whole = _place(path)
+    _add(_list_of(whole), [_line(whole, content)], flush_to_disk)
 
 
 def adopt(paths: Iterable[Path]) -> None:
     """Counts files as ours from now on: those of earlier versions, which kept no list, or with the user's consent."""
-    by_folder: dict[Path, list[_Line]] = {}
+    by_list: dict[Path, list[_Line]] = {}
     for path in paths:
         if path.is_file() and not path.is_symlink():
-            by_folder.setdefault(path.parent, []).append(_line(path.name, path))
-    for folder, lines in by_folder.items():
-        _add(folder, lines)
+            whole = _place(path)
+            by_list.setdefault(_list_of(whole), []).append(_line(whole, path))
+    for place, lines in by_list.items():
+        _add(place, lines)
 
 
 def remove_own(folder: Path) -> list[Path]:
@@ -143,6 +168,8 @@ def remove_own(folder: Path) -> list[Path]:
                 path.unlink()
         if LIST in names:  # last, so that a kill leaves nothing that is unknown
             (Path(root) / LIST).unlink()
+    if beside := _beside.get(Path(os.path.realpath(folder))):
+        _shorten(beside)
     return foreign
 
 
@@ -163,19 +190,56 @@ def remove_leftovers(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _folder(path: Path) -> _Folder:
-    whole = os.path.abspath(path)
-    return _folders.setdefault(whole, _Folder(Path(whole)))
+def _place(path: Path) -> Path:
+    """The path by which a file is known: that of its folder is followed, its own is not."""
+    return Path(os.path.realpath(path.parent), path.name)
 
 
-def _add(folder: Path, lines: list[_Line], flush_to_disk: bool = False) -> None:
+def _list_of(whole: Path) -> Path:
+    found = next((_beside[path] for path in (whole, *whole.parents) if path in _beside), None)
+    return found or whole.parent / LIST
+
+
+def _list_beside(folder: Path) -> Path:
+    name = f"{LIST}-{folder.name}"
+    while len(os.fsencode(name)) > _MOST_NAME_BYTES:
+        name = name[:-1]
+    return folder.with_name(name)
+
+
+def _name_in(place: Path, whole: Path) -> str:
+    return Path(os.path.relpath(whole, place.parent)).as_posix()
+
+
+def _is_writable(folder: Path) -> bool:
+    while not folder.exists() and folder != folder.parent:  # it will be made
+        folder = folder.parent
+    return os.access(folder, os.W_OK)
+
+
+def _shorten(place: Path) -> None:
+    """Leaves on a list only what is still there, so that it does not grow for ever."""
+    known = _List(place)
+    known.read()
+    lines = [(name, *line) for name, found in known.files.items() if (place.parent / name).exists() for line in found]
+    temporary = _List(place.with_name(temporary_name()))
+    if lines:
+        temporary.add(lines, flush_to_disk=False)
+        os.replace(temporary.path, place)
+    else:
+        place.unlink(missing_ok=True)
     with _lock:
-        _folder(folder).add(lines, flush_to_disk)
+        _lists.pop(place, None)
 
 
-def _line(name: str, content: Path) -> _Line:
+def _add(place: Path, lines: list[_Line], flush_to_disk: bool = False) -> None:
+    with _lock:
+        _lists.setdefault(place, _List(place)).add(lines, flush_to_disk)
+
+
+def _line(whole: Path, content: Path) -> _Line:
     found = content.stat()
-    return name, found.st_size, found.st_mtime_ns, _digest(content)
+    return _name_in(_list_of(whole), whole), found.st_size, found.st_mtime_ns, _digest(content)
 
 
 def _digest(path: Path) -> str:

@@ -55,6 +55,8 @@ def test_foreign_pictures_and_a_foreign_sheet_are_named_and_kept(run, unpaired, 
     inside(*arguments, "--overwrite")
     assert (tmp_path / "out_sheet.png").read_bytes() != sheet
     capsys.readouterr()
+    names = sorted(path.name for path in list_images(unpaired / "testA"))
+    assert sorted(os.listdir(output)) == names, "whoever lists the folder finds pictures alone"
     inside(*arguments)  # again, without an option
     assert "4 pictures translated" in capsys.readouterr().out
 
@@ -221,10 +223,16 @@ def _goes_on(halfway, run_dir):
     return ("train", "--config", halfway / "tiny.yaml", "--run-dir", run_dir)
 
 
+@pytest.mark.parametrize("folder", ["samples", "evaluation/last"])
+def test_folders_of_pictures_in_a_run_hold_pictures_alone(folder, halfway):
+    names = os.listdir(halfway / "run" / folder)
+    assert names and {Path(name).suffix for name in names} == {".png"}
+
+
 def test_a_copied_run_and_one_of_an_earlier_version_go_on(halfway, tmp_path):
     shutil.copytree(halfway / "run", tmp_path / "copy", copy_function=shutil.copyfile)
     shutil.copytree(halfway / "run", tmp_path / "earlier")
-    for path in (tmp_path / "earlier").rglob(LIST):
+    for path in (tmp_path / "earlier").rglob(f"{LIST}*"):
         path.unlink()
     for name in ("copy", "earlier"):
         inside(*_goes_on(halfway, tmp_path / name))

@@ -106,17 +106,16 @@ def is_foreign(path: Path) -> bool:
         return False
     if not stat.S_ISREG(found.st_mode):
         return True
-    whole, known = _place(path), set()
-    # The folder may have been part of another one when it was written, or the other way round.
-    for place in {_list_of(whole), whole.parent / LIST, *map(_list_beside, whole.parents[:-1])}:
-        with _lock:
-            written = _lists.setdefault(place, _List(place))
-            written.read()
-            known |= written.files.get(_name_in(place, whole), set())
+    known = _known(path)
     if any((size, time) == (found.st_size, found.st_mtime_ns) for size, time, _ in known):
         return False
     digests = {digest for size, _, digest in known if size == found.st_size}
     return not digests or _digest(path) not in digests  # a copy has another time
+
+
+def was_written(path: Path) -> bool:
+    """Whether there is a file at `path` where this program once wrote one, which may have been changed since."""
+    return path.is_file() and not path.is_symlink() and bool(_known(path))
 
 
 def require_own(path: Path) -> None:
@@ -198,6 +197,18 @@ def _place(path: Path) -> Path:
 def _list_of(whole: Path) -> Path:
     found = next((_beside[path] for path in (whole, *whole.parents) if path in _beside), None)
     return found or whole.parent / LIST
+
+
+def _known(path: Path) -> set[tuple[int, int, str]]:
+    """Size, time and digest of all that was written at `path`."""
+    whole, known = _place(path), set()
+    # The folder may have been part of another one when it was written, or the other way round.
+    for place in {_list_of(whole), whole.parent / LIST, *map(_list_beside, whole.parents[:-1])}:
+        with _lock:
+            written = _lists.setdefault(place, _List(place))
+            written.read()
+            known |= written.files.get(_name_in(place, whole), set())
+    return known
 
 
 def _list_beside(folder: Path) -> Path:

@@ -23,7 +23,7 @@ from cut.runtime.children import end_group, hand_on, start_child, wait_in_parts
 from cut.runtime.run_lock import lock_holder
 from cut.runtime.signals import Stopped, stop_signals
 from cut.storage.files import open_regular, write_json
-from cut.storage.written import is_foreign, was_written
+from cut.storage.written import SCORES, TRANSLATIONS, is_foreign, mark, was_written
 from cut.terminal import say
 from cut.train.history import curves_of, is_number, read_entries
 
@@ -73,6 +73,7 @@ class Runner:
         """
         results = [self.output / name / f"seed_{seed}.json" for name in names for seed in range(num_seeds)]
         for path in (self.output / "input.json", *results):
+            mark(path, SCORES)
             _move_aside(path)
         files = [*(self.output / name for name in ("table.md", "table.csv", "input.json")), *results]
         if foreign := [path for path in files if is_foreign(path)]:
@@ -81,7 +82,7 @@ class Runner:
                 "rename it, or choose another --output"
             )
         for result in results:
-            require_own_pictures(result.with_name(f"{result.stem}_pictures"))
+            require_own_pictures(result.with_name(f"{result.stem}_pictures"), TRANSLATIONS)
 
     def run(self, contender: Contender, seed: int) -> Outcome:
         """One contender with one seed.
@@ -124,7 +125,7 @@ class Runner:
 
     def _translate_and_score(self, run_dir: Path, contender: Contender, result: Path, known: dict[str, Any]) -> None:
         translated = run_dir.with_name(f"{run_dir.name}_pictures")
-        empty_folder(translated)  # of other pictures, which would be scored with these
+        empty_folder(translated, TRANSLATIONS)  # of other pictures, which would be scored with these
         if self.pictures.inputs is None:
             what = ["--num-images", len(list_images(self.pictures.targets)), "--seed", 0]
         else:

@@ -1,10 +1,10 @@
 """Which files this program wrote itself, so that it overwrites and deletes no others.
 
 Each folder keeps a list of what was written into it, `.cut-written`: a line of JSON per file with its name, size in
-bytes, time of change in ns and digest. The list of a folder of pictures lies beside it, as `.cut-written-FOLDER`, so
-that whoever lists the folder finds pictures alone (see `list_beside`). The line comes before the file, so that a kill
-between the two leaves no file that would count as somebody else's. A file is ours where a line says what it is now: the
-user may have changed it, or put another one in its place.
+bytes, time of change in ns, digest, and as what it was written (see `mark`). The list of a folder of pictures lies
+beside it, as `.cut-written-FOLDER`, so that whoever lists the folder finds pictures alone (see `list_beside`). The line
+comes before the file, so that a kill between the two leaves no file that would count as somebody else's. A file is ours
+where a line says what it is now: the user may have changed it, or put another one in its place.
 """
 
 import contextlib
@@ -16,17 +16,21 @@ import re
 import secrets
 import stat
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 LIST = ".cut-written"
 # Short, so that a name of 255 bytes, the most that file systems take, still has a temporary one; and like no other.
 _TEMPORARY = re.compile(r"\.cut-[0-9a-f]{16}\.part")
-_FOREIGN = "it is there already, and this program did not write it, or it was changed since"
+_FOREIGN = "it is there already, and this command did not write it, or it was changed since"
 _BLOCK_BYTES, _HEAD_BYTES, _MOST_NAME_BYTES = 1 << 20, 256, 255
 # For os.open: neither a link, which would lead elsewhere, nor a pipe, which would hang; and bytes as they are.
 SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-_Line = tuple[str, int, int, str]  # name, size, time, digest
+TRANSLATIONS, SCORES = "translations", "scores"  # what a user asks for; all else belongs to runs and comparisons
+_Value = TypeVar("_Value")
+_Known = tuple[int, int, str, str | None]  # size, time, digest, kind; None in lists of earlier versions: any
+_Line = tuple[str, int, int, str, str | None]
 
 
 class _List:
@@ -38,7 +42,7 @@ class _List:
 
     def forget(self) -> None:
         self._head, self._offset = b"", 0
-        self.files: dict[str, set[tuple[int, int, str]]] = {}  # name -> (size, time, digest) of what was written
+        self.files: dict[str, set[_Known]] = {}  # name -> what was written
 
     def read(self) -> None:
         """Takes in what was added."""
@@ -59,8 +63,8 @@ class _List:
                     break
                 self._offset += len(line)
                 with contextlib.suppress(ValueError, TypeError, RecursionError):
-                    name, size, time, digest = json.loads(line)
-                    self.files.setdefault(name, set()).add((size, time, digest))
+                    name, size, time, digest, *kind = json.loads(line)
+                    self.files.setdefault(name, set()).add((size, time, digest, kind[0] if kind else None))
             file.seek(0)
             self._head = file.read(min(self._offset, _HEAD_BYTES))
 
@@ -76,11 +80,29 @@ class _List:
 
 
 _lists: dict[Path, _List] = {}
-_beside: dict[Path, Path] = {}  # folder of pictures, or sheet of it -> its list
+_places: dict[Path, Path] = {}  # folder, or sheet beside it -> its list
+_kinds: dict[Path, str] = {}  # folder or file -> as what it is written
 _lock = threading.Lock()
 
 
-def list_beside(folder: Path, sheet: Path | None = None) -> None:
+def mark(path: Path, kind: str) -> None:
+    """Says as what a file, or all in a folder, is written: what was written as something else is as good as foreign.
+
+    So scores never overwrite a run's own JSON, nor translations its sheets.
+    """
+    _kinds[_place(path)] = kind
+
+
+def list_inside(folder: Path) -> None:
+    """Keeps the list of a folder with files of a run in it, whatever was said of it and of the folders around it."""
+    whole = Path(os.path.realpath(folder))
+    for known in (_places, _kinds):
+        for path in [path for path in known if path.is_relative_to(whole)]:
+            del known[path]
+    _places[whole], _kinds[whole] = whole / LIST, ""
+
+
+def list_beside(folder: Path, sheet: Path | None = None, kind: str = "") -> None:
     """Keeps the list of a folder of pictures, and of the folders in it, beside it: other programs list it too.
 
     The list goes into the folder itself where that has no name of its own (`.`), is a disk of its own, or the folder
@@ -89,13 +111,18 @@ def list_beside(folder: Path, sheet: Path | None = None) -> None:
     Args:
         folder: Folder of pictures; it need not exist.
         sheet: Contact sheet beside it, which goes on the same list.
+        kind: As what the pictures are written, see `mark`.
     """
+    list_inside(folder)
+    whole = Path(os.path.realpath(folder))
+    _kinds[whole] = kind
+    if sheet:
+        _kinds[_place(sheet)] = kind
     if folder.name in ("", "..") or os.path.ismount(folder) or not _is_writable(folder.parent):
         return
-    whole = Path(os.path.realpath(folder))
-    _beside[whole] = _list_beside(whole)
+    _places[whole] = _list_beside(whole)
     if sheet and _place(sheet).parent == whole.parent:  # not where the folder is a link to elsewhere
-        _beside[_place(sheet)] = _list_beside(whole)
+        _places[_place(sheet)] = _list_beside(whole)
 
 
 def is_foreign(path: Path) -> bool:
@@ -107,9 +134,9 @@ def is_foreign(path: Path) -> bool:
     if not stat.S_ISREG(found.st_mode):
         return True
     known = _known(path)
-    if any((size, time) == (found.st_size, found.st_mtime_ns) for size, time, _ in known):
+    if any((size, time) == (found.st_size, found.st_mtime_ns) for size, time, *_ in known):
         return False
-    digests = {digest for size, _, digest in known if size == found.st_size}
+    digests = {digest for size, _, digest, _ in known if size == found.st_size}
     return not digests or _digest(path) not in digests  # a copy has another time
 
 
@@ -167,8 +194,8 @@ def remove_own(folder: Path) -> list[Path]:
                 path.unlink()
         if LIST in names:  # last, so that a kill leaves nothing that is unknown
             (Path(root) / LIST).unlink()
-    if beside := _beside.get(Path(os.path.realpath(folder))):
-        _shorten(beside)
+    if place := _places.get(Path(os.path.realpath(folder))):
+        _shorten(place)
     return foreign
 
 
@@ -195,19 +222,23 @@ def _place(path: Path) -> Path:
 
 
 def _list_of(whole: Path) -> Path:
-    found = next((_beside[path] for path in (whole, *whole.parents) if path in _beside), None)
-    return found or whole.parent / LIST
+    return _nearest(_places, whole) or whole.parent / LIST
 
 
-def _known(path: Path) -> set[tuple[int, int, str]]:
-    """Size, time and digest of all that was written at `path`."""
+def _nearest(values: Mapping[Path, _Value], whole: Path) -> _Value | None:
+    return next((values[path] for path in (whole, *whole.parents) if path in values), None)
+
+
+def _known(path: Path) -> set[_Known]:
+    """All that was written at `path` as what would be written there now."""
     whole, known = _place(path), set()
+    kinds = (_nearest(_kinds, whole) or "", None)
     # The folder may have been part of another one when it was written, or the other way round.
     for place in {_list_of(whole), whole.parent / LIST, *map(_list_beside, whole.parents[:-1])}:
         with _lock:
             written = _lists.setdefault(place, _List(place))
             written.read()
-            known |= written.files.get(_name_in(place, whole), set())
+            known |= {line for line in written.files.get(_name_in(place, whole), ()) if line[-1] in kinds}
     return known
 
 
@@ -250,7 +281,8 @@ def _add(place: Path, lines: list[_Line], flush_to_disk: bool = False) -> None:
 
 def _line(whole: Path, content: Path) -> _Line:
     found = content.stat()
-    return _name_in(_list_of(whole), whole), found.st_size, found.st_mtime_ns, _digest(content)
+    kind = _nearest(_kinds, whole) or ""
+    return _name_in(_list_of(whole), whole), found.st_size, found.st_mtime_ns, _digest(content), kind
 
 
 def _digest(path: Path) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cut.errors import UserError, listed
 from cut.storage.checkpoint import BEST_FILE, INFERENCE_FILE
-from cut.storage.written import LIST, adopt, is_foreign, list_beside
+from cut.storage.written import LIST, adopt, is_foreign, list_beside, list_inside
 from cut.train.history import read_entries
 
 _FILES = ("config.yaml", "environment.json", "losses.png", "evaluation.json", "report.html", BEST_FILE, INFERENCE_FILE)
@@ -26,6 +26,7 @@ def require_own_files(run_dir: Path, is_resumed: bool) -> None:
         UserError: there are such files.
         OSError: they cannot be read.
     """
+    list_inside(run_dir)
     for folder in (run_dir / SHEETS, *run_dir.glob(_EVALUATIONS)):
         list_beside(folder)
     if is_resumed and not (run_dir / LIST).exists():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cut.storage.files import write_whole
-from cut.storage.written import LIST, adopt, is_foreign, list_beside, record, remove_own, require_own
+from cut.storage.written import LIST, adopt, is_foreign, list_beside, list_inside, mark, record, remove_own, require_own
 
 
 def test_only_what_was_written_here_and_is_still_the_same_is_ours(tmp_path):
@@ -18,7 +18,7 @@ def test_only_what_was_written_here_and_is_still_the_same_is_ours(tmp_path):
     write_whole(ours, "one")
     theirs.write_text("one")
     assert not is_foreign(ours) and is_foreign(theirs) and not is_foreign(tmp_path / "missing" / "x")
-    with pytest.raises(FileExistsError, match="this program did not write it") as caught:
+    with pytest.raises(FileExistsError, match="this command did not write it") as caught:
         write_whole(theirs, "two")
     assert caught.value.filename == str(theirs) and theirs.read_text() == "one"
     write_whole(ours, "two")
@@ -172,3 +172,19 @@ def test_where_no_list_can_lie_beside_a_folder_it_lies_inside(tmp_path, monkeypa
         assert not is_foreign(folder / "a.png")
     assert {LIST, "a.png", "disk"} < set(os.listdir(tmp_path)) and sorted(os.listdir("disk")) == [LIST, "a.png"]
     assert os.listdir("x" * 255) == ["a.png"]
+
+
+def test_what_was_written_as_something_else_is_foreign(tmp_path):
+    scores, sheet, old = (tmp_path / "run" / name for name in ("environment.json", "samples/1.png", "old.json"))
+    write_whole(scores, "{}")
+    write_whole(sheet, "one")
+    write_whole(old, "{}")
+    lines = [json.loads(line) for line in (old.parent / LIST).read_text().splitlines() if line]
+    lines = [line[:4] if line[0] == old.name else line for line in lines]  # earlier versions wrote no more
+    (old.parent / LIST).write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    mark(scores, "scores")
+    mark(old, "scores")
+    list_beside(tmp_path / "run", kind="translations")
+    assert is_foreign(scores) and is_foreign(sheet) and not is_foreign(old)
+    list_inside(tmp_path / "run")  # a training again
+    assert not is_foreign(sheet) and not is_foreign(scores)

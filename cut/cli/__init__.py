@@ -106,10 +106,11 @@ def check_json_file(path: str) -> None:
     Raises:
         UserError: there is a file that this program did not write, or no such folder.
     """
-    from cut.storage.written import require_own  # only now, because --help needs none of it
+    from cut.storage.written import SCORES, mark, require_own  # only now, because --help needs none of it
 
     try:
         Path(path).parent.stat()  # a mistyped folder is not made
+        mark(Path(path), SCORES)
         if not _is_stream(path):
             require_own(Path(path))
     except OSError as error:

@@ -27,7 +27,7 @@ examples:
 Every picture of the folder, also of folders inside it, is translated at its own size and written under its own name;
 16-bit pictures stay 16-bit; what is only read (GIF, AVIF, JPEG 2000, ...) becomes PNG. The network and its settings
 come from the run. Beside the output folder a contact sheet OUTPUT_sheet.png shows some of them. Files that
-cut-test did not write are not overwritten; what it wrote is listed in OUTPUT/.cut-written.
+cut-test did not write are not overwritten; a list beside OUTPUT, .cut-written-OUTPUT, says what it wrote.
 
 --load-px N scales pictures before they are translated, as data.preprocess did in training: to N x N px
 (resize_and_crop), to a width of N px (scale_width, scale_width_and_crop), else to a shorter side of N px; the

@@ -1,6 +1,7 @@
 """Trains, translates and scores one run after the other, each by the program that a user would call."""
 
 import json
+import os
 import signal
 import statistics
 import subprocess
@@ -22,7 +23,7 @@ from cut.runtime.children import end_group, hand_on, start_child, wait_in_parts
 from cut.runtime.run_lock import lock_holder
 from cut.runtime.signals import Stopped, stop_signals
 from cut.storage.files import open_regular, write_json
-from cut.storage.written import is_foreign
+from cut.storage.written import SCORES, TRANSLATIONS, is_foreign, mark, was_written
 from cut.terminal import say
 from cut.train.history import curves_of, is_number, read_entries
 
@@ -65,10 +66,15 @@ class Runner:
     def require_own_files(self, names: Sequence[str], num_seeds: int) -> None:
         """Refuses to compare where files of a comparison are there that none wrote.
 
+        Results that were damaged or changed are moved aside, and their parts are done again.
+
         Raises:
             UserError: so it is.
         """
         results = [self.output / name / f"seed_{seed}.json" for name in names for seed in range(num_seeds)]
+        for path in (self.output / "input.json", *results):
+            mark(path, SCORES)
+            _move_aside(path)
         files = [*(self.output / name for name in ("table.md", "table.csv", "input.json")), *results]
         if foreign := [path for path in files if is_foreign(path)]:
             raise UserError(
@@ -76,7 +82,7 @@ class Runner:
                 "rename it, or choose another --output"
             )
         for result in results:
-            require_own_pictures(result.with_name(f"{result.stem}_pictures"))
+            require_own_pictures(result.with_name(f"{result.stem}_pictures"), TRANSLATIONS)
 
     def run(self, contender: Contender, seed: int) -> Outcome:
         """One contender with one seed.
@@ -119,7 +125,7 @@ class Runner:
 
     def _translate_and_score(self, run_dir: Path, contender: Contender, result: Path, known: dict[str, Any]) -> None:
         translated = run_dir.with_name(f"{run_dir.name}_pictures")
-        empty_folder(translated)  # of other pictures, which would be scored with these
+        empty_folder(translated, TRANSLATIONS)  # of other pictures, which would be scored with these
         if self.pictures.inputs is None:
             what = ["--num-images", len(list_images(self.pictures.targets)), "--seed", 0]
         else:
@@ -184,6 +190,14 @@ def _wait(child: subprocess.Popen) -> int:
 
 def _stopped(signum: int) -> Stopped:
     return Stopped(signum, "stopped; the same command goes on from there")
+
+
+def _move_aside(result: Path) -> None:
+    """Renames a result that is not as this program wrote it, whether it was damaged or edited."""
+    aside = result.with_suffix(".changed.json")
+    if was_written(result) and is_foreign(result) and not os.path.lexists(aside):
+        result.rename(aside)
+        say(f"  warning: {result}: damaged, or changed since; it is {aside.name} now, and that part is done again")
 
 
 def _wait_for_others(run_dir: Path) -> None:

@@ -12,7 +12,7 @@ from cut.data.stream import SampleStream
 from cut.data.transforms import to_picture
 from cut.data.unpaired import list_of_domains
 from cut.errors import UserError, listed
-from cut.storage.written import is_foreign, remove_own
+from cut.storage.written import is_foreign, list_beside, remove_own
 
 NUM_FROM_NOISE = 1000  # images drawn, and training pictures to compare them with, where nobody says how many
 
@@ -109,12 +109,17 @@ def list_of_split(config: DataConfig, split: str) -> PictureList:
     return {}
 
 
-def require_own_pictures(folder: Path) -> None:
+def require_own_pictures(folder: Path, kind: str = "") -> None:
     """Refuses a folder for pictures of an evaluation that holds others, which would be scored with them.
+
+    Args:
+        folder: Folder; it need not exist.
+        kind: As what they are written, see `cut.storage.written.mark`.
 
     Raises:
         UserError: so it does.
     """
+    list_beside(folder, kind=kind)
     foreign = [path for path in images_if_any(folder) if is_foreign(path)]
     if foreign:
         raise UserError(
@@ -123,13 +128,17 @@ def require_own_pictures(folder: Path) -> None:
         )
 
 
-def empty_folder(folder: Path) -> None:
+def empty_folder(folder: Path, kind: str = "") -> None:
     """Deletes what an earlier evaluation wrote into a folder.
+
+    Args:
+        folder: Folder; it need not exist.
+        kind: As what it was written, see `cut.storage.written.mark`.
 
     Raises:
         UserError: see `require_own_pictures`.
     """
-    require_own_pictures(folder)
+    require_own_pictures(folder, kind)
     remove_own(folder)
 
 

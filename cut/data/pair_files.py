@@ -1,5 +1,6 @@
 """Which picture files make a pair: two of one name in two folders, or the halves A|B of one."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,16 +46,23 @@ def looks_combined(path: Path) -> bool:
     return width == 2 * height
 
 
-def by_name(folder: Path) -> dict[str, Path]:
+def by_name(folder: Path, paths: Sequence[Path] | None = None) -> dict[str, Path]:
     """The pictures below a folder by what the pictures of a pair have in common.
+
+    Args:
+        folder: Folder.
+        paths: Its pictures; None lists them.
 
     Raises:
         UserError: the folder is missing or empty, or a name stands there twice.
     """
     named: dict[str, Path] = {}
-    for path in list_images(folder):
+    for path in list_images(folder) if paths is None else paths:
         name = pair_name(path.relative_to(folder))
         if name in named:
-            raise UserError(f"{named[name]} and {path} have one name, so which is the pair's is unclear; remove one")
+            raise UserError(
+                f"{named[name]} and {path} have one name, apart from the suffix and the form of accents, so pairs are "
+                "ambiguous; remove one, or rename it"
+            )
         named[name] = path
     return named

@@ -68,6 +68,7 @@ def check_folder(root: str | os.PathLike, progress: bool = True) -> Report:
         leaks=[group for group in duplicates if len({_split(path) for path in group} - {None}) > 1],
         num_pairs=_num_pairs(readable, layout),
         without_partner=_without_partner(pictures),
+        ambiguous=_ambiguous(pictures),
         ignored=dict(sum((listing.others for listing in listings.values()), Counter[str]()).most_common()),
         passed_over=[what for listing in listings.values() for what in listing.passed_over(root)],
         losses=dict(count_losses(path for _, path in found).most_common()),
@@ -155,6 +156,16 @@ def _without_partner(pictures: list[Picture]) -> list[str]:
         if num_pairs and (split != "train" or _is_paired(len(a), len(b), num_pairs)):
             lonely += [path for key, path in (a | b).items() if (key in a) != (key in b)]
     return lonely
+
+
+def _ambiguous(pictures: list[Picture]) -> list[list[str]]:
+    """Pictures of one folder of a split that are one in pairs, where the split's sides pair up by name."""
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    folders = {split + side for split in ("train", "val", "test") if _sides(pictures, split)[2] for side in "AB"}
+    for picture in pictures:
+        if picture.folder in folders:
+            groups[picture.folder, _key(picture.path)].append(picture.path)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def _sides(pictures: list[Picture], split: str) -> tuple[dict[str, str], dict[str, str], int]:

@@ -40,6 +40,7 @@ class Report:
     leaks: list[list[str]]  # those of `duplicates` that lie in more than one of train, val and test
     num_pairs: dict[str, int]  # of the splits that can be trained on or tested in pairs
     without_partner: list[str]
+    ambiguous: list[list[str]]  # files of one name, apart from the suffix and the form of accents
     ignored: dict[str, int]  # suffix -> number of files that are no pictures by their name
     passed_over: list[str] = field(default_factory=list)  # folders and hidden files that are not looked into, and why
     losses: dict[str, int] = field(default_factory=dict)  # what reading loses -> number of pictures
@@ -67,6 +68,9 @@ class Report:
         others = [_equal(group) for group in self.duplicates if group not in self.leaks]
         lines += _listed("duplicates: the same picture", others)
         lines += _listed("pictures without a partner of the same name", self.without_partner)
+        lines += _listed(
+            "pictures of one name in one folder, so pairs are ambiguous", [_equal(group) for group in self.ambiguous]
+        )
         lines += _listed("used range", [line for folder in self.folders for line in _range(folder)])
         lines += _listed("left out", self._left_out())
         return "\n".join(map(printable, [*lines, "errors found" if self.has_errors else "no errors"]))

@@ -34,6 +34,7 @@ def pair_folders(folder_a: Path, folder_b: Path, output: Path, suffix: str = ".p
         UserError: see `match_folders` and `join_pictures`; or `output` exists.
     """
     pairs = match_folders(folder_a, folder_b)
+    _refuse_inside(output, folder_a, folder_b)
     with _new_folders([name for name, _, _ in pairs], suffix, output) as (files,):
         for name, path_a, path_b in pairs:
             joined = join_pictures(read_image(path_a, 3), read_image(path_b, 3), path_a, path_b)
@@ -52,12 +53,21 @@ def split_folder(combined: Path, output: Path, suffix: str = ".png") -> tuple[Pa
     """
     paths = by_name(combined)
     folder_a, folder_b = (output / f"{real_path(combined).name}{domain}" for domain in "AB")
+    _refuse_inside(folder_a, combined)
     with _new_folders(paths, suffix, folder_a, folder_b) as (files_a, files_b):
         for name, path in paths.items():
             half_a, half_b = split_picture(read_image(path, 3), path)
             write_image(files_a[name], half_a)
             write_image(files_b[name], half_b)
     return folder_a, folder_b, len(paths)
+
+
+def _refuse_inside(output: Path, *sources: Path) -> None:
+    for source in sources:
+        if real_path(output).is_relative_to(real_path(source)):
+            raise UserError(
+                f"{output}: lies in the input folder {source}, whose pictures it would mix with; choose another output"
+            )
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cut.data.images import list_images
 from cut.errors import UserError, listed, reason
-from cut.storage.written import adopt, is_foreign
+from cut.storage.written import TRANSLATIONS, adopt, is_foreign, list_beside
 
 _MOST_NAME_BYTES = 255
 
@@ -28,6 +28,7 @@ class OutputFolder:
         self.path, self.remove_old = path, remove_old
         self.sheet = path.with_name(_sheet_name(path.name)) if path.name not in ("", "..") else None
         self.written: set[Path] = set()
+        list_beside(path, self.sheet, TRANSLATIONS)
 
     def check(self, outputs: Sequence[Path], kept: Iterable[Path] = (), overwrite: bool = False) -> None:
         """Refuses to write over what this program did not write.

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from cut.data.images import list_images, pair_name
+from cut.data.images import list_images
+from cut.data.pair_files import by_name
 from cut.errors import UserError
 from cut.metrics.names import NEEDS_PAIRS, check_metrics
 
@@ -31,7 +32,7 @@ def find_pictures(
                 )
     if not any(name in NEEDS_PAIRS for name in metrics):
         return paths, target_paths, []
-    ours, partners = _by_name(Path(generated), paths), _by_name(Path(target), target_paths)
+    ours, partners = by_name(Path(generated), paths), by_name(Path(target), target_paths)
     missing = [path for name, path in ours.items() if name not in partners]
     if missing:
         raise UserError(
@@ -39,15 +40,3 @@ def find_pictures(
             "the same path below their folders, suffix aside; for folders without pairs ask for fid alone"
         )
     return paths, target_paths, [(path, partners[name]) for name, path in ours.items()]
-
-
-def _by_name(folder: Path, paths: list[Path]) -> dict[str, Path]:
-    named: dict[str, Path] = {}
-    for path in paths:
-        name = pair_name(path.relative_to(folder))
-        if name in named:
-            raise UserError(
-                f"{path}: differs from {named[name].name} in its suffix only, so pairs are ambiguous; remove one"
-            )
-        named[name] = path
-    return named

@@ -1,9 +1,10 @@
 """Which files this program wrote itself, so that it overwrites and deletes no others.
 
 Each folder keeps a list of what was written into it, `.cut-written`: a line of JSON per file with its name, size in
-bytes, time of change in ns and digest. The line comes before the file, so that a kill between the two leaves no file
-that would count as somebody else's. A file is ours where a line says what it is now: the user may have changed it, or
-put another one in its place.
+bytes, time of change in ns, digest, and as what it was written (see `mark`). The list of a folder of pictures lies
+beside it, as `.cut-written-FOLDER`, so that whoever lists the folder finds pictures alone (see `list_beside`). The line
+comes before the file, so that a kill between the two leaves no file that would count as somebody else's. A file is ours
+where a line says what it is now: the user may have changed it, or put another one in its place.
 """
 
 import contextlib
@@ -15,51 +16,55 @@ import re
 import secrets
 import stat
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 LIST = ".cut-written"
 # Short, so that a name of 255 bytes, the most that file systems take, still has a temporary one; and like no other.
 _TEMPORARY = re.compile(r"\.cut-[0-9a-f]{16}\.part")
-_FOREIGN = "it is there already, and this program did not write it, or it was changed since"
-_BLOCK_BYTES, _HEAD_BYTES = 1 << 20, 256
+_FOREIGN = "it is there already, and this command did not write it, or it was changed since"
+_BLOCK_BYTES, _HEAD_BYTES, _MOST_NAME_BYTES = 1 << 20, 256, 255
 # For os.open: neither a link, which would lead elsewhere, nor a pipe, which would hang; and bytes as they are.
 SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-_Line = tuple[str, int, int, str]  # name, size, time, digest
+TRANSLATIONS, SCORES = "translations", "scores"  # what a user asks for; all else belongs to runs and comparisons
+_Value = TypeVar("_Value")
+_Known = tuple[int, int, str, str | None]  # size, time, digest, kind; None in lists of earlier versions: any
+_Line = tuple[str, int, int, str, str | None]
 
 
-class _Folder:
-    """The list of one folder, as far as it was read; other processes may add to it."""
+class _List:
+    """A list, as far as it was read; other processes may add to it."""
 
-    def __init__(self, folder: Path):
-        self.path = folder / LIST
-        self._forget()
+    def __init__(self, path: Path):
+        self.path = path
+        self.forget()
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
         self._head, self._offset = b"", 0
-        self.files: dict[str, set[tuple[int, int, str]]] = {}  # name -> (size, time, digest) of what was written
+        self.files: dict[str, set[_Known]] = {}  # name -> what was written
 
     def read(self) -> None:
         """Takes in what was added."""
         try:
             file = os.fdopen(os.open(self.path, os.O_RDONLY | SAFE), "rb")
         except OSError:  # none, or no list of ours: then nothing in this folder is
-            self._forget()
+            self.forget()
             return
         with file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return
             # A new list may have the inode of a deleted one, and be as long; but its first line says another time.
             if file.read(len(self._head)) != self._head:
-                self._forget()
+                self.forget()
             file.seek(self._offset)
             for line in file:
                 if not line.endswith(b"\n"):  # cut off by a kill, or not whole yet
                     break
                 self._offset += len(line)
                 with contextlib.suppress(ValueError, TypeError, RecursionError):
-                    name, size, time, digest = json.loads(line)
-                    self.files.setdefault(name, set()).add((size, time, digest))
+                    name, size, time, digest, *kind = json.loads(line)
+                    self.files.setdefault(name, set()).add((size, time, digest, kind[0] if kind else None))
             file.seek(0)
             self._head = file.read(min(self._offset, _HEAD_BYTES))
 
@@ -74,8 +79,50 @@ class _Folder:
             os.close(file)
 
 
-_folders: dict[str, _Folder] = {}
+_lists: dict[Path, _List] = {}
+_places: dict[Path, Path] = {}  # folder, or sheet beside it -> its list
+_kinds: dict[Path, str] = {}  # folder or file -> as what it is written
 _lock = threading.Lock()
+
+
+def mark(path: Path, kind: str) -> None:
+    """Says as what a file, or all in a folder, is written: what was written as something else is as good as foreign.
+
+    So scores never overwrite a run's own JSON, nor translations its sheets.
+    """
+    _kinds[_place(path)] = kind
+
+
+def list_inside(folder: Path) -> None:
+    """Keeps the list of a folder with files of a run in it, whatever was said of it and of the folders around it."""
+    whole = Path(os.path.realpath(folder))
+    for known in (_places, _kinds):
+        for path in [path for path in known if path.is_relative_to(whole)]:
+            del known[path]
+    _places[whole], _kinds[whole] = whole / LIST, ""
+
+
+def list_beside(folder: Path, sheet: Path | None = None, kind: str = "") -> None:
+    """Keeps the list of a folder of pictures, and of the folders in it, beside it: other programs list it too.
+
+    The list goes into the folder itself where that has no name of its own (`.`), is a disk of its own, or the folder
+    around it cannot be written.
+
+    Args:
+        folder: Folder of pictures; it need not exist.
+        sheet: Contact sheet beside it, which goes on the same list.
+        kind: As what the pictures are written, see `mark`.
+    """
+    list_inside(folder)
+    whole = Path(os.path.realpath(folder))
+    _kinds[whole] = kind
+    if sheet:
+        _kinds[_place(sheet)] = kind
+    if folder.name in ("", "..") or os.path.ismount(folder) or not _is_writable(folder.parent):
+        return
+    _places[whole] = _list_beside(whole)
+    if sheet and _place(sheet).parent == whole.parent:  # not where the folder is a link to elsewhere
+        _places[_place(sheet)] = _list_beside(whole)
 
 
 def is_foreign(path: Path) -> bool:
@@ -86,14 +133,16 @@ def is_foreign(path: Path) -> bool:
         return False
     if not stat.S_ISREG(found.st_mode):
         return True
-    with _lock:
-        folder = _folder(path.parent)
-        folder.read()
-        known = set(folder.files.get(path.name, ()))
-    if any((size, time) == (found.st_size, found.st_mtime_ns) for size, time, _ in known):
+    known = _known(path)
+    if any((size, time) == (found.st_size, found.st_mtime_ns) for size, time, *_ in known):
         return False
-    digests = {digest for size, _, digest in known if size == found.st_size}
+    digests = {digest for size, _, digest, _ in known if size == found.st_size}
     return not digests or _digest(path) not in digests  # a copy has another time
+
+
+def was_written(path: Path) -> bool:
+    """Whether there is a file at `path` where this program once wrote one, which may have been changed since."""
+    return path.is_file() and not path.is_symlink() and bool(_known(path))
 
 
 def require_own(path: Path) -> None:
@@ -112,17 +161,19 @@ def record(path: Path, content: Path, flush_to_disk: bool = False) -> None:
     Raises:
         OSError: the list cannot be written, or `content` cannot be read.
     """
-    _add(path.parent, [_line(path.name, content)], flush_to_disk)
+    whole = _place(path)
+    _add(_list_of(whole), [_line(whole, content)], flush_to_disk)
 
 
 def adopt(paths: Iterable[Path]) -> None:
     """Counts files as ours from now on: those of earlier versions, which kept no list, or with the user's consent."""
-    by_folder: dict[Path, list[_Line]] = {}
+    by_list: dict[Path, list[_Line]] = {}
     for path in paths:
         if path.is_file() and not path.is_symlink():
-            by_folder.setdefault(path.parent, []).append(_line(path.name, path))
-    for folder, lines in by_folder.items():
-        _add(folder, lines)
+            whole = _place(path)
+            by_list.setdefault(_list_of(whole), []).append(_line(whole, path))
+    for place, lines in by_list.items():
+        _add(place, lines)
 
 
 def remove_own(folder: Path) -> list[Path]:
@@ -143,6 +194,8 @@ def remove_own(folder: Path) -> list[Path]:
                 path.unlink()
         if LIST in names:  # last, so that a kill leaves nothing that is unknown
             (Path(root) / LIST).unlink()
+    if place := _places.get(Path(os.path.realpath(folder))):
+        _shorten(place)
     return foreign
 
 
@@ -163,19 +216,73 @@ def remove_leftovers(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _folder(path: Path) -> _Folder:
-    whole = os.path.abspath(path)
-    return _folders.setdefault(whole, _Folder(Path(whole)))
+def _place(path: Path) -> Path:
+    """The path by which a file is known: that of its folder is followed, its own is not."""
+    return Path(os.path.realpath(path.parent), path.name)
 
 
-def _add(folder: Path, lines: list[_Line], flush_to_disk: bool = False) -> None:
+def _list_of(whole: Path) -> Path:
+    return _nearest(_places, whole) or whole.parent / LIST
+
+
+def _nearest(values: Mapping[Path, _Value], whole: Path) -> _Value | None:
+    return next((values[path] for path in (whole, *whole.parents) if path in values), None)
+
+
+def _known(path: Path) -> set[_Known]:
+    """All that was written at `path` as what would be written there now."""
+    whole, known = _place(path), set()
+    kinds = (_nearest(_kinds, whole) or "", None)
+    # The folder may have been part of another one when it was written, or the other way round.
+    for place in {_list_of(whole), whole.parent / LIST, *map(_list_beside, whole.parents[:-1])}:
+        with _lock:
+            written = _lists.setdefault(place, _List(place))
+            written.read()
+            known |= {line for line in written.files.get(_name_in(place, whole), ()) if line[-1] in kinds}
+    return known
+
+
+def _list_beside(folder: Path) -> Path:
+    name = f"{LIST}-{folder.name}"
+    while len(os.fsencode(name)) > _MOST_NAME_BYTES:
+        name = name[:-1]
+    return folder.with_name(name)
+
+
+def _name_in(place: Path, whole: Path) -> str:
+    return Path(os.path.relpath(whole, place.parent)).as_posix()
+
+
+def _is_writable(folder: Path) -> bool:
+    while not folder.exists() and folder != folder.parent:  # it will be made
+        folder = folder.parent
+    return os.access(folder, os.W_OK)
+
+
+def _shorten(place: Path) -> None:
+    """Leaves on a list only what is still there, so that it does not grow for ever."""
+    known = _List(place)
+    known.read()
+    lines = [(name, *line) for name, found in known.files.items() if (place.parent / name).exists() for line in found]
+    temporary = _List(place.with_name(temporary_name()))
+    if lines:
+        temporary.add(lines, flush_to_disk=False)
+        os.replace(temporary.path, place)
+    else:
+        place.unlink(missing_ok=True)
     with _lock:
-        _folder(folder).add(lines, flush_to_disk)
+        _lists.pop(place, None)
 
 
-def _line(name: str, content: Path) -> _Line:
+def _add(place: Path, lines: list[_Line], flush_to_disk: bool = False) -> None:
+    with _lock:
+        _lists.setdefault(place, _List(place)).add(lines, flush_to_disk)
+
+
+def _line(whole: Path, content: Path) -> _Line:
     found = content.stat()
-    return name, found.st_size, found.st_mtime_ns, _digest(content)
+    kind = _nearest(_kinds, whole) or ""
+    return _name_in(_list_of(whole), whole), found.st_size, found.st_mtime_ns, _digest(content), kind
 
 
 def _digest(path: Path) -> str:

@@ -15,10 +15,12 @@ from cut.errors import UserError, reason
 from cut.inference.sheet import write_sheet
 from cut.methods.base import Method
 from cut.runtime.seeding import undisturbed
+from cut.storage.written import list_beside
 from cut.train.ema import AveragedNetworks
 from cut.train.evaluations import Evaluations, Scores
 from cut.train.health import output_figures, signs_of_collapse, worst_figures
 from cut.train.log import RunLog
+from cut.train.run_files import SHEETS
 from cut.train.validation import Validation
 
 # A training of days does not end because of a test picture: one that is broken or gone, or too large for the memory.
@@ -52,10 +54,11 @@ class Monitor:
     ):
         self.method, self.ema, self.samples, self.fabric = method, ema, samples, fabric
         self.run_dir, self.log, self.evaluations, self.validation = run_dir, log, evaluations, validation
+        list_beside(run_dir / SHEETS)
 
     def draw_samples(self, step: int) -> None:
         """Draws the step's sample sheet, and warns where its pictures show a collapse."""
-        path = self.run_dir / "samples" / f"step_{step:08d}.png"
+        path = self.run_dir / SHEETS / f"step_{step:08d}.png"
         sheet, figures = draw_sheet(self.method, self.ema, self.samples, self.fabric, path)
         self.log.image(step, "samples", sheet)
         if figures:

@@ -15,7 +15,7 @@ from cut.errors import UserError, reason, shown
 from cut.methods import method_config
 from cut.runtime.environment import describe_environment, write_environment
 from cut.storage.checkpoint import list_checkpoints, load_checkpoint
-from cut.storage.files import write_whole
+from cut.storage.files import real_path, write_whole
 from cut.train.run_files import require_own_files
 from cut.train.start import start_from
 from cut.train.state import restore
@@ -40,6 +40,7 @@ def open_run(trainer: Trainer, run_dir: Path, resume: bool) -> str:
     trainer.pictures["eval"] = processes.on_first(lambda: _scored_pictures(trainer.config))
     path, state, lines = processes.on_first(lambda: _newest_state(trainer.config, run_dir, resume))
     if state is None:
+        processes.on_first(lambda: _refuse_inside_pictures(trainer, run_dir))
         start = trainer.config.start
         started = f"; {processes.together(lambda: start_from(trainer, start))}" if start else ""
         processes.on_first(lambda: _describe_run(run_dir, trainer, is_resumed=False))
@@ -54,6 +55,17 @@ def open_run(trainer: Trainer, run_dir: Path, resume: bool) -> str:
     *damaged, changes = lines
     trainer.remarks = _changes_of_pictures(trainer, state.get("pictures"))
     return "; ".join([*damaged, at, *([f"with {changes}"] if changes else []), *trainer.remarks])
+
+
+def _refuse_inside_pictures(trainer: Trainer, run_dir: Path) -> None:
+    """Its sample sheets would be trained on when the run is resumed."""
+    for split in ("train", *([trainer.config.eval.split] if trainer.config.eval else [])):
+        for folder in filter(Path.is_dir, trainer.stream.sources(split)):
+            if real_path(run_dir).is_relative_to(real_path(folder)):
+                raise UserError(
+                    f"{run_dir}: lies in {folder}, with whose pictures those of the run would mix; choose another "
+                    "--run-dir"
+                )
 
 
 def _scored_pictures(config: RunConfig) -> PictureList:

@@ -5,12 +5,13 @@ from pathlib import Path
 
 from cut.errors import UserError, listed
 from cut.storage.checkpoint import BEST_FILE, INFERENCE_FILE
-from cut.storage.written import LIST, adopt, is_foreign
+from cut.storage.written import LIST, adopt, is_foreign, list_beside, list_inside
 from cut.train.history import read_entries
 
 _FILES = ("config.yaml", "environment.json", "losses.png", "evaluation.json", "report.html", BEST_FILE, INFERENCE_FILE)
 _LOG = "metrics.jsonl"
-_PATTERNS = ("samples/step_*.png", "evaluation/*/**/*")
+SHEETS = "samples"
+_EVALUATIONS = "evaluation/*"
 
 
 def require_own_files(run_dir: Path, is_resumed: bool) -> None:
@@ -25,8 +26,11 @@ def require_own_files(run_dir: Path, is_resumed: bool) -> None:
         UserError: there are such files.
         OSError: they cannot be read.
     """
+    list_inside(run_dir)
+    for folder in (run_dir / SHEETS, *run_dir.glob(_EVALUATIONS)):
+        list_beside(folder)
     if is_resumed and not (run_dir / LIST).exists():
-        adopt([*_own_names(run_dir), *(path for path in run_dir.glob(_PATTERNS[1]) if path.is_file())])
+        adopt([*_own_names(run_dir), *(path for path in run_dir.glob(f"{_EVALUATIONS}/**/*") if path.is_file())])
     foreign = [path for path in _own_names(run_dir) if is_foreign(path)]
     if _is_foreign_log(run_dir / _LOG):
         foreign.append(run_dir / _LOG)
@@ -39,7 +43,7 @@ def require_own_files(run_dir: Path, is_resumed: bool) -> None:
 
 def _own_names(run_dir: Path) -> Iterator[Path]:
     yield from (run_dir / name for name in _FILES)
-    yield from run_dir.glob(_PATTERNS[0])
+    yield from (run_dir / SHEETS).glob("step_*.png")
 
 
 def _is_foreign_log(path: Path) -> bool:

@@ -215,19 +215,24 @@ def test_whatever_ends_the_wait_ends_the_program_too(monkeypatch):
 
 
 @pytest.mark.parametrize("foreign", ["[", {"generated": 1}, {"generated": {"scores": {"l1": {"value": "low"}}}}])
-def test_a_damaged_result_is_no_result(foreign, two_yamls, in_process, tmp_path):
+def test_a_damaged_result_is_no_result(foreign, two_yamls, in_process, tmp_path, capsys):
     arguments = compare(tmp_path / "out", "--configs", two_yamls[0], "--seeds", 1, "--steps", 2)
     inside("compare", *arguments)
     for name in ("input.json", "tiny/seed_0.json"):
         path = tmp_path / "out" / name
         known = json.loads(path.read_text())
         path.write_text(foreign if isinstance(foreign, str) else json.dumps(known | foreign))
-    in_process.clear()
-    assert "input.json" in told("compare", *arguments) and not in_process  # it may be the user's by now
-    for name in ("input.json", "tiny/seed_0.json"):
-        (tmp_path / "out" / name).unlink()
+    spoiled = path.read_text()
+    in_process.clear(), capsys.readouterr()
     inside("compare", *arguments)
     assert in_process == ["eval", "train", "test", "eval"] and float(rows(tmp_path / "out")[0]["l1"]) > 0
+    assert path.with_name("seed_0.changed.json").read_text() == spoiled, "it may be the user's by now"
+    assert capsys.readouterr().err.count("seed_0.json: damaged, or changed since; it is seed_0.changed.json now") == 1
+    in_process.clear()
+    inside("compare", *arguments)
+    assert not in_process and "changed" not in capsys.readouterr().err
+    path.write_text(spoiled)
+    assert f"{path}: is there already" in told("compare", *arguments), "nor is the one before overwritten"
 
 
 def test_foreign_figures_do_not_end_a_comparison(two_yamls, in_process, tmp_path):

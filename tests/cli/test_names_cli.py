@@ -125,7 +125,7 @@ def test_names_that_differ_in_form_alone_are_told_in_one_folder(root, tmp_path):
     if len(list_images(root / "trainA")) < 3:
         pytest.skip("this disk takes both forms for one")
     said = told("train", "--config", _paired_yaml(root, tmp_path), "--run-dir", tmp_path / "run")
-    assert "have one name, so which is the pair's is unclear" in said
+    assert "have one name, apart from the suffix and the form of accents, so pairs are ambiguous" in said
 
 
 def _paired_yaml(root, tmp_path):

@@ -55,6 +55,8 @@ def test_foreign_pictures_and_a_foreign_sheet_are_named_and_kept(run, unpaired, 
     inside(*arguments, "--overwrite")
     assert (tmp_path / "out_sheet.png").read_bytes() != sheet
     capsys.readouterr()
+    names = sorted(path.name for path in list_images(unpaired / "testA"))
+    assert sorted(os.listdir(output)) == names, "whoever lists the folder finds pictures alone"
     inside(*arguments)  # again, without an option
     assert "4 pictures translated" in capsys.readouterr().out
 
@@ -183,6 +185,13 @@ def test_a_training_overwrites_none_of_the_users_files(name, tiny_yaml, tmp_path
     assert (run_dir / "mine").read_text() == "# my notes\n" and (run_dir / "report.html").exists()
 
 
+def test_a_run_does_not_go_among_the_pictures_that_it_reads(tiny_yaml, unpaired):
+    inside_pictures = unpaired / "trainB" / "run"
+    said = told("train", "--config", tiny_yaml, "--run-dir", inside_pictures)
+    assert f"{inside_pictures}: lies in {unpaired / 'trainB'}" in said and "choose another --run-dir" in said
+    assert not list(inside_pictures.rglob("*.*ml"))
+
+
 def test_a_yaml_in_the_run_directory_is_kept(tiny_yaml, tmp_path):
     run_dir = tmp_path / "exp1"
     run_dir.mkdir()
@@ -221,10 +230,16 @@ def _goes_on(halfway, run_dir):
     return ("train", "--config", halfway / "tiny.yaml", "--run-dir", run_dir)
 
 
+@pytest.mark.parametrize("folder", ["samples", "evaluation/last"])
+def test_folders_of_pictures_in_a_run_hold_pictures_alone(folder, halfway):
+    names = os.listdir(halfway / "run" / folder)
+    assert names and {Path(name).suffix for name in names} == {".png"}
+
+
 def test_a_copied_run_and_one_of_an_earlier_version_go_on(halfway, tmp_path):
     shutil.copytree(halfway / "run", tmp_path / "copy", copy_function=shutil.copyfile)
     shutil.copytree(halfway / "run", tmp_path / "earlier")
-    for path in (tmp_path / "earlier").rglob(LIST):
+    for path in (tmp_path / "earlier").rglob(f"{LIST}*"):
         path.unlink()
     for name in ("copy", "earlier"):
         inside(*_goes_on(halfway, tmp_path / name))
@@ -305,6 +320,25 @@ def test_what_a_kill_left_half_written_in_a_run_is_removed_by_the_next_start(hal
         path.write_text("half")
     inside(*_goes_on(halfway, run_dir))
     assert not [path for path in left if path.exists()]
+
+
+def test_no_command_overwrites_or_removes_what_belongs_to_a_run(halfway, unpaired, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(halfway / "run", run)
+    sheets = {path: path.read_bytes() for path in (run / "samples").iterdir()}
+    for name in ("environment.json", "config.yaml", "evaluation.json"):
+        folders = ("--generated", unpaired / "testA", "--target", unpaired / "testB", "--metrics", "l1")
+        before = (run / name).read_bytes()
+        for command in (("eval", *folders), ("data", "check", unpaired)):
+            assert _ended(*command, "--json", run / name) == 2
+            assert f"{run / name}: cannot be written (it is there already" in capsys.readouterr().err
+        assert (run / name).read_bytes() == before
+    _picture(tmp_path / "in" / "step_00000002.png")
+    assert "is there already" in told(*_translate(run, tmp_path / "in", run / "samples"))
+    inside(*_translate(run, unpaired / "testA", run, "--remove-old"))
+    assert {path: path.read_bytes() for path in (run / "samples").iterdir()} == sheets and (run / "losses.png").exists()
+    assert "also holds" in capsys.readouterr().out
+    inside(*_goes_on(halfway, run))
 
 
 def test_scores_and_pages_overwrite_no_other_file(halfway, unpaired, tmp_path, capsys):

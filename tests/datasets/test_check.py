@@ -132,6 +132,15 @@ def test_pictures_without_a_partner_are_listed_where_names_pair_up(unpaired):
     assert _check(unpaired).without_partner == ["testA/sub/lonely.png"]
 
 
+def test_pictures_of_one_name_in_a_folder_of_pairs_are_listed(unpaired):
+    _picture(unpaired / "testA/cafe\u0301.png")
+    _picture(unpaired / "testA/caf\u00e9.jpg")
+    _picture(unpaired / "testA/0.webp")
+    report = _check(unpaired)
+    assert report.ambiguous == [["testA/0.png", "testA/0.webp"], ["testA/cafe\u0301.png", "testA/caf\u00e9.jpg"]]
+    assert "pairs are ambiguous (2):" in report.text()
+
+
 def test_sides_that_share_no_name_need_no_partners(unpaired):
     for path in list((unpaired / "testB").iterdir()):
         path.rename(path.with_name(f"b{path.name}"))

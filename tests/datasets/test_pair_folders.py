@@ -51,7 +51,7 @@ def test_another_format_is_taken(tmp_path):
     [
         (["1.png"], ["1.png", "2.png"], r"no partner of the same name for .*B/2.png; add the partner or remove"),
         ([f"{n}.png" for n in range(6)], ["9.png"], r"A/0.png, .*A/1.png, .*A/2.png and 4 more"),
-        (["1.png", "1.jpg"], ["1.png"], r"A/1.jpg and .*A/1.png have one name"),
+        (["1.png", "1.jpg"], ["1.png"], r"A/1.jpg and .*A/1.png have one name, apart from the suffix"),
         (["1.png"], [], "B: no such folder"),
     ],
 )
@@ -61,6 +61,17 @@ def test_pictures_that_make_no_pairs_are_named(tmp_path, a, b, message):
             picture(tmp_path / domain / name)
     with pytest.raises(UserError, match=message):
         match_folders(tmp_path / "A", tmp_path / "B")
+
+
+def test_pairs_and_halves_do_not_go_among_the_pictures_that_are_read(tmp_path):
+    for name in ("A/1.png", "B/1.png"):
+        picture(tmp_path / name)
+    for output in (tmp_path / "A" / "pairs", tmp_path / "B" / "pairs"):
+        with pytest.raises(UserError, match="pairs: lies in the input folder .*; choose another output"):
+            pair_folders(tmp_path / "A", tmp_path / "B", output)
+    with pytest.raises(UserError, match="AA: lies in the input folder"):
+        split_folder(tmp_path / "A", tmp_path / "A")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["1.png", "1.png", "A", "B"]
 
 
 def test_halves_of_different_sizes_are_named(tmp_path):

@@ -96,7 +96,7 @@ def test_damaged_pictures(count, straight, attempt, tmp_path):
         arguments = ("--run", straight, "--input", tmp_path / name, "--output", tmp_path / "out")
         refused += bool(attempt("pictures", "test", *arguments))
     assert 0 < refused < count, "all refused, or none"
-    assert {p.name for p in tmp_path.iterdir()} <= {*pictures, "deep", "out", "out_sheet.png", ".cut-written"}
+    assert {p.name for p in tmp_path.iterdir()} <= {*pictures, "deep", "out", "out_sheet.png", ".cut-written-out"}
 
 
 def _chunk(kind, data):

@@ -14,10 +14,10 @@ _KINDS = ("file", "file", "file", "link", "link to nowhere", "loop", "pipe", "fo
 _TRAIN = ("config.yaml", "report.html", "losses.png", "environment.json", "evaluation.json", "generator.safetensors")
 _TRAIN += ("best.pt", ".lock", "metrics.jsonl", "checkpoints/step_00000002.pt", "samples/step_00000003.png")
 _TRAIN += ("evaluation/last/0.png", "evaluation/mine.png", "checkpoints/notes.txt", "samples/mine.png")
-_TEST = ("out/0.png", "out/3.png", "out/mine.png", "out_sheet.png", "out/.cut-written")
+_TEST = ("out/0.png", "out/3.png", "out/mine.png", "out_sheet.png", ".cut-written-out")
 _COMPARE = ("table.md", "table.csv", "input.json", ".lock", "tiny/seed_0.json", "tiny/seed_0.log", "input.log")
 _COMPARE += ("tiny/seed_0_pictures/0.png", "tiny/seed_0_pictures/mine.png", "tiny/seed_0/config.yaml")
-_ADDED_TO = (".log", "metrics.jsonl", ".lock", ".cut-written")  # by whose own format they grow, if they are regular
+_ADDED_TO = (".log", "metrics.jsonl", ".lock", ".cut-written-out")  # by whose own format they grow, if they are regular
 
 
 def snapshot(folder):

@@ -5,11 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from cut.storage.files import write_whole
-from cut.storage.written import LIST, adopt, is_foreign, record, remove_own, require_own
+from cut.storage.written import LIST, adopt, is_foreign, list_beside, list_inside, mark, record, remove_own, require_own
 
 
 def test_only_what_was_written_here_and_is_still_the_same_is_ours(tmp_path):
@@ -17,7 +18,7 @@ def test_only_what_was_written_here_and_is_still_the_same_is_ours(tmp_path):
     write_whole(ours, "one")
     theirs.write_text("one")
     assert not is_foreign(ours) and is_foreign(theirs) and not is_foreign(tmp_path / "missing" / "x")
-    with pytest.raises(FileExistsError, match="this program did not write it") as caught:
+    with pytest.raises(FileExistsError, match="this command did not write it") as caught:
         write_whole(theirs, "two")
     assert caught.value.filename == str(theirs) and theirs.read_text() == "one"
     write_whole(ours, "two")
@@ -127,3 +128,63 @@ def test_a_new_list_in_place_of_a_deleted_one_is_read_from_its_beginning(tmp_pat
             write_whole(tmp_path / "folder" / name, b"x")
             assert not is_foreign(tmp_path / "folder" / name)
         assert not remove_own(tmp_path / "folder")
+
+
+def test_the_list_of_a_folder_of_pictures_lies_beside_it(tmp_path):
+    folder, sheet = tmp_path / "out", tmp_path / "out_sheet.png"
+    list_beside(folder, sheet)
+    for path in (folder / "a.png", folder / "sub" / "b.png", sheet):
+        write_whole(path, "one")
+        assert not is_foreign(path)
+    (folder / "theirs.png").write_text("one")
+    assert is_foreign(folder / "theirs.png")
+    assert sorted(os.listdir(folder)) == ["a.png", "sub", "theirs.png"] and os.listdir(folder / "sub") == ["b.png"]
+    assert sorted(os.listdir(tmp_path)) == [f"{LIST}-out", "out", "out_sheet.png"]
+    shutil.copytree(tmp_path, tmp_path / "moved")
+    assert not is_foreign(tmp_path / "moved" / "out" / "sub" / "b.png")
+    list_beside(tmp_path / "moved" / "out" / "sub")  # by itself, later
+    assert not is_foreign(tmp_path / "moved" / "out" / "sub" / "b.png")
+    assert remove_own(folder) == [folder / "theirs.png"]
+    assert not is_foreign(sheet) and (tmp_path / f"{LIST}-out").read_bytes().count(b"\n[") == 1
+    sheet.unlink()
+    remove_own(folder)
+    assert not (tmp_path / f"{LIST}-out").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
+def test_a_folder_behind_a_link_has_one_list(tmp_path):
+    (tmp_path / "disk" / "big").mkdir(parents=True)
+    (tmp_path / "out").symlink_to(tmp_path / "disk" / "big")
+    list_beside(tmp_path / "out", tmp_path / "out_sheet.png")
+    write_whole(tmp_path / "out" / "a.png", "one")
+    write_whole(tmp_path / "out_sheet.png", "one")
+    assert os.listdir(tmp_path / "disk" / "big") == ["a.png"] and not is_foreign(tmp_path / "out_sheet.png")
+    assert not is_foreign(tmp_path / "out" / "a.png") and not is_foreign(tmp_path / "disk" / "big" / "a.png")
+
+
+def test_where_no_list_can_lie_beside_a_folder_it_lies_inside(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "disk").mkdir()
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path).name == "disk")
+    for folder in (Path(), tmp_path / "disk", tmp_path / ("x" * 255)):
+        list_beside(folder)
+        write_whole(folder / "a.png", "one")
+        assert not is_foreign(folder / "a.png")
+    assert {LIST, "a.png", "disk"} < set(os.listdir(tmp_path)) and sorted(os.listdir("disk")) == [LIST, "a.png"]
+    assert os.listdir("x" * 255) == ["a.png"]
+
+
+def test_what_was_written_as_something_else_is_foreign(tmp_path):
+    scores, sheet, old = (tmp_path / "run" / name for name in ("environment.json", "samples/1.png", "old.json"))
+    write_whole(scores, "{}")
+    write_whole(sheet, "one")
+    write_whole(old, "{}")
+    lines = [json.loads(line) for line in (old.parent / LIST).read_text().splitlines() if line]
+    lines = [line[:4] if line[0] == old.name else line for line in lines]  # earlier versions wrote no more
+    (old.parent / LIST).write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    mark(scores, "scores")
+    mark(old, "scores")
+    list_beside(tmp_path / "run", kind="translations")
+    assert is_foreign(scores) and is_foreign(sheet) and not is_foreign(old)
+    list_inside(tmp_path / "run")  # a training again
+    assert not is_foreign(sheet) and not is_foreign(scores)

@@ -215,6 +215,24 @@ class Model:
                 drawn.append(self.method(self._fabric.to_device(latent))[0])
         return [to_pillow(to_picture(image)) for image in drawn]
 
+    def export(
+        self, file: str | os.PathLike[str], *, direction: Direction | None = None, max_megapixels: float = 4.2
+    ) -> dict[str, Any]:
+        """Writes the model for programs without this package, as cut-export does; see `cut.api.export.export_model`.
+
+        Args:
+            file: File to write: `.onnx`, `.pt2` (torch.export) or `.ts` (TorchScript).
+            direction: `AtoB` or `BtoA`; None takes the run's own.
+            max_megapixels: Largest picture, where the graph must know it: for StyleGAN2's noise.
+
+        Returns:
+            What a program must know of the file: names, shapes, ranges, and the difference from this model.
+        """
+        from cut.api.export import export_model
+
+        options = {"direction": direction, "max_megapixels": max_megapixels}
+        return export_model(self.method, self.config, file, **options)
+
     def _require(self, image: bool) -> None:
         if ("image" in self.method.inputs) != image:
             what = "draws from noise; call model.sample(64)" if image else "translates pictures; call model(picture)"

@@ -1,9 +1,7 @@
 """cut-train: trains the method that a YAML describes."""
 
 import argparse
-import os
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -15,8 +13,6 @@ from cut.terminal import say
 if TYPE_CHECKING:
     from cut.train.trainer import Trainer
 
-_PAGE = "report.html"
-_MOST_LOOKED_AT = 256  # pictures of a folder whose files are opened to say what is left out
 _EXAMPLE = """example:
   cut-train --config configs/quickstart.yaml --set train.max_steps=200 --run-dir runs/try
   cut-train --config configs/quickstart.yaml --devices 2 --set data.batch_size=2 --run-dir runs/two
@@ -97,124 +93,29 @@ def _main(args: argparse.Namespace) -> int:
 
 
 def _run(trainer: "Trainer", args: argparse.Namespace) -> int:
+    from cut.api.training import default_run_dir, run_training, say_left_out, say_memory
     from cut.config.load import changed_keys
-    from cut.runtime.run_lock import run_lock
+    from cut.runtime.signals import Stopped
 
-    processes = trainer.processes
+    processes, status = trainer.processes, 0
     processes.require_same("options", {"--dry-run": args.dry_run}, changed_keys)
+    run_dir = args.run_dir or default_run_dir(args.config)
     if args.dry_run:
         if processes.is_first:
-            _say_left_out(trainer)
-            _say_memory(trainer)
+            say_left_out(trainer)
+            say_memory(trainer)
         line = trainer.dry_run()
         if processes.is_first:
             say(line, sys.stdout)
-        processes.close()
-        return 0
-    run_dir = args.run_dir or Path("runs") / "_".join(Path(path).stem for path in args.config)
-    with ExitStack() as stack:
-        processes.on_first(lambda: stack.enter_context(run_lock(run_dir)))
-        status = _train(trainer, run_dir, args.resume)
+    else:
+        try:
+            run_training(trainer, run_dir, args.resume)
+        except Stopped as stopped:
+            if processes.is_first:
+                say(f"{run_dir}: {stopped}")
+            status = 128 + stopped.signum
     processes.close()
     return status
-
-
-def _train(trainer: "Trainer", run_dir: Path, resume: bool) -> int:
-    """Goes on to the end of the run, and says what came of it."""
-    from cut.runtime.signals import Stopped
-    from cut.train.run_dir import open_run
-
-    is_first = trainer.processes.is_first
-    start = open_run(trainer, run_dir, resume)
-    if is_first:
-        say(start)
-    if trainer.step >= trainer.last_step:
-        if is_first:
-            say(f"{run_dir}: finished already", sys.stdout)
-            if _is_page_missing(run_dir):
-                _report(run_dir)
-        return 0
-    if is_first:
-        _say_left_out(trainer)
-        _say_memory(trainer)
-    try:
-        trainer.fit(run_dir)
-    except Stopped as stopped:
-        if is_first:
-            say(f"{run_dir}: {stopped}")
-        return 128 + stopped.signum
-    if is_first:
-        _say_end(trainer, run_dir)
-    return 0
-
-
-def _say_left_out(trainer: "Trainer") -> None:
-    """What the training does not use of the user's pictures."""
-    from cut.data.images import evenly_chosen, list_images
-    from cut.data.left_out import describe_left_out
-    from cut.data.scale import describe_scale
-
-    splits = ["train", *([trainer.config.eval.split] if trainer.config.eval else [])]
-    sources = [source for split in splits for source in trainer.stream.sources(split)]
-    for line in describe_left_out(sources, _MOST_LOOKED_AT):
-        say(f"cut-train: note: {line}")
-    if trainer.config.eval and trainer.config.data.kind == "unpaired":
-        inputs = trainer.stream.sources(trainer.config.eval.split)[0]
-        found = describe_scale(evenly_chosen(list_images(inputs), _MOST_LOOKED_AT), trainer.config.data)
-        if found:
-            say(f"cut-train: note: eval: {inputs}: {found}; they are translated and scored at their own size")
-
-
-def _say_memory(trainer: "Trainer") -> None:
-    """What the training will need; a warning if there is less."""
-    from cut.build import estimate_memory
-    from cut.runtime.memory import available_bytes
-
-    needed = estimate_memory(trainer.config, trainer.processes.count)
-    free = available_bytes(trainer.fabric.device)
-    if free is not None and trainer.fabric.device.type == "cpu":
-        free //= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes of this machine
-    if needed is None or free is None:
-        return
-    sizes = f"about {needed / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are free"
-    each = " each" if trainer.processes.count > 1 else ""
-    if needed <= free:
-        say(f"will need {sizes}{each}")
-        return
-    say(
-        f"cut-train: warning: may need {sizes}{each}; if it ends, lower data.batch_size or data.crop_px, or set "
-        "train.checkpoint_activations=true, train.precision=bf16-mixed or train.num_micro_batches"
-    )
-
-
-def _say_end(trainer: "Trainer", run_dir: Path) -> None:
-    if trainer.evaluations and trainer.evaluations.best:
-        say(f"{run_dir}: {trainer.evaluations.summary()}", sys.stdout)
-    _report(run_dir)
-    from_noise = "image" not in trainer.method.inputs
-    use = "draw images with" if from_noise else "translate pictures with"
-    what = "--num-images 64" if from_noise else "--input FOLDER"
-    say(f"{run_dir}: finished; {use}: cut-test --run {run_dir} {what} --output FOLDER", sys.stdout)
-
-
-def _is_page_missing(run_dir: Path) -> bool:
-    """Whether a finished run was killed before it wrote its page, or has an earlier page only."""
-    page, log = run_dir / _PAGE, run_dir / "metrics.jsonl"
-    return not page.exists() or (log.exists() and page.stat().st_mtime_ns < log.stat().st_mtime_ns)
-
-
-def _report(run_dir: Path) -> None:
-    """Writes the page that shows the run; whatever goes wrong, the training is done and its files are whole."""
-    page = run_dir / _PAGE
-    try:
-        from cut.report import write_report
-
-        write_report([run_dir], page)
-    except Exception as error:  # noqa: BLE001  of whatever kind it is
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        say(f"cut-train: warning: no report: {reason}; to try again: cut-report {run_dir} --output {page}")
-        return
-    say(f"{run_dir}: to look at: {page}", sys.stdout)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
 """The options of cut-test that only some methods have: directions, styles, guides and classes."""
 
 import argparse
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cut.errors import UserError, did_you_mean
+from cut.errors import UserError
 from cut.terminal import say
 
 if TYPE_CHECKING:
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from cut.config import RunConfig
     from cut.inference.request import Request
     from cut.methods.base import Method
-
-_LEAST_PX = 8  # as of data.load_px
 
 
 def add_translation_options(parser: argparse.ArgumentParser) -> None:
@@ -60,31 +57,26 @@ def make_request(args: argparse.Namespace, method: "Method", config: "RunConfig"
     Raises:
         UserError: The method has no such direction, styles or classes, or a guide cannot be read.
     """
+    from cut.api.choices import find_direction, find_labels, require_inputs, scaling
     from cut.inference.request import Request, guided, several, with_labels
 
-    direction = _direction(args.direction, config, method)
-    _refuse_missing(args, method, config.method.name)
+    direction = find_direction(args.direction, config, method, "--direction")
+    given = {
+        "style": ("--num-outputs", args.num_outputs),
+        "guide": ("--guide", args.guide),
+        "label": ("--label", args.label),
+    }
+    require_inputs(method, config.method.name, given)
     if args.num_outputs is not None and args.num_outputs < 1:
         raise UserError(f"--num-outputs {args.num_outputs}: must be at least 1")
     if args.guide and (args.num_outputs or 1) > 1:
         raise UserError("--num-outputs: a guide gives one style; leave --guide or --num-outputs out")
-    outputs, prepare = several(args.num_outputs or 1), _scaling(args.load_px, config)
+    outputs, prepare = several(args.num_outputs or 1), scaling(args.load_px, config, "--load-px")
     if args.guide:
         outputs = guided(_guide_styles(args.guide, method, config, fabric, direction, prepare))
     if "label" in method.inputs:
-        outputs = with_labels(outputs, _labels(args.label, method))
+        outputs = with_labels(outputs, find_labels(args.label, method, "--label"))
     return Request(direction, args.seed, args.deterministic, outputs, prepare)
-
-
-def _scaling(load_px: int | None, config: "RunConfig") -> "Callable[[np.ndarray], np.ndarray] | None":
-    from cut.config.data import MOST_PX
-    from cut.data.scale import scale_as_in_training
-
-    if load_px is None:
-        return None
-    if not _LEAST_PX <= load_px <= MOST_PX:
-        raise UserError(f"--load-px {load_px}: must be from {_LEAST_PX} to {MOST_PX}")
-    return partial(scale_as_in_training, config=config.data, load_px=load_px)
 
 
 def say_scale(args: argparse.Namespace, config: "RunConfig", pictures: "Sequence[Path]") -> None:
@@ -96,46 +88,6 @@ def say_scale(args: argparse.Namespace, config: "RunConfig", pictures: "Sequence
         say(f"cut-test: note: {line}; --load-px {getattr(config.data, 'load_px', None)} scales these so too")
 
 
-def _direction(given: str | None, config: "RunConfig", method: "Method") -> str:
-    """`ab`, or `ba` where the asked direction, which is that of the folders on disk, is against the run's own."""
-    own = getattr(config.data, "direction", "AtoB")  # two single pictures are called a and b
-    if given in (None, own):
-        return "ab"
-    if "ba" not in method.directions():
-        how = f"--set data.direction={given}" if hasattr(config.data, "direction") else "data.a and data.b exchanged"
-        raise UserError(
-            f"--direction {given}: this {config.method.name} generator has learnt {own} only; "
-            f"take another, or train one with {how}"
-        )
-    return "ba"
-
-
-def _refuse_missing(args: argparse.Namespace, method: "Method", name: str) -> None:
-    options = (
-        ("--num-outputs", args.num_outputs, "style", "has no styles, so a picture has one translation"),
-        ("--guide", args.guide, "guide", "takes no style from another picture"),
-        ("--label", args.label, "label", "knows no classes"),
-    )
-    for option, given, needed, what in options:
-        if given is not None and needed not in method.inputs:
-            raise UserError(f"{option}: {name} {what}; leave it out")
-
-
-def _labels(given: str | None, method: "Method") -> list[tuple[int, str]]:
-    """Number and name of each class that is asked for."""
-    known = list(enumerate(method.label_names))
-    if given == "all":
-        return known
-    found = [(number, name) for number, name in known if name == given]
-    if not found:
-        names = ", ".join(method.label_names)
-        what = (
-            f"--label {given}: no such class{did_you_mean(given, method.label_names)}" if given else "--label: missing"
-        )
-        raise UserError(f"{what} (known: {names}, or all)")
-    return found
-
-
 def _guide_styles(
     path: Path,
     method: "Method",
@@ -145,10 +97,8 @@ def _guide_styles(
     prepare: "Callable[[np.ndarray], np.ndarray] | None",
 ) -> list[tuple[Path, "Tensor"]]:
     """The style of each guide picture; they are read at their own size, unless pictures are scaled."""
-    import torch
-
+    from cut.api.choices import style_of
     from cut.data.images import list_images, read_image
-    from cut.data.transforms import to_tensor
 
     paths = list_images(path) if path.is_dir() else [path]
     channels = config.data.channels[direction[-1]]
@@ -156,10 +106,6 @@ def _guide_styles(
     styles = []
     for guide in paths:
         picture = read_image(guide, channels)
-        image = fabric.to_device(to_tensor(prepare(picture) if prepare else picture)[None])
-        try:
-            with torch.inference_mode(), fabric.autocast():
-                styles.append((guide, method.guide_style(image, direction).float().cpu()))
-        except RuntimeError as error:
-            raise UserError(f"--guide {guide}: its style cannot be read ({error}); take a larger picture") from None
+        own = prepare(picture) if prepare else picture
+        styles.append((guide, style_of(method, own, direction, fabric, f"--guide {guide}")))
     return styles

@@ -46,10 +46,25 @@ def decode(data: bytes) -> np.ndarray:
             array >>= 16 - (full or 65535).bit_length()
         array = _to_full_scale(array, full or 65535)
         return 65535 - array if tags.get(_TIFF_PHOTOMETRIC) == 0 else array  # 0 is white; Pillow inverts 8 bits only
+    return _pixels(picture, file.info.get("icc_profile"))
+
+
+def pixels_of(picture: Image.Image) -> np.ndarray:
+    """What `decode` gives, of a picture that Pillow has opened or made: `(H, W)` or `(H, W, 3)`, 8 bits, or 16 of gray.
+
+    Raises:
+        UserError: it holds numbers that are no brightness.
+    """
+    if picture.mode.startswith("I;16"):
+        return np.array(ImageOps.exif_transpose(picture)).astype(np.uint16)
+    return _pixels(ImageOps.exif_transpose(picture), picture.info.get("icc_profile"))
+
+
+def _pixels(picture: Image.Image, profile: bytes | None) -> np.ndarray:
     if picture.mode in ("I", "F"):
         kind = "32-bit integers" if picture.mode == "I" else "32-bit floats"
         raise UserError(f"holds {kind}; save it with 8 or 16 bits, unsigned")
-    return np.array(_to_colours(picture, file.info.get("icc_profile")))  # a copy, because a view would be read-only
+    return np.array(_to_colours(picture, profile))  # a copy, because a view would be read-only
 
 
 def _to_colours(picture: Image.Image, profile: bytes | None) -> Image.Image:

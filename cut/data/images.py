@@ -100,7 +100,7 @@ def read_image(path: str | os.PathLike, channels: int) -> np.ndarray:
         raise UserError(f"{path}: {unidentified(data)}") from None
     except Exception as error:  # noqa: BLE001  decoders raise SyntaxError, struct.error, OSError, ... on broken files
         raise UserError(f"{path}: cannot be read as a picture ({reason(error)})") from None
-    return _with_channels(array, channels)
+    return with_channels(array, channels)
 
 
 def read_bytes(path: str | os.PathLike) -> bytes:
@@ -195,8 +195,8 @@ def to_8_bit(picture: np.ndarray) -> np.ndarray:
     return picture if picture.dtype == np.uint8 else ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def _with_channels(array: np.ndarray, channels: int) -> np.ndarray:
-    """(H, W) or (H, W, 3) -> (H, W, channels), same type."""
+def with_channels(array: np.ndarray, channels: int) -> np.ndarray:
+    """`(H, W)` or `(H, W, 3)` -> `(H, W, channels)`, same type; colours become gray by their brightness."""
     if array.ndim == 2:
         return np.repeat(array[:, :, None], channels, axis=2)
     if channels == 3:

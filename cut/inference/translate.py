@@ -2,27 +2,20 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from lightning_fabric import Fabric
-from torch import Tensor
 from tqdm import tqdm
 
 from cut.data.images import READ_SUFFIXES, SUFFIXES, list_images, pair_name, read_image, write_image
-from cut.data.transforms import to_tensor, to_written_picture
 from cut.errors import NoRoomError, UserError, listed
 from cut.inference.background import in_background
+from cut.inference.forward import translate_pictures
 from cut.inference.output_folder import OutputFolder
-from cut.inference.request import ONE_OUTPUT, Given, Request, stream_seed
+from cut.inference.request import ONE_OUTPUT, Given, Request
 from cut.inference.sheet import shrink, write_sheet
-from cut.inference.tiling.memory_check import check_memory
-from cut.inference.tiling.tiled import translate_in_tiles
-from cut.methods.base import Method, first_output
-from cut.runtime.seeding import seed_all
+from cut.methods.base import Method
 from cut.storage.files import find_collision, real_path
 
 SHEET_ROWS = 16
@@ -171,7 +164,9 @@ def run_jobs(
     def translations() -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         for group in _groups(jobs, channels, batch_size, failures, depth, request.prepare or (lambda picture: picture)):
             pictures = [picture for _, picture in group]
-            outputs = _translate_group(method, pictures, fabric, request, tile_px, [jobs[index] for index, _ in group])
+            own = [jobs[index] for index, _ in group]
+            keys = [(job.name, job.given) for job in own]
+            outputs = translate_pictures(method, pictures, fabric, request, keys, tile_px, own[0].output.parent)
             for (index, picture), output in zip(group, outputs, strict=True):
                 yield index, picture, output
 
@@ -208,54 +203,6 @@ def _groups(
         group.append((index, picture))
     if group:
         yield group
-
-
-def _translate_group(
-    method: Method,
-    pictures: Sequence[np.ndarray],
-    fabric: Fabric,
-    request: Request,
-    tile_px: int | None,
-    jobs: Sequence[Job],
-) -> list[np.ndarray]:
-    """Translations of pictures of one size: of that size, each with its picture's bit depth."""
-    if method.goes_one_by_one:
-        seed_all(stream_seed(request.seed, jobs[0].name, jobs[0].given.number))
-    height, width = pictures[0].shape[:2]
-    networks = method.inference_networks().values()
-    multiple = max(getattr(network, "stride", 1) for network in networks)
-    smallest = max(getattr(network, "min_size_px", 1) for network in networks)
-    (top, bottom), (left, right) = _padding(height, multiple, smallest), _padding(width, multiple, smallest)
-    padded = [np.pad(p, ((top, bottom), (left, right), (0, 0)), mode="symmetric") for p in pictures]
-    given = request.tensors(method, [job.name for job in jobs], [job.given for job in jobs])
-    translated = method.directions()[request.direction]
-    forward = partial(_scored, translated, fabric.to_device(given))
-    with torch.inference_mode(not method.needs_grad), fabric.autocast():
-        if tile_px is not None and max(padded[0].shape[:2]) > tile_px:
-            arrays = []
-            for picture, job in zip(padded, jobs, strict=True):
-                own = fabric.to_device(request.tensors(method, [job.name], [job.given]))
-                one, folder = partial(_scored, translated, own), job.output.parent
-                arrays.append(translate_in_tiles(one, picture, tile_px, fabric.device, folder, job.name))
-            return [array[top : top + height, left : left + width] for array in arrays]
-        check_memory(forward, padded[0], len(padded), fabric.device, jobs[0].name)
-        images = fabric.to_device(torch.stack([to_tensor(p) for p in padded]))
-        outputs = forward(images)[:, :, top : top + height, left : left + width]
-    return [
-        to_written_picture(output, picture.dtype.type, job.name)
-        for output, picture, job in zip(outputs, pictures, jobs, strict=True)
-    ]
-
-
-def _scored(forward: Callable[..., Any], given: dict[str, Tensor], images: Tensor) -> Tensor:
-    """The output that is written, of several the first."""
-    return first_output(forward(images, **given))
-
-
-def _padding(side: int, multiple: int, smallest: int) -> tuple[int, int]:
-    """Pixels to add before and after, so that the side is a multiple and at least `smallest`."""
-    missing = max(-(-side // multiple) * multiple, -(-smallest // multiple) * multiple) - side
-    return missing // 2, missing - missing // 2
 
 
 def _small_partner(path: Path | None) -> np.ndarray | None:

@@ -5,8 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cut.inference.request import Request
-from cut.inference.translate import Job, _translate_group
+from cut.inference.forward import translate_pictures
+from cut.inference.request import ONE_OUTPUT, Request
 from cut.methods.base import Translator
 from cut.models.initialisation import initialise
 from cut.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
@@ -58,8 +58,8 @@ def test_a_picture_of_any_size_goes_through_at_its_size():
     method.generator = small_generator().eval()
     for size in ((1, 1), (5, 3), (17, 30)):
         picture = np.full((*size, 3), 100, np.uint8)
-        fabric, job = Fabric(accelerator="cpu", devices=1), Job(Path("a.png"), Path("b.png"), "a.png")
-        (output,) = _translate_group(method, [picture], fabric, Request(), None, [job])
+        fabric, keys = Fabric(accelerator="cpu", devices=1), [("a.png", ONE_OUTPUT)]
+        (output,) = translate_pictures(method, [picture], fabric, Request(), keys, None, Path())
         assert output.shape == picture.shape and output.dtype == np.uint8
 
 

@@ -1,0 +1,1 @@
+"""What `import cut` offers to programs and notebooks, and what the commands share with it."""

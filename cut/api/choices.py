@@ -1,0 +1,125 @@
+"""What a translation may be asked for by name: the direction, a class, the style of a picture, a scale."""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from cut.config import RunConfig
+from cut.config.data import MOST_PX
+from cut.data.scale import scale_as_in_training
+from cut.data.transforms import to_tensor
+from cut.errors import UserError, did_you_mean, reason
+from cut.methods.base import Method
+
+_LEAST_PX = 8  # as of data.load_px
+
+
+def find_direction(given: str | None, config: RunConfig, method: Method, option: str) -> str:
+    """`ab`, or `ba` where the asked direction, which is that of the folders on disk, is against the run's own.
+
+    Args:
+        given: `AtoB`, `BtoA`, or None for the run's own.
+        config: Configuration of the run.
+        method: Method of the run.
+        option: What the user calls it, for errors.
+
+    Raises:
+        UserError: The run has not learnt that direction.
+    """
+    own = own_direction(config)
+    if given in (None, own):
+        return "ab"
+    if given not in ("AtoB", "BtoA"):
+        raise UserError(f"{option} {given}: no such direction (known: AtoB, BtoA)")
+    if "ba" not in method.directions():
+        how = f"--set data.direction={given}" if hasattr(config.data, "direction") else "data.a and data.b exchanged"
+        raise UserError(
+            f"{option} {given}: this {config.method.name} generator has learnt {own} only; "
+            f"take another, or train one with {how}"
+        )
+    return "ba"
+
+
+def own_direction(config: RunConfig) -> str:
+    """The direction that a run was trained for; two single pictures are called a and b."""
+    return getattr(config.data, "direction", "AtoB")
+
+
+def require_inputs(method: Method, name: str, given: dict[str, tuple[str, object]]) -> None:
+    """Refuses what the method does not take.
+
+    Args:
+        method: Method of the run.
+        name: Name of the method.
+        given: What was given, with what the user calls it, by the input that it needs.
+
+    Raises:
+        UserError: Something was given that the method does not take.
+    """
+    reasons = {
+        "style": "has no styles, so a picture has one translation",
+        "guide": "takes no style from another picture",
+        "label": "knows no classes",
+    }
+    for needed, (option, value) in given.items():
+        if value is not None and needed not in method.inputs:
+            raise UserError(f"{option}: {name} {reasons[needed]}; leave it out")
+
+
+def find_labels(given: str | None, method: Method, option: str) -> list[tuple[int, str]]:
+    """Number and name of each class that is asked for: of one, or of `all`.
+
+    Raises:
+        UserError: There is no such class, or none is given.
+    """
+    known = list(enumerate(method.label_names))
+    if given == "all":
+        return known
+    found = [(number, name) for number, name in known if name == given]
+    if not found:
+        names = ", ".join(method.label_names)
+        what = (
+            f"{option} {given}: no such class{did_you_mean(given, method.label_names)}"
+            if given
+            else f"{option}: missing"
+        )
+        raise UserError(f"{what} (known: {names}, or all)")
+    return found
+
+
+def style_of(method: Method, picture: np.ndarray | Tensor, direction: str, fabric: Fabric, option: str) -> Tensor:
+    """The style `(1, ...)` of a guide, on the CPU.
+
+    Args:
+        method: Method, set for inference and on the device.
+        picture: `(H, W, C)` uint8 or uint16, or `(C, H, W)` in [-1, 1], of the domain that is translated to.
+        direction: `ab` or `ba`.
+        fabric: Device and precision.
+        option: What the user calls it, for errors.
+
+    Raises:
+        UserError: The picture is too small.
+    """
+    image = fabric.to_device((picture if isinstance(picture, Tensor) else to_tensor(picture))[None])
+    try:
+        with torch.inference_mode(), fabric.autocast():
+            return method.guide_style(image, direction).float().cpu()
+    except RuntimeError as error:
+        raise UserError(f"{option}: its style cannot be read ({reason(error)}); take a larger picture") from None
+
+
+def scaling(load_px: int | None, config: RunConfig, option: str) -> Callable[[np.ndarray], np.ndarray] | None:
+    """What scales a picture as training did; None where nothing is asked for.
+
+    Raises:
+        UserError: `load_px` is out of range.
+    """
+    if load_px is None:
+        return None
+    if not _LEAST_PX <= load_px <= MOST_PX:
+        raise UserError(f"{option} {load_px}: must be from {_LEAST_PX} to {MOST_PX}")
+    return partial(scale_as_in_training, config=config.data, load_px=load_px)

@@ -1,0 +1,55 @@
+"""`cut.score(generated, target)`: the scores of cut-eval."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from cut.metrics.names import DEFAULT_METRICS, check_metrics
+from cut.scoring.evaluator import Evaluator, find_pictures
+from cut.scoring.scores import Score
+from cut.scoring.scoring_files import ScoringFiles
+
+
+def score(
+    generated: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    *,
+    device: str = "auto",
+    batch_size: int = 32,
+    intervals: bool = False,
+    features: str | os.PathLike[str] | None = None,
+    inception_weights: str | os.PathLike[str] | None = None,
+    palette: str | None = None,
+    segmenter: str | os.PathLike[str] | None = None,
+    lpips_backbone: str | os.PathLike[str] | None = None,
+) -> dict[str, Score]:
+    """Scores a folder of translated pictures against a folder of target pictures, as cut-eval does.
+
+    Args:
+        generated: Folder of translated pictures.
+        target: Folder of target pictures.
+        metrics: Names, as in `cut-eval --metrics`.
+        device: `auto`, `cpu` or `cuda`.
+        batch_size: Number of pictures that go through a network together; changes nothing but the speed.
+        intervals: Whether to compute the interval of 95 % of each score.
+        features, inception_weights, palette, segmenter, lpips_backbone: As the options of cut-eval.
+
+    Returns:
+        By metric the `Score`: `value`, `count`, and where they were computed `std`, `low` and `high`.
+
+    Raises:
+        cut.UserError: Pictures or weights are missing or do not fit the metrics.
+    """
+    check_metrics(metrics)
+    find_pictures(Path(generated), Path(target), metrics)  # before a network is loaded
+    paths = (Path(file) if file else None for file in (features, inception_weights, segmenter, lpips_backbone))
+    own_features, inception, own_segmenter, backbone = paths
+    files = ScoringFiles(own_features, inception, palette, own_segmenter, backbone).arguments(metrics)
+    where = "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
+    evaluator = Evaluator(
+        Path(target), tuple(metrics), batch_size=batch_size, device=where, intervals=intervals, **files
+    )
+    return evaluator.score(Path(generated)).scores

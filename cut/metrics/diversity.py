@@ -12,7 +12,7 @@ _Picture = TypeVar("_Picture")
 def mean_pairwise(distance: Callable[[_Picture, _Picture], float], outputs: Sequence[_Picture]) -> float:
     """The mean of a symmetric distance over all pairs of N >= 2 outputs, unbiased whatever N is.
 
-    With LPIPS it is the diversity of Zhu et al., NIPS 2017 (BicycleGAN), section 5, and of the methods after it.
+    With LPIPS it is the diversity of Zhu et al., NIPS 2017 (BicycleGAN), and of the methods after it.
     """
     return float(np.mean([distance(first, second) for first, second in combinations(outputs, 2)]))
 

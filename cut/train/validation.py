@@ -29,6 +29,7 @@ from cut.train.evaluations import Evaluations, Scores
 FOLDER = "evaluation"
 _SEED = 0  # of methods that draw at test time: that of cut-test, and the same for every evaluation
 _SEVERAL = "_outputs"  # ends the name of the folder that has several outputs of each picture
+_NOTE = "each picture was translated with one random style, the same at every evaluation"
 _SHOWN = 24  # pictures that evaluation.json names
 
 
@@ -50,7 +51,8 @@ class Validation:
         assert config.eval is not None
         self.config, self.data, self.stream, self.fabric = config.eval, config.data, stream, fabric
         self.run_dir, self.folder = run_dir, run_dir / FOLDER
-        if "style" not in method.inputs and (needy := self._metrics(of_several=True)):
+        self.note = _NOTE if "style" in method.inputs else None
+        if not self.note and (needy := self._metrics(of_several=True)):
             raise UserError(
                 f"eval.metrics: {needy[0]} compares several outputs of a picture, and {config.method.name} gives one; "
                 "leave it out, or take a method with styles (munit, drit)"
@@ -101,6 +103,7 @@ class Validation:
         """Writes evaluation.json: the last scores, the best, and where pictures lie, for whoever looks at the run."""
         content = evaluations.content()
         content["pictures"] = self._shown(content["generator"])
+        content |= {"note": self.note} if self.note else {}
         write_json(self.run_dir / "evaluation.json", content, flush_to_disk=True)
 
     def _shown(self, generator: str) -> list[dict[str, str | None]]:

@@ -12,6 +12,7 @@ from programs import call, inside, told
 from cut.build import build_trainer, read_config
 from cut.data.images import read_image
 from cut.errors import UserError
+from cut.report.read_run import read_runs
 from cut.scoring.evaluator import Evaluator
 from cut.train.run_dir import open_run
 from cut.train.schedules import plateau_reductions
@@ -106,6 +107,8 @@ def test_a_method_with_styles_is_scored_with_the_same_styles_every_time(
     first, last = (entry["scores"]["last"] for entry in trainer.evaluations.history)
     assert first == last and last["diversity[means.pt]"] > 0
     assert trainer.evaluations.best["step"] == 2  # by diversity, of which the first of equals is the best
+    (run,) = read_runs([tmp_path / "run"])
+    assert "scores: each picture was translated with one random style, the same at every evaluation" in run.notes
     folder, target = tmp_path / "run" / "evaluation" / "last_outputs", unpaired / "testB"
     inside(
         "test",

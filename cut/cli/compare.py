@@ -24,8 +24,10 @@ in processes of their own, one after the other: all configs with the first seed,
 there is a table in OUTPUT/table.md and, run by run, in OUTPUT/table.csv. The same command goes on where it was stopped,
 and scores anew what is asked for with other metrics. A run that fails is counted in the table; the others go on.
 
-All configs are scored on the test pictures of the first one's data. s/iter is the median over the logged steps, and
-memory the peak of the training process, or of the device on CUDA; they compare only if nothing else ran beside them.
+All configs are scored on the test pictures of the first one's data. Methods with styles (MUNIT, DRIT) translate each
+with one random style, the same for every run, and with five for the metric diversity. s/iter is the median over the
+logged steps, and memory the peak of the training process, or of the device on CUDA; they compare only if nothing else
+ran beside them.
 """
 
 
@@ -71,25 +73,28 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _main(args: argparse.Namespace) -> int:
-    from cut.metrics.names import check_metrics
+    from cut.metrics.names import NEEDS_OUTPUTS, check_metrics
 
     for name, value in (("--seeds", args.seeds), ("--steps", args.steps)):
         if value is not None and value < 1:
             raise UserError(f"{name} {value}: must be at least 1")
-    check_metrics([name.strip() for name in args.metrics.split(",")])
+    metrics = list(dict.fromkeys(name.strip() for name in args.metrics.split(",")))
+    check_metrics(metrics)
+    if set(metrics) <= set(NEEDS_OUTPUTS):
+        raise UserError(f"--metrics {args.metrics}: most methods have one output per picture; add another metric")
     from cut.compare.contenders import plan_contenders
 
     contenders = plan_contenders(args.configs, args.set, args.steps, args.config)
     from cut.runtime.run_lock import run_lock
 
     with run_lock(args.output, "comparing", "--output", written=(".",)):
-        return _compare(contenders, args)
+        return _compare(contenders, metrics, args)
 
 
-def _compare(contenders: Sequence["Contender"], args: argparse.Namespace) -> int:
+def _compare(contenders: Sequence["Contender"], metrics: Sequence[str], args: argparse.Namespace) -> int:
     """Does all runs, writes the tables after each, and returns the exit status."""
     from cut.compare.runs import Outcome, Runner  # only now, because they import torch
-    from cut.compare.table import csv_table, markdown_table
+    from cut.compare.table import csv_table, markdown_table, note_on_styles
     from cut.data.images import list_images
     from cut.data.picture_list import entry_of_files
     from cut.runtime.signals import Stopped
@@ -100,7 +105,7 @@ def _compare(contenders: Sequence["Contender"], args: argparse.Namespace) -> int
     folders = [folder for folder in (pictures.inputs, pictures.targets) if folder]
     source = {"split": args.split, "data": contenders[0].config.data.model_dump(mode="json")}
     source["list"] = [entry_of_files(list_images(folder), folder) for folder in folders]
-    runner = Runner(args.output, pictures, source, _scoring(args))
+    runner = Runner(args.output, pictures, source, metrics, _scoring(args))
     outcomes: list[Outcome] = []
     places = {contender.name: place for place, contender in enumerate(contenders)}
     runner.require_own_files([contender.name for contender in contenders], args.seeds)
@@ -114,7 +119,7 @@ def _compare(contenders: Sequence["Contender"], args: argparse.Namespace) -> int
                 if outcomes[-1].error:
                     say(f"  failed: {outcomes[-1].error}")
                 ordered = sorted(outcomes, key=lambda outcome: (places[outcome.name], outcome.seed))
-                table = markdown_table(ordered, baseline)
+                table = markdown_table(ordered, baseline) + note_on_styles(contenders, metrics)
                 write_whole(args.output / "table.md", table)
                 write_whole(args.output / "table.csv", csv_table(ordered, baseline))
     except Stopped as stopped:
@@ -153,16 +158,10 @@ def _pictures(contender: "Contender", args: argparse.Namespace) -> "EvaluationSe
     return evaluation_set(contender.config.data, folder, args.split)
 
 
-def _scoring(args: argparse.Namespace) -> list[str]:
-    given = (
-        ("--metrics", args.metrics),
-        ("--features", args.features),
-        ("--inception-weights", args.inception_weights),
-        ("--palette", args.palette),
-        ("--segmenter", args.segmenter),
-    )
-    # The spread over seeds is what the table shows; intervals of single runs would take longer than their scores.
-    return ["--no-intervals", *(argument for name, value in given if value for argument in (name, value))]
+def _scoring(args: argparse.Namespace) -> dict[str, str]:
+    """Options that go on to cut-eval."""
+    names = ("features", "inception_weights", "palette", "segmenter")
+    return {f"--{name.replace('_', '-')}": value for name in names if (value := getattr(args, name))}
 
 
 if __name__ == "__main__":

@@ -13,8 +13,10 @@ from cut.metrics.names import (
     DESCRIPTIONS,
     METRICS,
     NEEDS_FEATURES,
+    NEEDS_OUTPUTS,
     NEEDS_PAIRS,
     NEEDS_PALETTE,
+    READS_FEATURES,
     check_metrics,
     is_higher_better,
 )
@@ -26,6 +28,7 @@ spread over pairs (±), and [low, high], the interval of 95 % for other pictures
 _EXAMPLES = """examples:
   cut-eval --generated results/mine --target mydata/testB --metrics fid,kid
   cut-eval --generated results/maps --target datasets/earth2map/testB --metrics all --palette earth2map
+  cut-eval --generated results/several --target mydata/testB --metrics diversity
   cut-eval --generated results/photos --target labels --metrics class_iou --palette cityscapes --segmenter drn.pt
 """
 
@@ -105,6 +108,7 @@ def _metric_lines() -> str:
     groups = {
         "metrics of pictures of the same name": [name for name in NEEDS_PAIRS if name not in NEEDS_PALETTE],
         "metrics of the two folders as wholes": NEEDS_FEATURES,
+        "metrics of several outputs of one picture, NAME_0, NAME_1 and so on (cut-test --num-outputs)": NEEDS_OUTPUTS,
         "metrics of the classes of pixels, with --palette": NEEDS_PALETTE,
     }
     width = max(map(len, METRICS))
@@ -152,10 +156,10 @@ def _evaluate(args: argparse.Namespace) -> None:
 def _check_options(args: argparse.Namespace, metrics: tuple[str, ...]) -> None:
     """Refuses options that no metric reads, and metrics that lack one."""
     readers = {
-        "a feature network": (args.features or args.inception_weights, NEEDS_FEATURES),
+        "a feature network": (args.features or args.inception_weights, READS_FEATURES),
         "a palette": (args.palette, NEEDS_PALETTE),
         "a segmenter": (args.segmenter, NEEDS_PALETTE),
-        "AlexNet": (args.lpips_backbone, ("lpips",)),
+        "AlexNet": (args.lpips_backbone, ("lpips", *NEEDS_OUTPUTS)),
     }
     for what, (given, names) in readers.items():
         if given and not set(names) & set(metrics):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cut.data.images import list_images, stored_size_px
 from cut.errors import UserError, reason
-from cut.metrics.names import METRICS, NEEDS_FEATURES, NEEDS_PAIRS, NEEDS_PALETTE
+from cut.metrics.names import METRICS, NEEDS_FEATURES, NEEDS_OUTPUTS, NEEDS_PAIRS, NEEDS_PALETTE
 from cut.metrics.similarity import MS_SSIM_SMALLEST_PX, SSIM_WINDOW_PX
 from cut.scoring.evaluator import Evaluator, find_pictures
 from cut.scoring.feature_store import default_store
@@ -104,6 +104,8 @@ def _missing_networks(args: argparse.Namespace) -> dict[str, str]:
         if args.features or args.inception_weights:
             raise
         missing |= dict.fromkeys(NEEDS_FEATURES, str(error))
+        if "lpips" in missing:
+            missing |= dict.fromkeys(NEEDS_OUTPUTS, missing["lpips"])
     return missing
 
 

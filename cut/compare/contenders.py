@@ -7,7 +7,7 @@ from pathlib import Path
 from cut.config import RunConfig, ScheduleConfig
 from cut.config.load import load_config
 from cut.errors import UserError
-from cut.methods import method_config
+from cut.methods import find_method, method_config
 from cut.storage.files import real_path
 
 
@@ -26,6 +26,11 @@ class Contender:
     paths: tuple[Path, ...]
     overrides: tuple[str, ...]
     config: RunConfig
+
+    @property
+    def takes_styles(self) -> bool:
+        """Whether a picture has many translations, one per style."""
+        return "style" in find_method(self.config.method.name).inputs
 
 
 def plan_contenders(

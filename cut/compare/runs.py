@@ -6,7 +6,7 @@ import signal
 import statistics
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from cut.data.images import list_images
 from cut.data.kinds import open_stream
 from cut.data.picture_list import OTHER_RUN, PictureList, changes_of_pictures
 from cut.errors import UserError, listed
+from cut.metrics.names import NEEDS_OUTPUTS, NEEDS_PALETTE, NUM_OUTPUTS, READS_FEATURES
 from cut.runtime.children import end_group, hand_on, start_child, wait_in_parts
 from cut.runtime.run_lock import lock_holder
 from cut.runtime.signals import Stopped, stop_signals
@@ -28,6 +29,12 @@ from cut.terminal import say
 from cut.train.history import curves_of, is_number, read_entries
 
 _INTERRUPTED = {status: number for number in stop_signals() for status in (128 + number, -number)}
+_READERS = {  # which metrics read an option of cut-eval
+    "--features": frozenset(READS_FEATURES),
+    "--inception-weights": frozenset(READS_FEATURES),
+    "--palette": frozenset(NEEDS_PALETTE),
+    "--segmenter": frozenset(NEEDS_PALETTE),
+}
 _POLL_SECONDS = 0.5
 
 
@@ -50,18 +57,21 @@ class Runner:
         output: folder of the comparison.
         pictures: what is translated and what it should look like.
         source: what the pictures are, as plain values: a result of other ones counts for nothing.
-        scoring: arguments of cut-eval besides the folders.
+        metrics: names of the metrics.
+        options: options of cut-eval with the files and palettes that metrics read.
     """
 
     output: Path
     pictures: EvaluationSet
     source: dict[str, Any]
-    scoring: Sequence[str]
+    metrics: Sequence[str]
+    options: Mapping[str, str]
 
     @property
     def _known(self) -> dict[str, Any]:
         """What any score depends on."""
-        return {"pictures": self.source, "scoring": list(self.scoring)}
+        scoring = ["--no-intervals", "--metrics", ",".join(self.metrics), *_words(self.options)]
+        return {"pictures": self.source, "scoring": scoring}
 
     def require_own_files(self, names: Sequence[str], num_seeds: int) -> None:
         """Refuses to compare where files of a comparison are there that none wrote.
@@ -72,10 +82,11 @@ class Runner:
             UserError: so it is.
         """
         results = [self.output / name / f"seed_{seed}.json" for name in names for seed in range(num_seeds)]
-        for path in (self.output / "input.json", *results):
+        several = [_of_several(result) for result in results]
+        for path in (self.output / "input.json", *results, *several):
             mark(path, SCORES)
             _move_aside(path)
-        files = [*(self.output / name for name in ("table.md", "table.csv", "input.json")), *results]
+        files = [*(self.output / name for name in ("table.md", "table.csv", "input.json")), *results, *several]
         if foreign := [path for path in files if is_foreign(path)]:
             raise UserError(
                 f"{listed(foreign)}: is there already, and cut-compare did not write it, or it was changed since; "
@@ -83,6 +94,7 @@ class Runner:
             )
         for result in results:
             require_own_pictures(result.with_name(f"{result.stem}_pictures"), TRANSLATIONS)
+            require_own_pictures(_of_several(result).with_suffix(""), TRANSLATIONS)
 
     def run(self, contender: Contender, seed: int) -> Outcome:
         """One contender with one seed.
@@ -124,7 +136,7 @@ class Runner:
         return {} if from_noise else _scores(result, self._known) or {}
 
     def _translate_and_score(self, run_dir: Path, contender: Contender, result: Path, known: dict[str, Any]) -> None:
-        translated = run_dir.with_name(f"{run_dir.name}_pictures")
+        translated, several = run_dir.with_name(f"{run_dir.name}_pictures"), _of_several(result)
         empty_folder(translated, TRANSLATIONS)  # of other pictures, which would be scored with these
         if self.pictures.inputs is None:
             what = ["--num-images", len(list_images(self.pictures.targets)), "--seed", 0]
@@ -132,16 +144,38 @@ class Runner:
             what = ["--input", self.pictures.inputs, "--target", self.pictures.targets, "--format", "png"]
         device = ["--accelerator", contender.config.train.accelerator]
         trusted = ["--allow-import"] if own_code(contender.config.to_dict()) else []  # it was imported to train
-        self._call("test", run_dir, "--run", run_dir, *what, "--output", translated, *device, *trusted)
-        self._score(translated, result, run_dir, known)
+        translate = ("test", run_dir, "--run", run_dir, *what, *device, *trusted, "--output")
+        further = {}
+        if contender.takes_styles and (metrics := self._metrics(of_several=True)):
+            empty_folder(several.with_suffix(""), TRANSLATIONS)
+            self._call(*translate, several.with_suffix(""), "--num-outputs", NUM_OUTPUTS)
+            further = self._evaluate(several.with_suffix(""), several, run_dir, metrics)["generated"]["scores"]
+        self._call(*translate, translated)
+        self._score(translated, result, run_dir, known, further)
 
-    def _score(self, folder: Path, result: Path, log: Path, known: dict[str, Any]) -> None:
-        """Writes cut-eval's JSON, and with it what it is the result of."""
+    def _score(
+        self, folder: Path, result: Path, log: Path, known: dict[str, Any], further: Mapping[str, Any] | None = None
+    ) -> None:
+        """Writes cut-eval's JSON, with further scores, and with it what it is the result of."""
+        content = self._evaluate(folder, result, log, self._metrics(of_several=False))
+        content["generated"]["scores"] |= further or {}
+        write_json(result, {**content, **known})
+
+    def _evaluate(self, folder: Path, result: Path, log: Path, metrics: Sequence[str]) -> dict[str, Any]:
+        """What cut-eval writes into `result`."""
         folders = ["--generated", folder, "--target", self.pictures.targets]
         if not is_foreign(result):
             result.unlink(missing_ok=True)
-        self._call("eval", log, *folders, "--json", result, *self.scoring)
-        write_json(result, {**_read(result), **known})
+        others = set(self.metrics) - set(metrics)  # what only they read is left out, what none reads is refused
+        options = {o: v for o, v in self.options.items() if _READERS[o] & set(metrics) or not _READERS[o] & others}
+        # The spread over seeds is what the table shows; intervals of single runs would take longer than their scores.
+        scoring = ["--metrics", ",".join(metrics), *_words(options), "--no-intervals"]
+        self._call("eval", log, *folders, "--json", result, *scoring)
+        return _read(result)
+
+    def _metrics(self, of_several: bool) -> list[str]:
+        """Those of several outputs of each picture, or the others."""
+        return [name for name in self.metrics if (name in NEEDS_OUTPUTS) == of_several]
 
     def _call(self, program: str, run_dir: Path, *arguments: Any) -> None:
         """Runs a program in a process of its own; what it says goes into `<run>.log`.
@@ -162,6 +196,15 @@ class Runner:
             said = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
             raise UserError(f"{said[-1]} (status {status}; all of it: {log})")
         say(f"  cut-{program}: {time.perf_counter() - start:.0f} s")
+
+
+def _of_several(result: Path) -> Path:
+    """Where scores of several outputs go, and without the suffix the outputs."""
+    return result.with_name(f"{result.stem}_outputs.json")
+
+
+def _words(options: Mapping[str, str]) -> list[str]:
+    return [word for option in options.items() for word in option]
 
 
 def _wait(child: subprocess.Popen) -> int:

@@ -6,9 +6,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cut.compare.contenders import Contender
 from cut.compare.runs import Outcome
 from cut.errors import printable
-from cut.metrics.names import is_higher_better
+from cut.metrics.names import NEEDS_OUTPUTS, NUM_OUTPUTS, is_higher_better
 
 _COSTS = {
     "seconds_per_step": ("s/iter", lambda v: f"{v:.3f}"),
@@ -40,6 +41,16 @@ def markdown_table(outcomes: Sequence[Outcome], baseline: Mapping[str, Mapping[s
     lines = [f"| {' | '.join(row)} |" for row in rows]
     lines.insert(1, "|---|" + "---:|" * (len(rows[0]) - 1))
     return "\n".join(lines) + "\n"
+
+
+def note_on_styles(contenders: Sequence[Contender], metrics: Sequence[str]) -> str:
+    """Which of its many translations of a picture each method is judged by; empty where all have one."""
+    names = ", ".join(printable(contender.name) for contender in contenders if contender.takes_styles)
+    if not names:
+        return ""
+    several = f", and {', '.join(m for m in metrics if m in NEEDS_OUTPUTS)} with {NUM_OUTPUTS}"
+    several = several if set(metrics) & set(NEEDS_OUTPUTS) else ""
+    return f"\n{names}: scored with one random style per picture, the same for every run{several}.\n"
 
 
 def csv_table(outcomes: Sequence[Outcome], baseline: Mapping[str, Mapping[str, Any]]) -> str:

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from cut.config.section import PathText, Section
-from cut.metrics.names import NEEDS_FEATURES, NEEDS_PALETTE, check_metrics
+from cut.metrics.names import NEEDS_PALETTE, READS_FEATURES, check_metrics
 
 
 class EvalConfig(Section):
@@ -16,7 +16,8 @@ class EvalConfig(Section):
     every_steps: int | None = Field(None, ge=1)
     """Steps between two evaluations, instead of every_epochs."""
     metrics: tuple[str, ...] = ("fid", "ssim")
-    """Metrics to compute, as in cut-eval --metrics."""
+    """Metrics to compute, as in cut-eval --metrics. Methods with styles (MUNIT, DRIT) translate each picture with one
+    random style, the same at every evaluation, and for diversity with five."""
     best: str | None = None
     """The one of the metrics that chooses best.pt. null: the first."""
     split: Literal["test", "val"] = "test"
@@ -50,8 +51,8 @@ class EvalConfig(Section):
             raise ValueError(f"best: '{self.best}' is none of the metrics ({', '.join(self.metrics)})")
         if self.features and self.inception_weights:
             raise ValueError("give features or inception_weights, not both")
-        if (self.features or self.inception_weights) and not set(self.metrics) & set(NEEDS_FEATURES):
-            raise ValueError(f"none of the metrics reads a feature network ({', '.join(NEEDS_FEATURES)} do)")
+        if (self.features or self.inception_weights) and not set(self.metrics) & set(READS_FEATURES):
+            raise ValueError(f"none of the metrics reads a feature network ({', '.join(READS_FEATURES)} do)")
         if set(self.metrics) & set(NEEDS_PALETTE) and not self.palette:
             raise ValueError("palette: missing; the label metrics need the colours of the classes")
         return self

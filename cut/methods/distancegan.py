@@ -115,6 +115,14 @@ class DistanceGAN(Method):
     def build(cls, config: DistanceGANConfig, networks: Networks) -> "DistanceGAN":
         return cls(config, networks.generator(), networks.discriminator())
 
+    def _apply(self, fn: Any, recurse: bool = True) -> "DistanceGAN":
+        """Moves all but the statistics, which stay on the CPU, because Apple's GPUs have no float64."""
+        statistics, self._buffers = self._buffers, {}
+        try:
+            return super()._apply(fn, recurse)
+        finally:
+            self._buffers = statistics
+
     @property
     def needs_whole_batch(self) -> str | None:
         if self.config.distance == "pairs":
@@ -134,7 +142,7 @@ class DistanceGAN(Method):
             UserError: All distances are equal, or there is but one.
         """
         found: dict[str, list[Tensor]] = {"a": [], "b": []}
-        device = self.mean_a.device
+        device = next(self.parameters()).device
         for batch in batches:
             for domain, seen in found.items():
                 images = batch[f"real_{domain}"]
@@ -189,7 +197,7 @@ class DistanceGAN(Method):
     def _difference(self, before: Tensor, after: Tensor) -> Tensor:
         """|(before - mu_A) / sigma_A - (after - mu_B) / sigma_B|."""
         mean_a, deviation_a, mean_b, deviation_b = (
-            value.to(after.dtype) for value in (self.mean_a, self.deviation_a, self.mean_b, self.deviation_b)
+            value.to(after) for value in (self.mean_a, self.deviation_a, self.mean_b, self.deviation_b)
         )
         return ((before - mean_a) / deviation_a - (after - mean_b) / deviation_b).abs()
 

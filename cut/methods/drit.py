@@ -6,13 +6,13 @@ attributes; swapped back, the images must return (cross-cycle consistency).
 
     c_a = E_c(x) + noise, a = E_a(x);   u_a = G_a(c_b, a), u_b = G_b(c_a, b);   r_a = G_a(c_b, z), z from N(0, I)
     L1(E_c, E_a, G) = adv(D_a, u_a) + adv(D_b, u_b) + lambda_content [half(D_c, c_a) + half(D_c, c_b)]
-                    + lambda_cycle [|G_a(E_c(u_b), E_a(u_a)) - x|_1 + the same of y]                     (section 3.2)
+                    + lambda_cycle [|G_a(E_c(u_b), E_a(u_a)) - x|_1 + the same of y]
                     + lambda_self [|G_a(c_a, a) - x|_1 + the same of y]
                     + lambda_prior [mean c_a^2 + mean c_b^2 + KL(a, N(0, I)) + KL(b, N(0, I))]
     L2(E_c, G)      = adv(D2_a, r_a) + adv(D2_b, r_b) + lambda_latent [|E_a(r_a) - z|_1 + |E_a(r_b) - z|_1]
                     + mode seeking: 1 / (|r_a - r2_a|_1 / |z - z2|_1) + the same of b
     L(D_a)  = bce(D_a(x), 1) + bce(D_a(u_a), 0);   L(D2_a) = bce(D2_a(x'), 1) + bce(D2_a(r_a), 0), for r2_a again
-    L(D_c)  = bce(D_c(c_b), 1) + bce(D_c(c_a), 0)                                                        (section 3.1)
+    L(D_c)  = bce(D_c(c_b), 1) + bce(D_c(c_a), 0)
 
 Symbols: x an image of the source domain (real_a), y of the target domain (real_b), x' and y' further ones, which D2
 alone sees; E_c content_encoder, E_a attribute_encoder_a and attribute_encoder_b, G decoder; D_a discriminator_a, D2_a

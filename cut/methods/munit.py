@@ -3,21 +3,21 @@
 An image is a content, which both domains share, and a style of its domain. It is translated by decoding its content
 with a style of the other domain, drawn from N(0, I) or read off a picture.
 
-    L(E, G) = sum over both domains of (equation 5; here domain a, domain b likewise)
+    L(E, G) = sum over both domains of (here domain a, domain b likewise)
                   lambda_gan sum_k (D_a,k(x_ba) - 1)^2
-                + lambda_image |G_a(c_a, E_a^s(x_a)) - x_a|_1                                               (equation 1)
-                + lambda_content |E_b^c(x_ab) - c_a|_1                                                      (equation 2)
-                + lambda_style |E_a^s(x_ba) - s_a|_1                                                        (equation 3)
-                + lambda_cycle |G_a(E_b^c(x_ab), E_a^s(x_a)) - x_a|_1      (style-augmented cycle consistency)
-    L(D)    = sum over both domains of lambda_gan sum_k [(D_a,k(x_a) - 1)^2 + D_a,k(x_ba)^2]                (equation 4)
+                + lambda_image |G_a(c_a, E_a^s(x_a)) - x_a|_1
+                + lambda_content |E_b^c(x_ab) - c_a|_1
+                + lambda_style |E_a^s(x_ba) - s_a|_1
+                + lambda_cycle |G_a(E_b^c(x_ab), E_a^s(x_a)) - x_a|_1     (style-augmented cycle consistency)
+    L(D)    = sum over both domains of lambda_gan sum_k [(D_a,k(x_a) - 1)^2 + D_a,k(x_ba)^2]
 
 Symbols: x_a an image of the source domain (real_a), x_b of the target domain (real_b); E_a^c content_encoder_a, E_a^s
 style_encoder_a, G_a decoder_a, D_a discriminator_a, which judges domain a, at several scales k, and the same of b; c_a
 the content of x_a; s_a, s_b styles drawn from N(0, I); x_ab = G_b(c_a, s_b) fake_b, x_ba = G_a(c_b, s_a) fake_a.
 
 As in the authors' code (NVlabs/MUNIT, commit a82e222b) D is updated first, on translations with styles of its own, the
-target c_a of equation 2 is not detached, and nothing is halved. The cycle term is 10 in their configs for photographs
-and 0 for edges. What differs: contents are computed once per step, for both players (the same numbers).
+target c_a of the content term is not detached, and nothing is halved. The cycle term is 10 in their configs for
+photographs and 0 for edges. What differs: contents are computed once per step, for both players (the same numbers).
 """
 
 from dataclasses import dataclass
@@ -160,7 +160,7 @@ class MUNIT(styled.StyledMethod):
         )
 
     def discriminator_terms(self, t: Translated) -> Terms:
-        """Equation 4 as both D see it."""
+        """L(D) of the module's docstring."""
         weight, kind, terms = self.config.lambda_gan, self.config.gan_loss, {}
         for d, domain in self.domains.items():
             terms[f"gan_real_{d}"] = weight * styled.judge(domain.discriminator(t.real[d]), True, kind)
@@ -168,7 +168,7 @@ class MUNIT(styled.StyledMethod):
         return terms
 
     def generator_terms(self, t: Translated) -> Terms:
-        """Equation 5 as the encoders and decoders see it."""
+        """L(E, G) of the module's docstring."""
         config, terms = self.config, {}
         for d, domain in self.domains.items():
             terms[f"gan_{d}"] = config.lambda_gan * styled.judge(domain.discriminator(t.fake[d]), True, config.gan_loss)

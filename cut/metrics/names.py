@@ -20,6 +20,9 @@ _OF_FEATURES = {
     "density": "precision that single outliers cannot raise; may exceed 1",
     "coverage": "share of targets with a generated picture near by",
 }
+_OF_OUTPUTS = {
+    "diversity": "mean distance between several outputs of one picture",
+}
 _OF_LABELS = {
     "pixel_accuracy": "share of pixels with the right class",
     "class_accuracy": "the same per class, averaged over classes",
@@ -27,12 +30,15 @@ _OF_LABELS = {
     "mean_average_precision": "area below precision over recall, averaged over classes",
 }
 
-DESCRIPTIONS = _OF_PAIRS | _OF_FEATURES | _OF_LABELS
+DESCRIPTIONS = _OF_PAIRS | _OF_FEATURES | _OF_OUTPUTS | _OF_LABELS
 METRICS = tuple(DESCRIPTIONS)
 DEFAULT_METRICS = ("ssim", "psnr", "l1", "fid")
-NEEDS_FEATURES = tuple(_OF_FEATURES)  # a feature network; all others compare pictures of the same name
+NEEDS_FEATURES = tuple(_OF_FEATURES)  # a feature network
+NEEDS_OUTPUTS = tuple(_OF_OUTPUTS)  # several outputs of each picture, and LPIPS or a feature network
 NEEDS_PALETTE = tuple(_OF_LABELS)  # the colours of classes, and of photographs a segmentation network too
-NEEDS_PAIRS = (*_OF_PAIRS, *_OF_LABELS)
+NEEDS_PAIRS = (*_OF_PAIRS, *_OF_LABELS)  # a target of the same name
+READS_FEATURES = (*NEEDS_FEATURES, *NEEDS_OUTPUTS)
+NUM_OUTPUTS = 5  # of each picture, where the program itself translates for NEEDS_OUTPUTS
 LOWER_IS_BETTER = ("l1", "lpips", "fid", "kid")
 HIGHER_IS_BETTER = tuple(name for name in METRICS if name not in LOWER_IS_BETTER)
 _WITH_ANOTHER_NETWORK = {"fid": "fd", "kid": "kd"}  # the I stands for Inception
@@ -55,13 +61,14 @@ def check_metrics(metrics: Sequence[str]) -> None:
 
 
 def score_name(metric: str, network: str | None) -> str:
-    """How a score is called: as its metric, or with the file of a feature network that is not Inception.
+    """How a score is called: as its metric, or with the file of a feature network that is not the usual one.
 
     Args:
         metric: Name, one of `METRICS`.
-        network: File of the feature network, e.g. `net.pt`, with which `fid` becomes `fd[net.pt]`; None for Inception.
+        network: File of the feature network, e.g. `net.pt`, with which `fid` becomes `fd[net.pt]`; None for the
+            usual one: Inception, or LPIPS for `diversity`.
     """
-    if network is None or metric not in NEEDS_FEATURES:
+    if network is None or metric not in READS_FEATURES:
         return metric
     return f"{_WITH_ANOTHER_NETWORK.get(metric, metric)}[{network}]"
 

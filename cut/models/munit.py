@@ -1,5 +1,5 @@
-"""MUNIT's networks (Huang et al., ECCV 2018, section 5.1 and figure 3): content and style encoder, and a decoder whose
-residual blocks take their scales and biases from the style."""
+"""MUNIT's networks (Huang et al., ECCV 2018): content and style encoder, and a decoder whose residual blocks take their
+scales and biases from the style."""
 
 from itertools import pairwise
 
@@ -107,7 +107,7 @@ class AdaINDecoder(nn.Module):
 
 
 class AdaINResidualBlock(nn.Module):
-    """x + adain(conv(relu(adain(conv(x))))), 3x3, shape kept (Huang & Belongie, ICCV 2017, equation 8)."""
+    """x + adain(conv(relu(adain(conv(x))))), 3x3, shape kept (Huang & Belongie, ICCV 2017)."""
 
     def __init__(self, channels: int):
         super().__init__()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cut.errors import UserError, reason
+from cut.errors import UserError, reason, shortened
 from cut.report.own_pictures import may_show
 from cut.storage.files import open_regular, real_path
 from cut.storage.yaml import parse_yaml
@@ -79,6 +79,8 @@ def _read_run(path: Path, label: str) -> Run:
     run.environment = _read_mapping(run, "environment.json", json.loads)
     run.evaluation = _read_mapping(run, "evaluation.json", json.loads)
     _read_metrics(run)
+    if isinstance(note := run.evaluation.get("note"), str):
+        run.notes.append(f"scores: {shortened(note)}")
     if (path / "samples").is_dir():
         found = [(_SHEET.fullmatch(sheet.name), sheet) for sheet in (path / "samples").iterdir()]
         run.sheets = sorted((int(match[1]), sheet) for match, sheet in found if match and may_show(run, sheet))

@@ -1,6 +1,6 @@
 """Scores a folder of translated pictures against a folder of target pictures."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,11 +11,20 @@ from tqdm import tqdm
 
 from cut.data.images import list_images
 from cut.errors import UserError, printable
-from cut.metrics.names import DEFAULT_METRICS, HIGHER_IS_BETTER, METRICS, NEEDS_FEATURES, NEEDS_PALETTE, score_name
+from cut.metrics.names import (
+    DEFAULT_METRICS,
+    HIGHER_IS_BETTER,
+    METRICS,
+    NEEDS_FEATURES,
+    NEEDS_PALETTE,
+    score_name,
+)
 from cut.metrics.similarity import PAIR_METRICS
 from cut.scoring.feature_scores import FeatureReader, FeatureSet, score_features
 from cut.scoring.find_pictures import find_pictures
 from cut.scoring.label_scores import LabelScorer
+from cut.scoring.output_scores import score_diversity
+from cut.scoring.outputs import find_outputs
 from cut.scoring.pair_scores import PairMetric, score_pairs
 from cut.scoring.palette import Palette
 from cut.scoring.perceptual import Lpips
@@ -42,7 +51,8 @@ class Evaluator:
         progress: draw bars on standard error where that is a terminal.
         palette: the classes' colours, for the metrics of `NEEDS_PALETTE`.
         segmenter: reads classes off generated photographs; without one these metrics decode generated label pictures.
-        lpips: its network; by default with AlexNet's weights from torch.hub's folder.
+        lpips: its network; by default with AlexNet's weights from torch.hub's folder. Without one `features` measure
+            `diversity`.
         store: folder in which features of target sets are kept from one run to the next; None keeps none.
         intervals: compute the interval of 95 % of each score; for fid that takes a few seconds.
     """
@@ -66,21 +76,26 @@ class Evaluator:
         if needy and self.palette is None:
             raise UserError(f"metrics: {needy[0]} needs a palette, which says what colour each class has")
 
-    def score(self, generated: Path) -> Result:
+    def score(self, generated: Path, metrics: Sequence[str] | None = None) -> Result:
         """Scores one folder.
+
+        Args:
+            generated: Folder of generated pictures.
+            metrics: Some of the metrics; None computes all.
 
         Raises:
             UserError: as `find_pictures`; or a picture is broken, is too small for a metric, or differs in size from
                 its partner.
         """
-        paths, target_paths, pairs = find_pictures(generated, self.target, self.metrics)
-        scores, warnings = self._score_pairs(generated, pairs)
+        metrics = self.metrics if metrics is None else metrics
+        paths, target_paths, pairs = find_pictures(generated, self.target, metrics)
+        scores, warnings = self._score_pairs(generated, pairs, metrics)
         if pairs and len(pairs) < len(target_paths):
             warnings.append(f"{', '.join(scores)}: cover {len(pairs)} of {len(target_paths)} pictures of {self.target}")
         file = None
-        wanted = [name for name in self.metrics if name in NEEDS_FEATURES]
+        wanted = [name for name in metrics if name in NEEDS_FEATURES]
         if wanted:
-            file = str(self._reader.network.score_name).partition("[")[2].removesuffix("]") or None
+            file = self._feature_file
             features, _ = self._read(generated, paths)
             target_features, store_warnings = self._target_features
             if target_features.width != features.width:  # what was kept is of something else, whatever its name says
@@ -88,19 +103,35 @@ class Evaluator:
             of_sets, more = score_features(wanted, features, target_features, file, self.intervals)
             scores |= of_sets
             warnings += more + store_warnings
-        named = {score_name(metric, file): scores[metric] for metric in self.metrics}
+        files = dict.fromkeys(metrics, file)
+        if "diversity" in metrics:
+            scores["diversity"], files["diversity"] = self._score_diversity(generated, paths, target_paths)
+        named = {score_name(metric, files[metric]): scores[metric] for metric in metrics}
         return Result(named, len(paths), len(target_paths), warnings)
 
-    def _score_pairs(self, generated: Path, pairs: list[tuple[Path, Path]]) -> tuple[dict[str, Score], list[str]]:
+    def _score_diversity(
+        self, generated: Path, paths: Sequence[Path], target_paths: Sequence[Path]
+    ) -> tuple[Score, str | None]:
+        """The score, and the name of the feature network where it is not by LPIPS."""
+        groups = find_outputs(Path(generated), paths, Path(self.target), target_paths)
+        counted = self._counted(f"outputs of {generated}", groups)
+        if self.lpips is not None:
+            return score_diversity(counted, self._lpips, self.intervals), None
+        score = score_diversity(counted, self._reader, self.intervals)
+        return score, self._feature_file or "inception"
+
+    def _score_pairs(
+        self, generated: Path, pairs: list[tuple[Path, Path]], metrics: Sequence[str]
+    ) -> tuple[dict[str, Score], list[str]]:
         scores: dict[str, Score] = {}
         warnings: list[str] = []
-        functions: dict[str, PairMetric] = {name: PAIR_METRICS[name] for name in self.metrics if name in PAIR_METRICS}
-        if "lpips" in self.metrics:
+        functions: dict[str, PairMetric] = {name: PAIR_METRICS[name] for name in metrics if name in PAIR_METRICS}
+        if "lpips" in metrics:
             functions["lpips"] = self._lpips
         if functions:
             counted = self._counted(f"pairs of {generated}", pairs)
             scores, warnings = score_pairs(counted, functions, self.intervals)
-        labels = [name for name in self.metrics if name in NEEDS_PALETTE]
+        labels = [name for name in metrics if name in NEEDS_PALETTE]
         if labels:
             assert self.palette is not None
             segmenter = self.segmenter and self.segmenter.to(self.device)
@@ -110,8 +141,13 @@ class Evaluator:
             scores, warnings = scores | more_scores, warnings + more
         return scores, warnings
 
+    @property
+    def _feature_file(self) -> str | None:
+        """The file of a feature network that is not Inception."""
+        return str(self._reader.network.score_name).partition("[")[2].removesuffix("]") or None
+
     @cached_property
-    def _lpips(self) -> Callable:
+    def _lpips(self) -> Lpips:
         return (self.lpips or Lpips()).to(self.device)
 
     @cached_property

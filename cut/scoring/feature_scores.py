@@ -86,7 +86,7 @@ class FeatureReader:
             return FeatureSet(entry["features"], len(paths)), []
         if entry and set(metrics) == {"fid"}:
             return FeatureSet(None, len(paths), (entry["mean"], entry["covariance"])), []
-        found = FeatureSet(np.concatenate(list(self._batches(paths, advance))), len(paths))
+        found = FeatureSet(np.concatenate(list(self.batches(paths, advance))), len(paths))
         try:
             if store and name:
                 save_entry(store, name, found.vectors, *found.statistics)
@@ -98,7 +98,7 @@ class FeatureReader:
         network = getattr(self.network, "digest", None)
         return entry_name(network, torch.device(self.device).type, digests) if network else None
 
-    def _batches(self, paths: Sequence[Path], advance: Callable[[int], object]) -> Iterator[np.ndarray]:
+    def batches(self, paths: Sequence[Path], advance: Callable[[int], object]) -> Iterator[np.ndarray]:
         """The features of all pictures in the order of `paths`, as arrays `(n, D)`."""
         for batch in _image_batches(paths, self.batch_size):
             try:

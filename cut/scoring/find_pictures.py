@@ -6,7 +6,8 @@ from pathlib import Path
 from cut.data.images import list_images
 from cut.data.pair_files import by_name
 from cut.errors import UserError
-from cut.metrics.names import NEEDS_PAIRS, check_metrics
+from cut.metrics.names import NEEDS_OUTPUTS, NEEDS_PAIRS, check_metrics
+from cut.scoring.outputs import find_outputs
 
 # A covariance and pairs of pictures need two; k nearest others need k + 1.
 _FEWEST = {"fid": 2, "kid": 2, "precision": 4, "recall": 4, "density": 6, "coverage": 6}
@@ -19,7 +20,7 @@ def find_pictures(
 
     Raises:
         UserError: an unknown metric; a folder is missing, empty or too small for a metric; a picture without a
-            partner, or with two.
+            partner, or with two; one output where a metric compares several.
     """
     check_metrics(metrics)
     paths, target_paths = list_images(generated), list_images(target)
@@ -30,6 +31,8 @@ def find_pictures(
                 raise UserError(
                     f"{folder}: holds {number}; {name} needs {_FEWEST[name]} or more, and thousands to be stable"
                 )
+    if any(name in NEEDS_OUTPUTS for name in metrics):
+        find_outputs(Path(generated), paths, Path(target), target_paths)
     if not any(name in NEEDS_PAIRS for name in metrics):
         return paths, target_paths, []
     ours, partners = by_name(Path(generated), paths), by_name(Path(target), target_paths)

@@ -34,7 +34,7 @@ def score_pairs(
             for name, function in functions.items():
                 values[name].append(_score_pair(function, path, image, target))
     refuse_differing(differing, count)
-    return _summarise(values, intervals)
+    return summarise(values, intervals)
 
 
 def read_scaled(path: Path, dtype: type) -> np.ndarray:
@@ -62,8 +62,10 @@ def _score_pair(function: PairMetric, path: Path, image: np.ndarray, target: np.
         raise UserError(f"{path}: {error}") from None
 
 
-def _summarise(values: dict[str, list[float]], intervals: bool) -> tuple[dict[str, Score], list[str]]:
-    """Identical pictures, of infinite psnr, are left out of the mean, for one of them would hide all others."""
+def summarise(values: dict[str, list[float]], intervals: bool) -> tuple[dict[str, Score], list[str]]:
+    """Means of each metric's values, one per picture, and warnings.
+
+    Identical pictures, of infinite psnr, are left out of the mean, for one of them would hide all others."""
     scores, warnings = {}, []
     for name, numbers in values.items():
         # Sorted, so that neither sums nor resamples depend on the names of the pictures.

@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from cut.metrics.names import NEEDS_FEATURES, NEEDS_PALETTE
+from cut.errors import UserError
+from cut.metrics.names import NEEDS_FEATURES, NEEDS_OUTPUTS, NEEDS_PALETTE
 from cut.scoring.palette import read_palette
 from cut.scoring.perceptual import Lpips
 from cut.scoring.segmenter import Segmenter
@@ -30,13 +31,34 @@ class ScoringFiles:
         Raises:
             UserError: a file is missing or broken.
         """
+        lpips = self.lpips() if "lpips" in metrics else None
+        if set(metrics) & set(NEEDS_OUTPUTS) and lpips is None:
+            lpips = self._lpips_or_features()
+        by_features = set(metrics) & set(NEEDS_FEATURES if lpips else (*NEEDS_FEATURES, *NEEDS_OUTPUTS))
         palette = read_palette(self.palette) if self.palette and set(metrics) & set(NEEDS_PALETTE) else None
         return {
-            "features": self.feature_network() if set(metrics) & set(NEEDS_FEATURES) else None,
+            "features": self.feature_network() if by_features else None,
             "palette": palette,
             "segmenter": Segmenter(self.segmenter, len(palette.names)) if palette and self.segmenter else None,
-            "lpips": self.lpips() if "lpips" in metrics else None,
+            "lpips": lpips,
         }
+
+    def _lpips_or_features(self) -> Lpips | None:
+        """LPIPS; None where a feature network must do, because the weights that nobody named are missing.
+
+        Raises:
+            UserError: There is no such network either, or the named weights are broken.
+        """
+        try:
+            return self.lpips()
+        except UserError as error:
+            if self.lpips_backbone:
+                raise
+            try:
+                self.feature_network()
+            except UserError as other:
+                raise UserError(f"diversity: needs LPIPS or a feature network; {error}; {other}") from None
+            return None
 
     def feature_network(self) -> nn.Module:
         return _features(self.features, self.inception_weights)

@@ -16,11 +16,11 @@ from cut.data.evaluation_set import (
 from cut.data.images import evenly_chosen, list_images, pair_name
 from cut.data.stream import SampleStream
 from cut.errors import UserError, listed
-from cut.inference.request import Request
+from cut.inference.request import Request, several
 from cut.inference.sample import draw_images
 from cut.inference.translate import plan_jobs, run_jobs
 from cut.methods.base import Method
-from cut.metrics.names import NEEDS_FEATURES
+from cut.metrics.names import NEEDS_FEATURES, NEEDS_OUTPUTS, NUM_OUTPUTS
 from cut.scoring.evaluator import Evaluator
 from cut.scoring.scoring_files import ScoringFiles
 from cut.storage.files import write_json
@@ -28,6 +28,8 @@ from cut.train.evaluations import Evaluations, Scores
 
 FOLDER = "evaluation"
 _SEED = 0  # of methods that draw at test time: that of cut-test, and the same for every evaluation
+_SEVERAL = "_outputs"  # ends the name of the folder that has several outputs of each picture
+_NOTE = "each picture was translated with one random style, the same at every evaluation"
 _SHOWN = 24  # pictures that evaluation.json names
 
 
@@ -49,10 +51,16 @@ class Validation:
         assert config.eval is not None
         self.config, self.data, self.stream, self.fabric = config.eval, config.data, stream, fabric
         self.run_dir, self.folder = run_dir, run_dir / FOLDER
+        self.note = _NOTE if "style" in method.inputs else None
+        if not self.note and (needy := self._metrics(of_several=True)):
+            raise UserError(
+                f"eval.metrics: {needy[0]} compares several outputs of a picture, and {config.method.name} gives one; "
+                "leave it out, or take a method with styles (munit, drit)"
+            )
         pairwise = [name for name in self.config.metrics if name not in NEEDS_FEATURES]
         if "image" not in method.inputs and pairwise:
             raise UserError(f"eval.metrics: {pairwise[0]} compares pairs, and this method draws from noise; use fid")
-        for generator in ("last", "ema"):
+        for generator in ("last", "ema", f"last{_SEVERAL}", f"ema{_SEVERAL}"):
             require_own_pictures(self.folder / generator)
         self.pictures = self._pictures(method)
         self.evaluator = self._evaluator()
@@ -67,25 +75,35 @@ class Validation:
     def score(self, method: Method, generator: str) -> Scores:
         """The scores of the method as it stands, set for inference; the pictures stay in `evaluation/<generator>`."""
         output = self.folder / generator
-        empty_folder(output)
         if self.pictures.inputs is None:
+            empty_folder(output)
             count = len(list_images(self.pictures.targets))
             for _ in draw_images(method, count, _SEED, self.fabric, self.config.batch_size, output):
                 pass
             return self._score(output)
-        jobs = plan_jobs(self.pictures.inputs, output, ".png")
+        self._translate(method, self.pictures.inputs, output, Request(seed=_SEED))
+        scores = self._score(output)
+        if self._metrics(of_several=True):
+            outputs = self.folder / f"{generator}{_SEVERAL}"
+            self._translate(method, self.pictures.inputs, outputs, Request(seed=_SEED, outputs=several(NUM_OUTPUTS)))
+            scores |= self._score(outputs, of_several=True)
+        return scores
+
+    def _translate(self, method: Method, inputs: Path, output: Path, request: Request) -> None:
+        empty_folder(output)
+        jobs = plan_jobs(inputs, output, ".png", request.outputs)
         failures: list[str] = []
-        request, batch_size = Request(seed=_SEED), self.config.batch_size
-        for _ in run_jobs(method, jobs, self.data.channels["a"], self.fabric, batch_size, failures, request):
+        channels, batch_size = self.data.channels["a"], self.config.batch_size
+        for _ in run_jobs(method, jobs, channels, self.fabric, batch_size, failures, request):
             pass
         if failures:
             raise UserError(f"{len(failures)} of {len(jobs)} pictures were left out: {listed(failures)}")
-        return self._score(output)
 
     def write_summary(self, evaluations: Evaluations) -> None:
         """Writes evaluation.json: the last scores, the best, and where pictures lie, for whoever looks at the run."""
         content = evaluations.content()
         content["pictures"] = self._shown(content["generator"])
+        content |= {"note": self.note} if self.note else {}
         write_json(self.run_dir / "evaluation.json", content, flush_to_disk=True)
 
     def _shown(self, generator: str) -> list[dict[str, str | None]]:
@@ -99,8 +117,15 @@ class Validation:
             shown.append({"name": name, **{k: _relative(p, self.run_dir) for k, p in beside.items()}})
         return shown
 
-    def _score(self, folder: Path) -> Scores:
-        return {name: score.value for name, score in self.evaluator.score(folder).scores.items()}
+    def _score(self, folder: Path, of_several: bool = False) -> Scores:
+        metrics = self._metrics(of_several)
+        if not metrics:
+            return {}
+        return {name: score.value for name, score in self.evaluator.score(folder, metrics).scores.items()}
+
+    def _metrics(self, of_several: bool) -> list[str]:
+        """Those of several outputs of each picture, or the others."""
+        return [name for name in self.config.metrics if (name in NEEDS_OUTPUTS) == of_several]
 
     def _pictures(self, method: Method) -> EvaluationSet:
         if "image" not in method.inputs:

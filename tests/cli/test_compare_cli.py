@@ -13,6 +13,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
+import torch
 from conftest import REPOSITORY
 from programs import command, fails, inside, told
 
@@ -84,6 +85,36 @@ def test_a_table_of_two_configs_and_two_seeds(two_yamls, in_process, tmp_path, c
     assert all(float(row["seconds_per_step"]) > 0 and float(row["peak_mib"]) > 50 for row in found[:4])
 
 
+def test_methods_with_styles_have_a_diversity_and_a_note(tiny_yaml, unpaired, in_process, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))  # no AlexNet
+    with pytest.warns((DeprecationWarning, FutureWarning)):
+        network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten())
+        torch.jit.script(network).save(str(tmp_path / "net.pt"))
+    munit = tmp_path / "munit.yaml"
+    munit.write_text(
+        "method:\n  name: munit\n  generator: {base_channels: 2, num_blocks: 1, style_dim: 4, mlp_channels: 8}\n"
+        "  discriminator: {base_channels: 2, num_layers: 2, num_scales: 1}\n"
+        f"data: {{root: {unpaired}, load_px: 36, crop_px: 32, num_workers: 0}}\n"
+        "schedule: {name: constant, total_steps: 2}\ntrain: {num_samples: 1, accelerator: cpu}\n"
+    )
+    assert [contender.takes_styles for contender in plan_contenders([tiny_yaml, munit], [], 2)] == [False, True]
+    arguments = compare(tmp_path / "out", "--configs", munit, "--seeds", 1, "--steps", 2)
+    arguments += ["--metrics", "l1,diversity", "--features", tmp_path / "net.pt"]
+    inside("compare", *arguments)
+    assert in_process == ["eval", "train", "test", "eval", "test", "eval"]
+    styled, untranslated = rows(tmp_path / "out")
+    assert untranslated["diversity[net.pt]"] == "" and float(styled["diversity[net.pt]"]) > 0
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert "| diversity[net.pt] ↑ |" in table
+    note = "munit: scored with one random style per picture, the same for every run, and diversity with 5."
+    assert table.endswith(f"|\n\n{note}\n")
+    in_process.clear()
+    inside("compare", *arguments)
+    assert in_process == []
+    refused = told("compare", *compare(tmp_path / "other", "--configs", munit), "--metrics", "diversity")
+    assert "--metrics diversity: most methods have one output per picture; add another metric" in refused
+
+
 def test_the_same_command_does_nothing_anew_and_other_metrics_only_score(two_yamls, in_process, tmp_path):
     arguments = compare(tmp_path / "out", "--configs", two_yamls[0], "--seeds", 1, "--steps", 2)
     inside("compare", *arguments)
@@ -108,8 +139,6 @@ def test_a_run_that_fails_is_counted_and_the_others_go_on(two_yamls, in_process,
 
 @pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_methods_from_noise_are_compared_with_training_pictures(tiny_dcgan_yaml, in_process, tmp_path):
-    import torch
-
     network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
     torch.jit.trace(network, torch.rand(1, 3, 28, 28)).save(tmp_path / "means.pt")
     arguments = compare(tmp_path / "out", "--configs", tiny_dcgan_yaml, "--seeds", 1, "--steps", 2)

@@ -94,7 +94,7 @@ def test_all_computes_whatever_folders_and_options_allow_and_says_what_is_missin
     assert names == ["ssim", "psnr", "l1", *(f"{name}[net.pt]" for name in of_sets), *labels]
     assert "[0." not in out  # no interval
     notes = [line for line in err.splitlines() if "--metrics all" in line]
-    assert [note.split(":")[2].split()[1] for note in notes] == ["lpips", "ms_ssim"]
+    assert [note.split(":")[2].split()[1] for note in notes] == ["lpips", "diversity", "ms_ssim"]
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit")
@@ -141,10 +141,11 @@ def test_json_alone_on_standard_output_is_valid_even_for_identical_pictures(fold
         ({"--metrics": "ssim,sism"}, "metrics: got 'sism', did you mean ssim?; known: ssim, psnr, l1"),
         ({"--generated": "nowhere"}, "nowhere: no such folder"),
         ({"--metrics": "l1", "--features": "net.pt"}, "--metrics l1: only fid, kid, precision, recall, dens"),
+        ({"--metrics": "diversity"}, "0.png: is the only output of its picture; diversity compares several"),
         ({"--metrics": "l1", "--palette": "facades"}, "--metrics l1: only pixel_accuracy, class_accuracy"),
         (
             {"--metrics": "l1", "--lpips-backbone": "a.pth"},
-            "--metrics l1: only lpips reads AlexNet; add it, or leave a",
+            "--metrics l1: only lpips, diversity read AlexNet; add one, or leave a",
         ),
         (
             {"--metrics": "class_iou"},

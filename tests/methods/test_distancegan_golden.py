@@ -183,3 +183,17 @@ def test_micro_batches_are_refused_with_the_reason(distance, reason, unpaired, t
     path = tiny_yaml(tmp_path, unpaired, distance=distance)
     with pytest.raises(UserError, match=f"train.num_micro_batches: must be 1 .*{reason}"):
         build_trainer(read_config(path, ["train.num_micro_batches=2"]))
+
+
+def test_statistics_stay_on_the_cpu_because_apples_gpus_have_no_float64(unpaired, tmp_path):
+    method = build_trainer(read_config(tiny_yaml(tmp_path, unpaired))).method
+
+    def as_apple(tensor):
+        assert tensor.dtype != torch.float64
+        return tensor.to("meta")
+
+    method._apply(as_apple)
+    assert {parameter.device.type for parameter in method.parameters()} == {"meta"}
+    assert method.mean_a.device.type == "cpu" and method.mean_a.dtype == torch.float64
+    assert {"mean_a", "mean_b", "deviation_a", "deviation_b"} <= method.state_dict().keys()
+    assert method._difference(torch.ones(()), torch.ones((), device="meta")).device.type == "meta"

@@ -10,7 +10,7 @@ from cut.metrics import names
 
 
 def test_every_metric_needs_either_pairs_or_features_and_has_a_line_of_help():
-    assert sorted(names.NEEDS_PAIRS + names.NEEDS_FEATURES) == sorted(names.METRICS)
+    assert sorted(names.NEEDS_PAIRS + names.READS_FEATURES) == sorted(names.METRICS)
     assert set(names.NEEDS_PALETTE) < set(names.NEEDS_PAIRS)
     assert set(names.LOWER_IS_BETTER) | set(names.HIGHER_IS_BETTER) == set(names.METRICS)
     assert all(names.DESCRIPTIONS[name] for name in names.METRICS)

@@ -10,7 +10,9 @@ from conftest import make_idx, make_paired
 from programs import call, inside, told
 
 from cut.build import build_trainer, read_config
+from cut.data.images import read_image
 from cut.errors import UserError
+from cut.report.read_run import read_runs
 from cut.scoring.evaluator import Evaluator
 from cut.train.run_dir import open_run
 from cut.train.schedules import plateau_reductions
@@ -77,6 +79,59 @@ def test_a_run_with_scores_has_the_weights_of_one_without(
         assert torch.equal(one, other)
     for one, other in zip(without.ema.state_dict().values(), with_scores.ema.state_dict().values(), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.fixture
+def munit_yaml(tmp_path, unpaired):
+    path = tmp_path / "munit.yaml"
+    path.write_text(
+        f"""
+method:
+  name: munit
+  generator: {{base_channels: 2, num_blocks: 1, style_dim: 4, mlp_channels: 8}}
+  discriminator: {{base_channels: 2, num_layers: 2, num_scales: 1}}
+data: {{root: "{unpaired}", load_px: 36, crop_px: 32, num_workers: 0}}
+schedule: {{name: constant, total_steps: 4}}
+train: {{num_samples: 1, accelerator: cpu, tensorboard: false}}
+"""
+    )
+    return path
+
+
+def test_a_method_with_styles_is_scored_with_the_same_styles_every_time(
+    munit_yaml, unpaired, features, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    scores = f"eval={{every_steps: 2, metrics: [l1, diversity], features: {features}, best: diversity}}"
+    trainer = train(munit_yaml, tmp_path / "run", scores, "optim.lr=1e-30")  # which leaves all weights as they are
+    first, last = (entry["scores"]["last"] for entry in trainer.evaluations.history)
+    assert first == last and last["diversity[means.pt]"] > 0
+    assert trainer.evaluations.best["step"] == 2  # by diversity, of which the first of equals is the best
+    (run,) = read_runs([tmp_path / "run"])
+    assert "scores: each picture was translated with one random style, the same at every evaluation" in run.notes
+    folder, target = tmp_path / "run" / "evaluation" / "last_outputs", unpaired / "testB"
+    inside(
+        "test",
+        "--run",
+        tmp_path / "run",
+        "--input",
+        target.with_name("testA"),
+        "--num-outputs",
+        5,
+        "--output",
+        tmp_path / "five",
+    )
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".png":
+            difference = read_image(path, 3).astype(int) - read_image(tmp_path / "five" / path.name, 3)
+            assert abs(difference).max() <= 1, path
+    assert len(list(folder.glob("*.png"))) == 5 * len(list(target.iterdir()))
+
+
+def test_diversity_of_a_method_without_styles_is_refused(tiny_yaml, features, tmp_path):
+    scores = f"eval={{every_steps: 2, metrics: [diversity], features: {features}}}"
+    with pytest.raises(UserError, match=r"eval\.metrics: diversity compares several outputs .* cut gives one"):
+        train(tiny_yaml, tmp_path / "run", scores)
 
 
 def test_a_scoring_network_that_draws_its_first_weights_leaves_the_runs_streams_alone(tiny_yaml, tmp_path, monkeypatch):

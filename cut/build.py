@@ -13,7 +13,7 @@ from cut.config import AdamConfig, RunConfig
 from cut.config.load import PathOrPaths, changes_between_processes, load_config, parse_config
 from cut.config.own_code import own_code
 from cut.data.evaluation_set import check_split
-from cut.data.kinds import open_stream
+from cut.data.kinds import open_stream, with_classes
 from cut.data.picture_list import changes_of_pictures
 from cut.data.stream import SampleStream
 from cut.errors import UserError, reason, shown
@@ -114,6 +114,8 @@ def build_trainer(config: RunConfig) -> Trainer:
 def _build_trainer(config: RunConfig, fabric: Fabric, processes: Processes) -> Trainer:
     seed_all(config.seed)
     set_numerics(config.train)
+    if "label" in find_method(config.method.name).inputs:
+        config = config.model_copy(update={"data": with_classes(config.data)})
     method = build_method(config)
     if config.train.num_micro_batches > 1 and (reason := method.needs_whole_batch):
         raise UserError(f"train.num_micro_batches: must be 1 for this {config.method.name}: {reason}")

@@ -12,6 +12,7 @@ from cut.terminal import say
 _EXAMPLES = """\
 examples:
   cut-data earth2map --output datasets/earth2map     a small real set, made without network
+  cut-data glyphs --output datasets/glyphs           letters and digits by class, drawn from matplotlib's fonts
   cut-data download --list                           what can be downloaded
   cut-data download horse2zebra                      into datasets/horse2zebra
   cut-data check datasets/horse2zebra                counts, sizes, broken files, duplicates
@@ -27,6 +28,14 @@ the same places too, each all of the training places, so they hold about twice a
 examples:
   cut-data earth2map --output datasets/earth2map --tile-px 128
   cut-data earth2map --paired --output datasets/earth2map_paired
+"""
+_GLYPHS = """\
+Draws digits and lower-case letters (OUTPUT/source) and ten capitals (OUTPUT/target) with fonts that matplotlib brings:
+a bright glyph on a dark ground, tilted by up to 12 degrees, in folders train/CLASS and test/CLASS. The source set is
+large, to train biggan on; the target set is small, for deepi2i to start from it.
+
+example:
+  cut-data glyphs --output datasets/glyphs --num-target 20
 """
 _DOWNLOAD = """\
 Downloads a public data set into OUTPUT/NAME. A broken download is resumed when the same command is run again. An
@@ -100,6 +109,16 @@ def _parser() -> argparse.ArgumentParser:
     earth.add_argument("--paired", action="store_true", help="trainA and trainB of the same places, e.g. for pix2pix")
     earth.set_defaults(command=_earth2map)
 
+    glyphs = commands.add_parser("glyphs", help="draw letters and digits by class", epilog=_GLYPHS, formatter_class=raw)
+    glyphs.add_argument("--output", required=True, metavar="DIR", help="the folder to make, e.g. datasets/glyphs")
+    glyphs.add_argument(
+        "--image-px", type=int, default=32, metavar="N", help="side of a picture (default: %(default)s)"
+    )
+    for name, default, what in (("source", 400, "digits and lower case"), ("target", 100, "capitals")):
+        help_text = f"training pictures per class of {what} (default: %(default)s)"
+        glyphs.add_argument(f"--num-{name}", type=int, default=default, metavar="N", help=help_text)
+    glyphs.set_defaults(command=_glyphs)
+
     download = commands.add_parser("download", help="fetch a public set", epilog=_DOWNLOAD, formatter_class=raw)
     download.add_argument("name", nargs="?", metavar="NAME", help="a name from --list")
     download.add_argument("--list", action="store_true", help="print the known sets and exit")
@@ -154,6 +173,19 @@ def _earth2map(arguments: argparse.Namespace) -> int:
 
     counts = build_earth2map(Path(arguments.output), arguments.tile_px, arguments.paired)
     say(f"{arguments.output}: " + ", ".join(f"{folder} {count}" for folder, count in counts.items()), sys.stdout)
+    return 0
+
+
+def _glyphs(arguments: argparse.Namespace) -> int:
+    from cut.datasets.glyphs import CLASSES, build_glyphs
+
+    output = arguments.output
+    counts = build_glyphs(Path(output), arguments.image_px, arguments.num_source, arguments.num_target)
+    of_set = {
+        name: sum(count for folder, count in counts.items() if folder.startswith(f"{name}/train")) for name in CLASSES
+    }
+    parts = [f"{output}/{name}: {count} training pictures, classes {CLASSES[name]}" for name, count in of_set.items()]
+    say("; ".join(parts), sys.stdout)
     return 0
 
 

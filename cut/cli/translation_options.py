@@ -50,7 +50,7 @@ def add_translation_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label",
         metavar="NAME",
-        help="the class to translate to; all: each, as NAME_CLASS (where there are classes)",
+        help="the class to translate to, or to draw; all: each, as NAME_CLASS (where there are classes)",
     )
 
 
@@ -63,7 +63,7 @@ def make_request(args: argparse.Namespace, method: "Method", config: "RunConfig"
     from cut.inference.request import Request, guided, several, with_labels
 
     direction = _direction(args.direction, config, method)
-    _refuse_missing(args, method, config.method.name)
+    labels = asked_labels(args, method, config.method.name)
     if args.num_outputs is not None and args.num_outputs < 1:
         raise UserError(f"--num-outputs {args.num_outputs}: must be at least 1")
     if args.guide and (args.num_outputs or 1) > 1:
@@ -71,8 +71,8 @@ def make_request(args: argparse.Namespace, method: "Method", config: "RunConfig"
     outputs, prepare = several(args.num_outputs or 1), _scaling(args.load_px, config)
     if args.guide:
         outputs = guided(_guide_styles(args.guide, method, config, fabric, direction, prepare))
-    if "label" in method.inputs:
-        outputs = with_labels(outputs, _labels(args.label, method))
+    if labels:
+        outputs = with_labels(outputs, labels)
     return Request(direction, args.seed, args.deterministic, outputs, prepare)
 
 
@@ -121,8 +121,17 @@ def _refuse_missing(args: argparse.Namespace, method: "Method", name: str) -> No
             raise UserError(f"{option}: {name} {what}; leave it out")
 
 
+def asked_labels(args: argparse.Namespace, method: "Method", name: str) -> list[tuple[int, str]]:
+    """Number and name of each class that is asked for; none where the method knows no classes.
+
+    Raises:
+        UserError: There is no such class, or none is named.
+    """
+    _refuse_missing(args, method, name)
+    return _labels(args.label, method) if "label" in method.inputs else []
+
+
 def _labels(given: str | None, method: "Method") -> list[tuple[int, str]]:
-    """Number and name of each class that is asked for."""
     known = list(enumerate(method.label_names))
     if given == "all":
         return known

@@ -70,6 +70,14 @@ class Networks(Protocol):
     channels: Mapping[str, int]  # of each domain
     image_px: int  # side of the training images
 
+    @property
+    def class_names(self) -> Sequence[str]:
+        """Names of the classes, in the order of their numbers.
+
+        Raises:
+            ValueError: The data have none.
+        """
+
     def generator(self, domains: str = "ab") -> nn.Module:
         """From the first domain to the second: `ab` or `ba`."""
 
@@ -165,6 +173,8 @@ class Method(Translator):
     Config: ClassVar[type[MethodConfig]] = MethodConfig
     output_columns: ClassVar[tuple[str, ...]] = ("translation",)
     """Keys of `visuals` whose images a generator made."""
+    averages_buffers: ClassVar[bool] = False
+    """Whether the moving average of the networks averages running statistics too, instead of taking them over."""
     progress: float = 0.0
     """Share of the run done, in [0, 1), set by the trainer before each step from the step's number alone."""
 

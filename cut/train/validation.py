@@ -17,7 +17,7 @@ from cut.data.images import evenly_chosen, list_images, pair_name
 from cut.data.stream import SampleStream
 from cut.errors import UserError, listed
 from cut.inference.request import Request
-from cut.inference.sample import draw_images
+from cut.inference.sample import draw_images, plan_draws
 from cut.inference.translate import plan_jobs, run_jobs
 from cut.methods.base import Method
 from cut.metrics.names import NEEDS_FEATURES
@@ -69,8 +69,8 @@ class Validation:
         output = self.folder / generator
         empty_folder(output)
         if self.pictures.inputs is None:
-            count = len(list_images(self.pictures.targets))
-            for _ in draw_images(method, count, _SEED, self.fabric, self.config.batch_size, output):
+            draws = plan_draws(output, len(list_images(self.pictures.targets)), ".png")
+            for _ in draw_images(method, draws, _SEED, self.fabric, self.config.batch_size):
                 pass
             return self._score(output)
         jobs = plan_jobs(self.pictures.inputs, output, ".png")

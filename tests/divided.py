@@ -75,6 +75,8 @@ _BIGGAN = {
     "data.batch_size": 4,
     "train.ema_decay": 0.5,
 }
+_DEEPI2I = {key: value for key, value in _BIGGAN.items() if not key.endswith(("_steps", "ema_decay"))}
+_DEEPI2I |= {"method.name": "deepi2i", "method.adaptor_steps": 2}
 _STYLED = {
     **_SMALL,
     "data.root": "unpaired",
@@ -118,6 +120,8 @@ CASES = {
     "dcgan: VGG-16 with dropout": _DCGAN
     | {"method.latent": "normal", "method.discriminator": {"name": "vgg16", "base_channels": 2}},
     "biggan": _BIGGAN,
+    "deepi2i": _DEEPI2I,
+    "deepi2i: from scratch": _DEEPI2I | {"method.train_encoder": True, "method.adaptor_steps": 0},
     "munit": _MUNIT,
     "munit: micro-batches too": _MUNIT | {"data.batch_size": 4, "train.num_micro_batches": 2},
     "drit": _DRIT,

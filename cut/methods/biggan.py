@@ -22,42 +22,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from cut.config import MethodConfig, Section
+from cut.config import MethodConfig
 from cut.losses.adversarial import discriminator_loss, generator_loss
+from cut.methods import conditional
 from cut.methods.base import Batch, Judgement, Method, Networks, Player, Terms
-from cut.models.biggan import (
-    DISCRIMINATOR_WIDTHS,
-    GENERATOR_WIDTHS,
-    BigGANDiscriminator,
-    BigGANGenerator,
-    draw_orthogonal,
-)
-from cut.runtime.sharding import draw_rows
+from cut.models.biggan import BigGANDiscriminator, BigGANGenerator
 
 _SHEET_LATENTS = 7  # columns of a sample sheet beside the real picture
 _COLUMNS = tuple(f"drawn {column + 1}" for column in range(_SHEET_LATENTS))
-
-
-class BigGANGeneratorConfig(Section):
-    """Generator; its levels follow from data.crop_px."""
-
-    base_channels: int = Field(96, ge=1)
-    """Channels at full resolution (ch), up to 16 times as many at 4 px."""
-    latent_part: int = Field(20, ge=1)
-    """Numbers of the latent (z) for each level; at 128 px there are six, so 120 in all."""
-    shared_dim: int = Field(128, ge=1)
-    """Numbers of a class's embedding, which all levels share."""
-    attention_px: int | None = Field(None, ge=4)
-    """Side of the map with self-attention: 64 in the paper's networks of 128 px. null: none."""
-
-
-class BigGANDiscriminatorConfig(Section):
-    """Discriminator; its levels follow from data.crop_px."""
-
-    base_channels: int = Field(96, ge=1)
-    """Channels behind the first block (ch), up to 16 times as many at 4 px."""
-    attention_px: int | None = Field(None, ge=4)
-    """Side of the map with self-attention: 64 in the paper's networks of 128 px. null: none."""
 
 
 class BigGANConfig(MethodConfig):
@@ -71,9 +43,9 @@ class BigGANConfig(MethodConfig):
     """Method: BigGAN, images of a class from noise."""
     discriminator_steps: int = Field(1, ge=1)
     """Updates of D per step, each on a batch of its own."""
-    generator: BigGANGeneratorConfig = BigGANGeneratorConfig()
+    generator: conditional.BigGANGeneratorConfig = conditional.BigGANGeneratorConfig()
     """Generator (G)."""
-    discriminator: BigGANDiscriminatorConfig = BigGANDiscriminatorConfig()
+    discriminator: conditional.BigGANDiscriminatorConfig = conditional.BigGANDiscriminatorConfig()
     """Discriminator (D)."""
 
 
@@ -110,21 +82,8 @@ class BigGAN(Method):
 
     @classmethod
     def build(cls, config: BigGANConfig, networks: Networks) -> "BigGAN":
-        names, channels, image_px = tuple(networks.class_names), networks.channels["b"], networks.image_px
-        if image_px not in GENERATOR_WIDTHS:
-            raise ValueError(f"data.crop_px: {image_px} does not suit biggan; allowed: {list(GENERATOR_WIDTHS)}")
-        of_g, of_d = config.generator, config.discriminator
-        generator = BigGANGenerator(
-            channels,
-            len(names),
-            [width * of_g.base_channels for width in GENERATOR_WIDTHS[image_px]],
-            of_g.latent_part,
-            of_g.shared_dim,
-            of_g.attention_px,
-        )
-        widths = [width * of_d.base_channels for width in DISCRIMINATOR_WIDTHS[image_px]]
-        discriminator = BigGANDiscriminator(channels, len(names), widths, attention_px=of_d.attention_px)
-        return cls(config, draw_orthogonal(generator), draw_orthogonal(discriminator), names)
+        generator, discriminator = conditional.build_networks(config.generator, config.discriminator, networks)
+        return cls(config, generator, discriminator, tuple(networks.class_names))
 
     def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
         """Images `(N, C, H, W)` in [-1, 1] of latents `(N, latent_size)` and classes `(N,)`; by default of the first
@@ -142,16 +101,12 @@ class BigGAN(Method):
 
     def translate(self, batch: Batch) -> Drawn:
         """Deals out the real images and draws latents and classes, on the CPU so that any device trains on the same."""
-        turns, real = self.config.discriminator_steps, batch["real"]
-        reals = real.chunk(turns)
+        turns = self.config.discriminator_steps
+        reals = batch["real"].chunk(turns)
         drawn = Drawn(reals, batch["label"].chunk(turns), [], [])
         for _ in range(turns + 1):
-            drawn.latents.append(
-                draw_rows(lambda n: self.latents(n, torch.default_generator), len(reals[0])).to(real.device)
-            )
-            drawn.labels.append(
-                draw_rows(lambda n: torch.randint(len(self.label_names), (n,)), len(reals[0])).to(real.device)
-            )
+            drawn.latents.append(conditional.draw_latents(self.generator, reals[0]))
+            drawn.labels.append(conditional.draw_labels(len(self.label_names), reals[0]))
         return drawn
 
     def players(self) -> tuple[Player, ...]:

@@ -32,8 +32,9 @@ class SelfAttention(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.theta = SpectralConv2d(channels, channels // 8, 1, bias=False)
-        self.phi = SpectralConv2d(channels, channels // 8, 1, bias=False)
+        narrow = max(1, channels // 8)
+        self.theta = SpectralConv2d(channels, narrow, 1, bias=False)
+        self.phi = SpectralConv2d(channels, narrow, 1, bias=False)
         self.g = SpectralConv2d(channels, channels // 2, 1, bias=False)
         self.o = SpectralConv2d(channels // 2, channels, 1, bias=False)
         self.gamma = nn.Parameter(torch.tensor(0.0))

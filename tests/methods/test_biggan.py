@@ -1,22 +1,20 @@
 """BigGAN: layers and whole steps equal the authors' numbers; classes are learnt, drawn and asked for by name."""
 
 import json
-import math
 import re
 
 import numpy as np
 import pytest
 import torch
+from biggan_numbers import ADAM, in_our_names, load, unpacked
 from conftest import make_idx
 from golden_steps import training_step_of
 from PIL import Image
 from programs import inside, told
-from torch import nn
 
 from cut.build import build_trainer, read_config
-from cut.config import AdamConfig
 from cut.errors import UserError
-from cut.methods import biggan
+from cut.methods import conditional
 from cut.methods.biggan import BigGAN, BigGANConfig
 from cut.models.batch_norm import untracked_statistics
 from cut.models.biggan import BigGANDiscriminator, BigGANGenerator, SelfAttention
@@ -25,33 +23,6 @@ from cut.train.ema import AveragedNetworks
 
 CONV_BIAS = re.compile(r"conv\w+\.bias$")
 EVERY = 8  # of the final weights every eighth is stored
-# Rates and terms of the authors' 128 px script; the numbers were made with them.
-ADAM = AdamConfig(lr=1e-4, betas=(0.0, 0.999), eps=1e-6, per_player={"discriminator": {"lr": 4e-4}})
-
-
-def in_our_names(weights):
-    """The authors' state dict; batch norm's numbers are kept by torch's layer here."""
-    renamed = {}
-    for key, value in weights.items():
-        own = key.replace(".stored_mean", ".norm.running_mean").replace(".stored_var", ".norm.running_var")
-        own = own.replace("output_layer.0.norm.", "output_layer.0.").replace(
-            "output_layer.0.gain", "output_layer.0.weight"
-        )
-        renamed[own] = value.double() if value.is_floating_point() else value
-    return renamed
-
-
-def unpacked(numbers, name, vector):
-    """The authors' state dict out of one vector."""
-    shapes = numbers["keys"][name]
-    parts = vector.split([math.prod(shape) for shape in shapes.values()])
-    return {key: part.view(shape) for (key, shape), part in zip(shapes.items(), parts, strict=True)}
-
-
-def load(network: nn.Module, weights):
-    missing, unexpected = network.load_state_dict(in_our_names(weights), strict=False)
-    assert not unexpected and all(key.endswith("num_batches_tracked") for key in missing)
-    return network
 
 
 def share_beyond(network, numbers, name, expected, bound):
@@ -84,7 +55,7 @@ def test_a_whole_step_equals_the_authors(golden, double, monkeypatch):
     discriminator = load(BigGANDiscriminator(3, 4, [16] * 4, num_halvings=2), initial["D"])
     method = BigGAN(BigGANConfig(discriminator_steps=2), generator, discriminator, tuple("abcd"))
     draws = [drawn for z, y in zip(numbers["z"], numbers["y"], strict=True) for drawn in (z.double(), y)]
-    monkeypatch.setattr(biggan, "draw_rows", lambda draw, rows: draws.pop(0))
+    monkeypatch.setattr(conditional, "draw_rows", lambda draw, rows: draws.pop(0))
     average = AveragedNetworks(method, decay=0.9)
 
     batch = {"real": numbers["image_u8"].double() / 127.5 - 1.0, "label": numbers["labels"]}
@@ -201,5 +172,5 @@ def test_idx_files_bring_their_labels(tmp_path):
 
 
 def test_other_sizes_are_refused_in_one_line(tiny_biggan):
-    with pytest.raises(UserError, match=r"data.crop_px: 40 does not suit biggan; allowed: \[32, 64, 128\]"):
+    with pytest.raises(UserError, match=r"data.crop_px: 40 has no networks; allowed: \[32, 64, 128\]"):
         build_trainer(read_config(tiny_biggan, ["data.crop_px=40", "data.load_px=40"]))

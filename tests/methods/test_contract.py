@@ -70,6 +70,13 @@ SMALL_SECTIONS = {
         "generator.shared_dim": 3,
         "discriminator.base_channels": 2,
     },
+    ("method", "deepi2i"): {
+        "adaptor_steps": 1,
+        "generator.base_channels": 2,
+        "generator.latent_part": 2,
+        "generator.shared_dim": 3,
+        "discriminator.base_channels": 2,
+    },
     ("data", "idx"): {"batch_size": 2},
     ("data", "labelled"): {"load_px": 32, "crop_px": 32, "batch_size": 2},
     ("data", "single"): {"crop_px": 16, "batch_size": 2, "crops_per_epoch": 8},

@@ -1,4 +1,4 @@
-"""DeepI2I: losses and whole steps equal the authors' numbers; it starts from a BigGAN, and translates to all classes."""
+"""DeepI2I: losses and whole steps equal the authors' numbers; it starts from a BigGAN, and knows classes."""
 
 import numpy as np
 import pytest

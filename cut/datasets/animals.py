@@ -106,7 +106,7 @@ def _numbers(archive: zipfile.ZipFile, name: str, sha256: str, dtype: str) -> np
     if hashlib.sha256(packed).hexdigest() != sha256:
         raise ValueError(f"{name} has another checksum")
     operations = pickletools.genops(gzip.decompress(packed))
-    (data,) = (argument for operation, argument, _ in operations if operation.name == "BINBYTES")
+    (data,) = (argument for operation, argument, _ in operations if operation.name == "BINBYTES" and argument)
     return np.frombuffer(data, dtype)
 
 

@@ -229,8 +229,8 @@ def feature_distance(features: Mapping[int, Tensor], weights: Mapping[int, float
         features: Maps `(2N, C, px, px)` by their side, of N translations and behind them of their sources.
         weights: By the maps' side.
     """
-    distances = [weights[px] * F.mse_loss(*map_.chunk(2)) for px, map_ in features.items()]
-    return torch.stack(distances).sum()
+    pairs = {px: both.chunk(2) for px, both in features.items()}
+    return torch.stack([weights[px] * F.mse_loss(ours, theirs) for px, (ours, theirs) in pairs.items()]).sum()
 
 
 def _first_classes(given: Tensor, own: Tensor, dimension: int) -> Tensor:

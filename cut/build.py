@@ -1,8 +1,8 @@
 """The one composition root: config -> data, networks, method, optimizers, trainer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -13,7 +13,7 @@ from cut.config import AdamConfig, RunConfig
 from cut.config.load import PathOrPaths, changes_between_processes, load_config, parse_config
 from cut.config.own_code import own_code
 from cut.data.evaluation_set import check_split
-from cut.data.kinds import open_stream
+from cut.data.kinds import open_stream, with_classes
 from cut.data.picture_list import changes_of_pictures
 from cut.data.stream import SampleStream
 from cut.errors import UserError, reason, shown
@@ -83,17 +83,30 @@ def build_optimizers(method: Method, adam: AdamConfig, fabric: Fabric) -> dict[s
     """
     fused = True if fabric.device.type == "cpu" else None  # four times as fast; elsewhere torch chooses well itself
     networks: dict[str, list[nn.Module]] = {}
+    factors: dict[nn.Module, float] = {}
     for player in method.players():
         networks.setdefault(player.name, []).extend(player.networks)
+        factors |= {getattr(method, name): factor for name, factor in player.lr_factors.items()}
     if unknown := [name for name in adam.per_player if name not in networks]:
         raise UserError(f"optim.per_player: no player '{unknown[0]}' (this method has: {', '.join(networks)})")
     optimizers = {}
     for name, trained in networks.items():
-        parameters = list(dict.fromkeys(p for network in trained for p in network.parameters()))
+        groups = _parameter_groups(trained, factors)
         own = adam.of(name)
-        optimizer = torch.optim.Adam(parameters, own.lr, own.betas, own.eps, own.weight_decay, fused=fused)
+        optimizer = torch.optim.Adam(groups, own.lr, own.betas, own.eps, own.weight_decay, fused=fused)
         optimizers[name] = cast(Optimizer, fabric.setup_optimizers(optimizer))  # one in, one out
     return optimizers
+
+
+def _parameter_groups(networks: Sequence[nn.Module], factors: Mapping[nn.Module, float]) -> list[dict[str, Any]]:
+    """All parameters once, those of networks with another learning rate in groups of their own."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    seen: set[nn.Parameter] = set()
+    for network in networks:
+        parameters = [parameter for parameter in network.parameters() if parameter not in seen]
+        groups.setdefault(factors.get(network, 1.0), []).extend(parameters)
+        seen.update(parameters)
+    return [{"params": found} | ({"lr_factor": factor} if factor != 1.0 else {}) for factor, found in groups.items()]
 
 
 def build_trainer(config: RunConfig) -> Trainer:
@@ -114,6 +127,8 @@ def build_trainer(config: RunConfig) -> Trainer:
 def _build_trainer(config: RunConfig, fabric: Fabric, processes: Processes) -> Trainer:
     seed_all(config.seed)
     set_numerics(config.train)
+    if "label" in find_method(config.method.name).inputs:
+        config = config.model_copy(update={"data": with_classes(config.data)})
     method = build_method(config)
     if config.train.num_micro_batches > 1 and (reason := method.needs_whole_batch):
         raise UserError(f"train.num_micro_batches: must be 1 for this {config.method.name}: {reason}")

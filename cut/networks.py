@@ -1,6 +1,6 @@
 """Networks from a config: a name -> the class, built and initialised."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -40,6 +40,13 @@ class ConfiguredNetworks:
         self.config = config
         self.channels: Mapping[str, int] = config.data.channels
         self.image_px = config.data.crop_px
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        names = getattr(self.config.data, "classes", None)
+        if not names:
+            raise ValueError("data.classes: missing; name the classes, or train where the data lie")
+        return names
 
     def generator(self, domains: str = "ab") -> nn.Module:
         section = self.config.generator

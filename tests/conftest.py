@@ -87,6 +87,17 @@ def make_idx(root: Path, split: str = "train", pixels: np.ndarray | None = None)
     return root
 
 
+def make_labelled(root: Path, classes: str = "abc", count: int = 3, size: int = 32) -> Path:
+    """Writes random pictures into `root/train/<class>`."""
+    rng = np.random.default_rng(0)
+    for name in classes:
+        (root / "train" / name).mkdir(parents=True)
+        for index in range(count):
+            pixels = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / "train" / name / f"{index}.png")
+    return root
+
+
 def make_single(folder: Path, width: int = 60, height: int = 48) -> dict[str, Path]:
     """Writes a dark and a bright picture; returns their paths as `data.a` and `data.b`."""
     folder.mkdir(parents=True)

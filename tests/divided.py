@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from conftest import make_idx, make_paired, make_single, make_unpaired
+from conftest import make_idx, make_labelled, make_paired, make_single, make_unpaired
 
 from cut.build import build_trainer, read_config
 from cut.config.load import changed_keys
@@ -64,6 +64,19 @@ _DCGAN = {
     "data.root": "idx",
     "data.batch_size": 2,
 }
+_BIGGAN = {
+    "method.name": "biggan",
+    "method.discriminator_steps": 2,
+    "method.generator": {"base_channels": 2, "latent_part": 2, "shared_dim": 3, "attention_px": 16},
+    "method.discriminator": {"base_channels": 2},
+    "data.root": "labelled",
+    "data.load_px": 36,
+    "data.crop_px": 32,
+    "data.batch_size": 4,
+    "train.ema_decay": 0.5,
+}
+_DEEPI2I = {key: value for key, value in _BIGGAN.items() if not key.endswith(("_steps", "ema_decay"))}
+_DEEPI2I |= {"method.name": "deepi2i", "method.adaptor_steps": 2}
 _STYLED = {
     **_SMALL,
     "data.root": "unpaired",
@@ -106,6 +119,9 @@ CASES = {
     "dcgan": _DCGAN,
     "dcgan: VGG-16 with dropout": _DCGAN
     | {"method.latent": "normal", "method.discriminator": {"name": "vgg16", "base_channels": 2}},
+    "biggan": _BIGGAN,
+    "deepi2i": _DEEPI2I,
+    "deepi2i: from scratch": _DEEPI2I | {"method.train_encoder": True, "method.adaptor_steps": 0},
     "munit": _MUNIT,
     "munit: micro-batches too": _MUNIT | {"data.batch_size": 4, "train.num_micro_batches": 2},
     "drit": _DRIT,
@@ -130,6 +146,7 @@ def make_data(folder: Path) -> None:
     make_unpaired(folder / "many", count=12, size=24)
     make_paired(folder / "paired")
     make_idx(folder / "idx")
+    make_labelled(folder / "labelled")
     make_single(folder / "single")
 
 
@@ -149,7 +166,7 @@ def train(folder: Path, settings: dict, dtype: torch.dtype = torch.float64, eps:
         trainer, losses = build_trainer(read_config(folder / "empty.yaml", overrides)), []
         for batch in trainer.batches(STEPS):
             trainer.losses.sums = {}
-            trainer.train_step({key: images.to(dtype) for key, images in batch.items()})
+            trainer.train_step({key: t.to(dtype) if t.is_floating_point() else t for key, t in batch.items()})
             losses += [value.item() for value in trainer.losses.sums.values()]
         trainer._require_equal()
     finally:

@@ -35,7 +35,7 @@ def assert_final_weights(method: nn.Module, final: Mapping[str, Tensor]) -> None
 def training_step_of(method: Method, adam: AdamConfig = ADAM) -> TrainingStep:
     """The trainer's step on the CPU, with the authors' Adam for each player."""
     fabric = Fabric(accelerator="cpu", devices=1)
-    rates = {player.name: adam.lr for player in method.players()}
+    rates = {player.name: adam.of(player.name).lr for player in method.players()}
     return TrainingStep(method, build_optimizers(method, adam, fabric), rates, fabric, Processes(fabric))
 
 

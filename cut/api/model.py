@@ -230,8 +230,7 @@ class Model:
         """
         from cut.api.export import export_model
 
-        options = {"direction": direction, "max_megapixels": max_megapixels}
-        return export_model(self.method, self.config, file, **options)
+        return export_model(self.method, self.config, file, direction=direction, max_megapixels=max_megapixels)
 
     def _require(self, image: bool) -> None:
         if ("image" in self.method.inputs) != image:

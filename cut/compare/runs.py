@@ -144,13 +144,13 @@ class Runner:
             what = ["--input", self.pictures.inputs, "--target", self.pictures.targets, "--format", "png"]
         device = ["--accelerator", contender.config.train.accelerator]
         trusted = ["--allow-import"] if own_code(contender.config.to_dict()) else []  # it was imported to train
-        translate = ("test", run_dir, "--run", run_dir, *what, *device, *trusted, "--output")
+        translate = ["--run", run_dir, *what, *device, *trusted, "--output"]
         further = {}
         if contender.takes_styles and (metrics := self._metrics(of_several=True)):
             empty_folder(several.with_suffix(""), TRANSLATIONS)
-            self._call(*translate, several.with_suffix(""), "--num-outputs", NUM_OUTPUTS)
+            self._call("test", run_dir, *translate, several.with_suffix(""), "--num-outputs", NUM_OUTPUTS)
             further = self._evaluate(several.with_suffix(""), several, run_dir, metrics)["generated"]["scores"]
-        self._call(*translate, translated)
+        self._call("test", run_dir, *translate, translated)
         self._score(translated, result, run_dir, known, further)
 
     def _score(

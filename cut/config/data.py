@@ -142,6 +142,21 @@ class ImagesDataConfig(TransformConfig):
         return {"b": self.num_channels}
 
 
+class LabelledDataConfig(ImagesDataConfig):
+    """A folder per class: pictures of any names in `<root>/train/<class>`, to look at also in `<root>/test/<class>`."""
+
+    kind = "labelled"
+
+    name: Literal["labelled"] = "labelled"  # type: ignore[assignment]
+    """A folder per class: <root>/train/<class>/*.png."""
+    classes: tuple[str, ...] | None = Field(None, min_length=1)
+    """Names of the classes, folders below <root>/train, in the order of their numbers. null: all, by their names."""
+
+    @property
+    def channels(self) -> dict[str, int]:
+        return dict.fromkeys("ab", self.num_channels)  # of one class and of another
+
+
 class IDXDataConfig(LoaderConfig):
     """A set in MNIST's format: `<root>/<split>-images-idx3-ubyte`, packed (.gz) or not."""
 
@@ -161,10 +176,12 @@ class IDXDataConfig(LoaderConfig):
     """Largest file that is read, in millions of pixels of all its pictures together; MNIST has 47."""
     crop_px: int = Field(28, ge=8, le=MOST_PX, multiple_of=MULTIPLE_PX)
     """Side of the images in pixels, a multiple of 4; pictures of another size are scaled to it."""
+    classes: tuple[str, ...] | None = Field(None, min_length=1)
+    """Names of the classes by their labels, which methods with classes read. null: the labels themselves."""
 
     @property
     def channels(self) -> dict[str, int]:
-        return {"b": self.num_channels}
+        return dict.fromkeys("ab", self.num_channels)  # of one class and of another, where there are classes
 
 
 class SingleDataConfig(LoaderConfig):
@@ -206,7 +223,7 @@ def _or_own(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
 
 
 DataConfig = Annotated[
-    UnpairedDataConfig | PairedDataConfig | SingleDataConfig | ImagesDataConfig | IDXDataConfig,
+    UnpairedDataConfig | PairedDataConfig | SingleDataConfig | ImagesDataConfig | LabelledDataConfig | IDXDataConfig,
     Field(discriminator="name"),
     WrapValidator(_or_own),
 ]

@@ -55,7 +55,7 @@ class StartConfig(Section):
     file: PathText
     """Run directory (its newest checkpoint), checkpoint (.pt) or inference file (.safetensors)."""
     rename: dict[str, str] = Field({})
-    """Beginnings of keys in the file, each with what it is called in this run."""
+    """Beginnings of keys in the file -> what they are called in this run; {ema.generator: generator}: the average."""
 
 
 class TrainConfig(Section):

@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from cut.config import IDXDataConfig
+from cut.data.images import evenly_chosen
 from cut.data.picture_list import PictureList, entry_of_content
 from cut.data.stream import SampleStream, noise_rows
 from cut.data.transforms import resized, to_float
@@ -55,18 +58,61 @@ class IDXStream(SampleStream):
             again = f"; for the published files delete {config.root} and run: {command}" if command else ""
             raise UserError(f"{error}{again}") from None
         self.num_pictures = len(self.pictures)
+        self.labels = read_labels(config, path, self.num_pictures) if config.classes else None
+
+    @classmethod
+    def find_classes(cls, config: IDXDataConfig) -> tuple[str, ...]:  # type: ignore[override]
+        """The labels, from 0 to the largest."""
+        return tuple(str(label) for label in range(int(read_labels(config, _find(config)).max()) + 1))
 
     def __getitem__(self, n: int) -> dict[str, Any]:
-        """`real` `(C, H, W)` in [-1, 1]."""
-        picture = np.repeat(self.pictures[self.picture_of(n)][:, :, None], self.config.num_channels, axis=2)
-        return {"real": to_float(resized(picture, (self.config.crop_px, self.config.crop_px)))}
+        """`real` `(C, H, W)` in [-1, 1], and `label` where the config has classes."""
+        place = self.picture_of(n)
+        label = {} if self.labels is None else {"label": torch.tensor(int(self.labels[place]))}
+        return {"real": self._image(place), **label}
+
+    def _image(self, place: int) -> Tensor:
+        picture = np.repeat(self.pictures[place][:, :, None], self.config.num_channels, axis=2)
+        return to_float(resized(picture, (self.config.crop_px, self.config.crop_px)))
 
     def picture_list(self) -> PictureList:
         # Files of this kind have a size that depends on the number of pictures alone.
         return {"pictures": entry_of_content(self.num_pictures, self.pictures.reshape(-1).data)}
 
     def fixed_samples(self, count: int) -> list[dict[str, Any]]:
-        return noise_rows(count)
+        if self.labels is None or self.config.classes is None:
+            return noise_rows(count)
+        labels, names = self.labels.tolist(), self.config.classes
+        by_class = sorted(range(self.num_pictures), key=lambda place: labels[place])
+        return [
+            {"real_a": self._image(place), "label": torch.tensor(labels[place]), "name": names[labels[place]]}
+            for place in evenly_chosen(by_class, count)
+        ]
+
+
+def read_labels(config: IDXDataConfig, pictures: Path, count: int | None = None) -> np.ndarray:
+    """The labels `(count,)` beside a file of pictures.
+
+    Args:
+        config: Data that they belong to.
+        pictures: File of the pictures.
+        count: Number of pictures; None does not compare.
+
+    Raises:
+        UserError: They are missing or damaged, too many or too few, or one has no name in `data.classes`.
+    """
+    name = pictures.name.removesuffix(".gz").replace("-images", "-labels").replace("idx3", "idx1")
+    names = (name, f"{name}.gz")
+    path = next((pictures.with_name(n) for n in names if pictures.with_name(n).is_file()), pictures.with_name(name))
+    labels = read_idx(path, num_dimensions=1)
+    if count is not None and len(labels) != count:
+        raise UserError(f"{path}: holds {len(labels)} labels for {count} pictures; take the two files of one set")
+    if config.classes and labels.max() >= len(config.classes):
+        raise UserError(
+            f"data.classes: has {len(config.classes)} names, but {path} a label {labels.max()}; name all, or leave it "
+            "out"
+        )
+    return labels
 
 
 def is_idx(path: Path) -> bool:

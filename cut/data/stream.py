@@ -60,6 +60,15 @@ class SampleStream(Dataset):
             self._order = (epoch, np.random.default_rng((self.seed, 0, epoch)).permutation(self.num_pictures))
         return int(self._order[1][place])
 
+    @classmethod
+    def find_classes(cls, config: LoaderConfig) -> tuple[str, ...]:
+        """Names of the classes, in the order of their numbers, where the config does not name them.
+
+        Raises:
+            UserError: The data have no classes, or are missing.
+        """
+        raise UserError(f"data.name: {config.name} has no classes; take labelled, or idx")
+
     def apart(self) -> "SampleStream":
         """The same pictures in other samples than those that a training of any length sees."""
         other = copy.copy(self)

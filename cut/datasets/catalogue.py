@@ -127,6 +127,10 @@ def fetch_command(root: str, paired: bool = False) -> str | None:
     if path.name in ("earth2map", "earth2map_paired"):
         option = " --paired" if paired or path.name == "earth2map_paired" else ""
         return f"cut-data earth2map{option} --output {shlex.quote(str(path))}"
+    if path.name == "animals":
+        return f"cut-data animals --output {shlex.quote(str(path))}"
+    if path.name in ("source", "target") and path.parent.name == "glyphs":
+        return f"cut-data glyphs --output {shlex.quote(str(path.parent))}"
     if path.name not in DATASETS or (DATASETS[path.name].layout == "aligned") != paired:
         return None
     parent = str(path.parent)

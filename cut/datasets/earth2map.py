@@ -5,7 +5,6 @@ places, so training is really unpaired, unless pairs are asked for; validation a
 """
 
 import importlib.util
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ import numpy as np
 from PIL import Image
 
 from cut.data.images import write_image
+from cut.datasets.recipe import already_built, write_note
 from cut.errors import UserError, reason
-from cut.storage.files import new_folders, open_regular, write_json
+from cut.storage.files import new_folders
 
 WORLD_PX = (5400, 2700)  # width and height of Blue Marble; the relief, twice as large, is scaled down to it
 LATITUDES = (62.0, -56.0)  # nearer to the poles the projection stretches, and ice and snow hide what the map shows
@@ -48,7 +48,7 @@ def build_earth2map(output: Path, tile_px: int = 128, paired: bool = False) -> d
     if not 16 <= tile_px <= MAX_TILE_PX:
         raise UserError(f"--tile-px {tile_px}: must be from 16 to {MAX_TILE_PX}")
     recipe = _recipe(tile_px, paired)
-    if built := _already_built(output, recipe):
+    if built := already_built(output, "earth2map", recipe):
         return built
     satellite, relief = _worlds()
     sea = _sea_mask(relief)
@@ -64,25 +64,10 @@ def build_earth2map(output: Path, tile_px: int = 128, paired: bool = False) -> d
                     tile = world[y : y + tile_px, x : x + tile_px]
                     write_image(folder / name / f"x{x:04d}_y{y:04d}.png", tile)
                     counts[name] = counts.get(name, 0) + 1
-            write_json(folder / "earth2map.json", {"recipe": recipe, "counts": counts}, checked=False)
+            write_note(folder, "earth2map", recipe, counts)
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({reason(error)})") from None
     return counts
-
-
-def _already_built(output: Path, recipe: dict[str, Any]) -> dict[str, int] | None:
-    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
-        return None
-    try:
-        with open_regular(output / "earth2map.json") as file:
-            note = json.load(file)
-        found = f"earth2map with other tiles ({', '.join(f'{key} {value}' for key, value in note['recipe'].items())})"
-        complete = all(len(list((output / folder).glob("*.png"))) == n for folder, n in note["counts"].items())
-        if note["recipe"] == recipe and complete:
-            return note["counts"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        found = "something else"
-    raise UserError(f"{output}: holds {found} already; delete it or name another --output")
 
 
 def _recipe(tile_px: int, paired: bool) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class TranslationGraph(nn.Module):
         self.draws_noise = _leave_dropout_out(self.method) and method.goes_one_by_one
         first = "image" if "image" in method.inputs else "latent"
         self.inputs = (first, *(name for name in GIVEN if name in method.inputs))
-        sized = [module for module in self.method.modules() if hasattr(module, "prepare_export")]
+        sized: list[Any] = [module for module in self.method.modules() if hasattr(module, "prepare_export")]
         self.max_pixels = max_pixels if sized else None
         for module in sized:
             module.prepare_export(max_pixels)

@@ -27,8 +27,10 @@ class BatchNorm2d(nn.BatchNorm2d):
         variance = sum_over_processes(centred.square().sum((0, 2, 3))) / count  # (C,), biased
         if self.track_running_stats:
             self._follow(mean.detach(), variance.detach() * count / (count - 1))
-        scale = self.weight * (variance + self.eps).rsqrt()
-        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+        scale = (variance + self.eps).rsqrt()
+        if not self.affine:
+            return (centred * scale[:, None, None]).to(x.dtype)
+        return (centred * (self.weight * scale)[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor) -> None:

@@ -11,7 +11,7 @@ from cut.errors import UserError, did_you_mean
 if TYPE_CHECKING:
     from cut.methods.base import Method
 
-_NOT_METHODS = ("base", "styled")
+_NOT_METHODS = ("base", "conditional", "styled")
 
 
 def known_methods() -> list[str]:

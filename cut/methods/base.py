@@ -30,6 +30,7 @@ class Player:
             is then run again for this player where a batch is worked on in micro-batches; only one may say so.
         lr_factor: Factor of the learning rate, such as 0.4 of DRIT's content discriminator.
         clip_norm: Largest norm of the gradient of all `networks` together; None does not clip.
+        lr_factors: Factors of the learning rate of single networks, by their attribute names in the method.
         joins: First step, counted from 0, at which a network is updated too, by the network's attribute name in the
             method; the others are updated from the beginning.
     """
@@ -40,6 +41,7 @@ class Player:
     learns_through_translate: bool = False
     lr_factor: float = 1.0
     clip_norm: float | None = None
+    lr_factors: Mapping[str, float] = field(default_factory=dict)
     joins: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -69,6 +71,14 @@ class Networks(Protocol):
 
     channels: Mapping[str, int]  # of each domain
     image_px: int  # side of the training images
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """Names of the classes, in the order of their numbers.
+
+        Raises:
+            ValueError: The data have none.
+        """
 
     def generator(self, domains: str = "ab") -> nn.Module:
         """From the first domain to the second: `ab` or `ba`."""
@@ -165,6 +175,8 @@ class Method(Translator):
     Config: ClassVar[type[MethodConfig]] = MethodConfig
     output_columns: ClassVar[tuple[str, ...]] = ("translation",)
     """Keys of `visuals` whose images a generator made."""
+    averages_buffers: ClassVar[bool] = False
+    """Whether the moving average of the networks averages running statistics too, instead of taking them over."""
     progress: float = 0.0
     """Share of the run done, in [0, 1), set by the trainer before each step from the step's number alone."""
 

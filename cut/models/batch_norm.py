@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import nn
 
@@ -15,8 +16,9 @@ def has_batch_norm(network: nn.Module) -> bool:
 
 @contextmanager
 def untracked_statistics(network: nn.Module) -> Iterator[None]:
-    """Inside, batch norm in training mode neither reads nor writes its running averages."""
-    norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    """Inside, batch norm in training mode neither reads nor writes its running averages, and spectral norm keeps its
+    vectors."""
+    norms: list[Any] = [m for m in network.modules() if getattr(m, "track_running_stats", False)]
     for norm in norms:
         norm.track_running_stats = False
     try:

@@ -103,7 +103,7 @@ class Evaluator:
             of_sets, more = score_features(wanted, features, target_features, file, self.intervals)
             scores |= of_sets
             warnings += more + store_warnings
-        files = dict.fromkeys(metrics, file)
+        files: dict[str, str | None] = dict.fromkeys(metrics, file)
         if "diversity" in metrics:
             scores["diversity"], files["diversity"] = self._score_diversity(generated, paths, target_paths)
         named = {score_name(metric, files[metric]): scores[metric] for metric in metrics}

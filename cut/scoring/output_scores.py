@@ -30,7 +30,7 @@ def score_diversity(groups: Iterable[Sequence[Path]], network: Lpips | FeatureRe
             values.append(_by_lpips(paths, network))
         else:
             features = np.concatenate(list(network.batches(paths, lambda _: None)))
-            values.append(mean_pairwise(cosine_distance, features.astype(np.float64)))
+            values.append(mean_pairwise(cosine_distance, list(features.astype(np.float64))))
     return summarise({"diversity": values}, intervals)[0]["diversity"]
 
 

@@ -51,7 +51,10 @@ def estimate_bytes(
 def _batch(method: Method, channels: Mapping[str, int], count: int, px: int) -> dict[str, Tensor]:
     count *= method.batches_per_step
     images = {domain: torch.zeros(count, width, px, px) for domain, width in channels.items()}
-    return {"real_a": images["a"], "real_b": images["b"]} if "a" in images else {"real": images["b"]}
+    if "label" in method.inputs:
+        return {"real": images["b"], "label": torch.zeros(count, dtype=torch.int64)}
+    is_pair = "a" in images and "image" in method.inputs
+    return {"real_a": images["a"], "real_b": images["b"]} if is_pair else {"real": images["b"]}
 
 
 def _kept_bytes(method: Method, batch: dict[str, Tensor], precision: str) -> tuple[int, int]:

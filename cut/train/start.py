@@ -43,6 +43,8 @@ def start_from(trainer: Trainer, start: StartConfig) -> str:
 def read_weights(path: Path) -> dict[str, Tensor]:
     """All weights in a file: of a run directory those of its newest checkpoint, or its inference file.
 
+    Of a checkpoint's moving averages the keys begin with `ema.`, so `rename: {ema.generator: generator}` takes them.
+
     Raises:
         UserError: There is no such file, or it is damaged.
     """
@@ -50,8 +52,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         checkpoints = list_checkpoints(path / "checkpoints")
         path = checkpoints[-1] if checkpoints else path / "generator.safetensors"
     if path.suffix == ".pt":
-        state = load_checkpoint(path)["method"]
-        return {key: value for key, value in state.items() if isinstance(value, Tensor)}
+        state = load_checkpoint(path)
+        averaged = {f"ema.{key}": value for key, value in (state["ema"] or {}).items()}
+        return {key: value for key, value in {**state["method"], **averaged}.items() if isinstance(value, Tensor)}
     return load_inference_file(path)[0]
 
 

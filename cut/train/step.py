@@ -101,7 +101,7 @@ class TrainingStep:
             if player.clip_norm is not None:
                 self.fabric.clip_gradients(self.method, optimizer, max_norm=player.clip_norm)
             for group in optimizer.param_groups:
-                group["lr"] = self.rates[player.name] * lr_factor * player.lr_factor
+                group["lr"] = self.rates[player.name] * lr_factor * player.lr_factor * group.get("lr_factor", 1.0)
             optimizer.step()
             logged.append(terms)
         return logged, pieces

@@ -17,7 +17,7 @@ from cut.data.images import evenly_chosen, list_images, pair_name
 from cut.data.stream import SampleStream
 from cut.errors import UserError, listed
 from cut.inference.request import Request, several
-from cut.inference.sample import draw_images
+from cut.inference.sample import draw_images, plan_draws
 from cut.inference.translate import plan_jobs, run_jobs
 from cut.methods.base import Method
 from cut.metrics.names import NEEDS_FEATURES, NEEDS_OUTPUTS, NUM_OUTPUTS
@@ -77,8 +77,8 @@ class Validation:
         output = self.folder / generator
         if self.pictures.inputs is None:
             empty_folder(output)
-            count = len(list_images(self.pictures.targets))
-            for _ in draw_images(method, count, _SEED, self.fabric, self.config.batch_size, output):
+            draws = plan_draws(output, len(list_images(self.pictures.targets)), ".png")
+            for _ in draw_images(method, draws, _SEED, self.fabric, self.config.batch_size):
                 pass
             return self._score(output)
         self._translate(method, self.pictures.inputs, output, Request(seed=_SEED))

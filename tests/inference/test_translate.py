@@ -8,6 +8,7 @@ from torch import nn
 
 from cut.data.images import list_images, read_image, write_image
 from cut.errors import UserError
+from cut.inference import forward
 from cut.inference import translate as module
 from cut.inference.output_folder import OutputFolder
 from cut.inference.tiling import memory_check as memory
@@ -407,11 +408,11 @@ def test_tiles_change_no_file(folders, batch_size):
 def test_only_pictures_larger_than_a_tile_are_cut(folders, monkeypatch):
     source, output, cut = *folders, []
 
-    def note(forward, picture, tile_px, device, folder, name):
+    def note(network, picture, tile_px, device, folder, name):
         cut.append((name, picture.shape, tile_px, folder))
         return picture
 
-    monkeypatch.setattr(module, "translate_in_tiles", note)
+    monkeypatch.setattr(forward, "translate_in_tiles", note)
     for name, size in (("a", (32, 32)), ("b", (31, 30)), ("c", (5, 33))):
         write_image(source / f"{name}.png", _noise(*size))
     network = _Identity()

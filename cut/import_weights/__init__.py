@@ -1,4 +1,5 @@
-"""The generators that the authors of CUT, CycleGAN, pix2pix, DistanceGAN, MUNIT and DRIT publish, as methods of ours.
+"""The generators that the authors of CUT, CycleGAN, pix2pix, DistanceGAN, MUNIT, DRIT and BigGAN publish, as methods of
+ours.
 
 Facts about the files: taesungp/contrastive-unpaired-translation, commit b3ac297, and junyanz/
 pytorch-CycleGAN-and-pix2pix, commit 2a7afba (`latest_net_G.pth`): a file holds one generator's weights and nothing
@@ -82,7 +83,10 @@ def _guessed_config(found: Found, path: Path) -> RunConfig:
         method["nce_layers"] = [layer for layer in (0, 2, 4) if layer <= last]
     source, target = ("b", "a") if _is_inverse(path) else ("a", "b")
     where = f"unknown, for the weights are from {path.name}"
-    data: dict[str, Any] = {
+    if found.data:
+        data = {"name": method_config(found.method).data_names[0], "root": where} | found.data
+        return parse_config({"method": method, "data": data}, method_config, str(path))
+    data = {
         "name": method_config(found.method).data_names[0],
         f"channels_{source}": found.in_channels,
         f"channels_{target}": found.out_channels,
@@ -104,7 +108,7 @@ def _agreeing_config(found: Found, path: Path, config: Path) -> RunConfig:
     given = read_config(config)
     method = find_method(given.method.name)
     if found.settings and given.method.name == found.method:
-        given = _from_a_to_b(given)
+        given = _from_a_to_b(given) if isinstance(given.data, FolderConfig) else given
         pairs = _pairs("method.generator", found.settings["generator"], given.method.model_dump()["generator"])
         return _check_fit(found, path, config, given, pairs)
     if given.generator is None or found.settings or "image" not in method.inputs:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cut.errors import UserError
 from cut.import_weights.key_names import public_names
+from cut.models.biggan import START_PX
 
 Tensors = Mapping[str, Tensor]
 _NORM_TEXT = {"batch": "batch norm", "instance": "instance norm", "instance_affine": "affine instance norm"}
@@ -29,6 +30,7 @@ class Found:
         method: that publishes such generators.
         text: for people.
         settings: of our config's section `method`, where the networks are described there.
+        data: of our config's section `data`, where the network knows one size of images and so many classes.
     """
 
     generator: dict[str, Any]
@@ -37,6 +39,7 @@ class Found:
     method: str
     text: str
     settings: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
 
 
 def work_out(tensors: Tensors, path: Path) -> Found:
@@ -196,6 +199,26 @@ def _drit(tensors: Tensors) -> Found:
     return Found({}, first.shape[1], last.shape[1], "drit", text, {"generator": settings})
 
 
+def _biggan(tensors: Tensors) -> Found:
+    """Levels that double the size from 4 px, so many that the image's side follows from them."""
+    levels = _places(tensors, r"blocks\.(\d+)\.0\.conv1\.weight")
+    attention = _places(tensors, r"blocks\.(\d+)\.1\.gamma")
+    base_channels, shared = tensors[f"blocks.{max(levels)}.0.conv1.weight"].shape[0], tensors["shared.weight"]
+    if max(levels) >= len(tensors):
+        raise ValueError("far more levels than tensors")
+    image_px, channels = START_PX * 2 ** (max(levels) + 1), tensors["output_layer.2.weight"].shape[0]
+    network = {
+        "base_channels": base_channels,
+        "attention_px": START_PX * 2 ** (attention[0] + 1) if attention else None,
+    }
+    generator = network | {"latent_part": tensors["linear.weight"].shape[1], "shared_dim": shared.shape[1]}
+    data = {"crop_px": image_px, "load_px": image_px, "num_channels": channels}
+    data["classes"] = [str(number) for number in range(len(shared))]
+    text = f"BigGAN's generator of {image_px} px, {base_channels} channels, {len(shared)} classes"
+    settings = {"generator": generator, "discriminator": network}
+    return Found({}, channels, channels, "biggan", text, settings, data)
+
+
 def _places(tensors: Tensors, pattern: str) -> list[int]:
     """The numbers in the keys that match."""
     return [int(found[1]) for key in tensors if (found := re.fullmatch(pattern, key))]
@@ -219,6 +242,7 @@ _GENERATORS: dict[str, Callable[[Tensors], Found]] = {
     "stylegan2": _stylegan2,
     "MUNIT": _munit,
     "DRIT": _drit,
+    "BigGAN": _biggan,
 }
 # A pattern of one of its keys -> what a file holds; the first that is met counts.
 _KINDS = {
@@ -227,6 +251,8 @@ _KINDS = {
     r"encoder\.convs\.": "stylegan2",
     r"a\.enc_content\.": "MUNIT",
     r"enc_c\.conv": "DRIT",
+    r"shared\.weight": "BigGAN",
+    r"embed\.weight": "BigGAN's discriminator, which cut-data convert takes with --discriminator",
     r"a\.cnns\.": "MUNIT's discriminators, which only training uses",
     r"mlp_\d+\.": "a patch head (netF), which only training uses",
     r"net\.\d+\.": "a pixel discriminator, which only training uses",

@@ -24,11 +24,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from cut.import_weights.biggan_names import biggan_name
 from cut.import_weights.styled_names import drit_name, munit_name
 from cut.kernels.blur import BlurDownsample, BlurUpsample
+from cut.methods.base import Method
+from cut.methods.biggan import BigGAN
 from cut.methods.drit import DRIT
 from cut.methods.munit import MUNIT
-from cut.methods.styled import StyledMethod
 from cut.models.resnet import ResnetGenerator
 from cut.models.stylegan2 import StyleGAN2Generator
 from cut.models.stylegan2_blocks import EqualConv2d, UpsampleConv
@@ -128,7 +130,7 @@ def _add_equal_convolution(names: PublicNames, module: EqualConv2d, ours: str, t
         names.constants[f"{theirs}.0.kernel"] = _blur((1.0, 3.0, 3.0, 1.0), 1.0)
 
 
-def _styled(method: StyledMethod, name_of: Callable[[str], str]) -> PublicNames:
+def _of_method(method: Method, name_of: Callable[[str], str]) -> PublicNames:
     """Of all networks that translate; DRIT's authors store a layer norm's parameters as maps of one pixel."""
     names = PublicNames()
     for attribute, network in method.inference_networks().items():
@@ -149,6 +151,7 @@ _NAMERS: dict[type[nn.Module], Callable[[Any], PublicNames]] = {
     ResnetGenerator: _resnet,
     UnetGenerator: _unet,
     StyleGAN2Generator: _stylegan2,
-    MUNIT: partial(_styled, name_of=munit_name),
-    DRIT: partial(_styled, name_of=drit_name),
+    MUNIT: partial(_of_method, name_of=munit_name),
+    DRIT: partial(_of_method, name_of=drit_name),
+    BigGAN: partial(_of_method, name_of=biggan_name),
 }

@@ -9,7 +9,8 @@ from golden_steps import training_step_of
 from PIL import Image
 from programs import inside, saved_run, told
 
-from cut.build import build_trainer, read_config
+from cut.build import build_trainer, load_translator, read_config
+from cut.cli import data
 from cut.config import AdamConfig
 from cut.errors import UserError
 from cut.losses.adversarial import discriminator_loss, generator_loss
@@ -183,3 +184,43 @@ def test_trains_and_translates_to_every_class_from_the_command_line(yamls, tmp_p
 def test_too_few_weights_are_refused(yamls):
     with pytest.raises(UserError, match=r"feature_weights: needs 2 numbers, of maps of \[4, 8\] px"):
         build_trainer(read_config(yamls[1], ["method.feature_weights=[0.1]"]))
+
+
+def test_biggans_public_files_draw_and_are_a_start(yamls, tmp_path):
+    """Files as the authors' program saves them, with their names and random numbers."""
+    torch.manual_seed(0)
+    method = build_trainer(read_config(yamls[0])).method
+    for module in method.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(), module.running_var.uniform_(0.5, 2.0)
+    for name, network in (("G_ema", method.generator), ("D", method.discriminator)):
+        state = {}
+        for key, value in network.state_dict().items():
+            key = key.replace(".norm.running_", ".stored_").replace("output_layer.0.running_", "output_layer.0.stored_")
+            if not key.endswith("num_batches_tracked"):
+                state[key.replace("output_layer.0.weight", "output_layer.0.gain")] = value
+        torch.save(state, tmp_path / f"{name}.pth")
+    assert any(key.endswith("bn1.stored_var") for key in torch.load(tmp_path / "G_ema.pth", weights_only=True))
+    converted = tmp_path / "biggan.safetensors"
+    _run_data("convert", tmp_path / "G_ema.pth", converted, "--discriminator", tmp_path / "D.pth")
+    public, _ = load_translator(converted)
+    latent, label = torch.randn(2, 8), torch.tensor([3, 1])
+    with torch.no_grad():
+        assert torch.equal(public(latent, label), method.eval()(latent, label))
+    assert public.label_names == ("0", "1", "2", "3") and public.generator.image_px == 32
+
+    trainer = build_trainer(read_config(yamls[1], [f"start={{file: {converted}}}"]))
+    assert "new: adaptor" in start_from(trainer, trainer.config.start)
+    for network in ("generator", "discriminator"):
+        theirs, ours = getattr(method, network).state_dict(), getattr(trainer.method, network).state_dict()
+        assert all(torch.equal(ours[key], value) for key, value in theirs.items() if ours[key].shape == value.shape)
+    with pytest.raises(UserError, match="holds BigGAN's discriminator, which cut-data convert takes"):
+        _run_data("convert", tmp_path / "D.pth", tmp_path / "other.safetensors")
+    with pytest.raises(UserError, match="is no discriminator of the same sizes"):
+        _run_data(
+            "convert", tmp_path / "G_ema.pth", tmp_path / "o.safetensors", "--discriminator", tmp_path / "G_ema.pth"
+        )
+
+
+def _run_data(*arguments):
+    data._main([str(argument) for argument in arguments])

@@ -1,0 +1,146 @@
+"""Scores translations between classes (DeepI2I) against real pictures of these classes.
+
+    python scripts/class_scores.py --real datasets/glyphs/target --sources datasets/glyphs/target/test \\
+        --translations results/capitals --output results/capitals.json
+
+- rc: accuracy of a classifier, trained on real pictures, on the translations; higher is better;
+- fc: accuracy on real test pictures of one that was trained on the translations; higher is better;
+- frechet: Frechet distance of the first classifier's features to those of real test pictures, per class, averaged;
+- ground_kept, glyph_kept: correlation of the colours of a source and its translation, at the border and of what stands
+  out from it, over pictures and channels: 1 where they are kept, 0 where they are others.
+
+The classifier is a small network of three convolutions; `judge` is its own accuracy on real test pictures.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cut.data.images import list_images, read_image
+from cut.metrics.fid import feature_statistics, frechet_distance
+from cut.runtime.seeding import seed_all
+
+_SIDE_PX, _FEATURES, _BATCH = 32, 64, 32
+
+
+class Classifier(nn.Module):
+    """Three convolutions, each halving the size, and one linear layer over `features`."""
+
+    def __init__(self, num_classes: int):
+        super().__init__()
+        layers: list[nn.Module] = []
+        for before, width in ((3, 16), (16, 32), (32, _FEATURES)):
+            layers += [nn.Conv2d(before, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(2)]
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(_FEATURES * 16, _FEATURES), nn.ReLU())
+        self.last = nn.Linear(_FEATURES, num_classes)
+
+    def features(self, image: Tensor) -> Tensor:
+        return self.layers(image)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.last(self.features(image))
+
+
+def read(paths: Sequence[Path]) -> Tensor:
+    """Pictures as `(N, 3, 32, 32)` in [-1, 1]."""
+    images = torch.stack([torch.from_numpy(read_image(path, 3)).permute(2, 0, 1).float() for path in paths])
+    return F.interpolate(images / 127.5 - 1.0, (_SIDE_PX, _SIDE_PX), mode="bilinear", antialias=True)
+
+
+def read_classes(folder: Path, classes: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Pictures and labels of a folder per class."""
+    paths = [(path, label) for label, name in enumerate(classes) for path in list_images(folder / name)]
+    return read([path for path, _ in paths]), torch.tensor([label for _, label in paths])
+
+
+def read_translations(folder: Path, sources: Path, classes: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
+    """Translations that `cut-test --label all` wrote, the classes that were asked for, and their sources."""
+    paths = list_images(folder)
+    stems, names = zip(*(path.stem.rsplit("_", 1) for path in paths), strict=True)
+    of_path = {path.relative_to(sources).with_suffix(""): path for path in list_images(sources)}
+    found = [of_path[path.relative_to(folder).with_name(stem)] for path, stem in zip(paths, stems, strict=True)]
+    return read(paths), torch.tensor([classes.index(name) for name in names]), read(found)
+
+
+def train(images: Tensor, labels: Tensor, num_classes: int, steps: int, seed: int) -> Classifier:
+    """A classifier of these pictures, set for inference."""
+    seed_all(seed)
+    network = Classifier(num_classes)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+    for _ in range(steps):
+        chosen = torch.randint(len(images), (_BATCH,))
+        optimizer.zero_grad()
+        F.cross_entropy(network(images[chosen]), labels[chosen]).backward()
+        optimizer.step()
+    return network.eval()
+
+
+@torch.inference_mode()
+def accuracy(network: Classifier, images: Tensor, labels: Tensor) -> float:
+    """Share of pictures that the classifier takes for their class."""
+    return (network(images).argmax(1) == labels).float().mean().item()
+
+
+@torch.inference_mode()
+def frechet_per_class(network: Classifier, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]) -> float:
+    """Mean over classes."""
+    distances = []
+    for label in real[1].unique():
+        mine = [network.features(images[labels == label]).numpy() for images, labels in (real, fake)]
+        distances.append(frechet_distance(*feature_statistics([mine[0]]), *feature_statistics([mine[1]])))
+    return float(np.mean(distances))
+
+
+def colours(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Colour `(N, 3)` of the border, and of the tenth of the pixels that differ most from it."""
+    ground = torch.cat([images[:, :, 0], images[:, :, -1]], 2).median(2).values
+    pixels = images.flatten(2)
+    distance = (pixels - ground[:, :, None]).square().sum(1)
+    furthest = distance.topk(pixels.shape[2] // 10, dim=1).indices
+    return ground, pixels.gather(2, furthest[:, None].expand(-1, 3, -1)).mean(2)
+
+
+def correlation(one: Tensor, other: Tensor) -> float:
+    """Of two sets of colours `(N, 3)`, each channel about its mean."""
+    a, b = (tensor - tensor.mean(0) for tensor in (one, other))
+    return ((a * b).sum() / (a.norm() * b.norm()).clamp_min(1e-9)).item()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints the scores, and writes them as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--real", type=Path, required=True, help="folder with train/CLASS and test/CLASS")
+    parser.add_argument("--sources", type=Path, required=True, help="what was given to cut-test --input")
+    parser.add_argument("--translations", type=Path, required=True, help="what cut-test --label all wrote")
+    parser.add_argument("--steps", type=int, default=600, help="of the classifiers (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
+    args = parser.parse_args(arguments)
+    classes = sorted(path.name for path in (args.real / "train").iterdir() if path.is_dir())
+    test = read_classes(args.real / "test", classes)
+    judge = train(*read_classes(args.real / "train", classes), len(classes), args.steps, args.seed)
+    images, labels, sources = read_translations(args.translations, args.sources, classes)
+    student = train(images, labels, len(classes), args.steps, args.seed)
+    kept = [correlation(one, other) for one, other in zip(colours(sources), colours(images), strict=True)]
+    scores = {
+        "judge": accuracy(judge, *test),
+        "rc": accuracy(judge, images, labels),
+        "fc": accuracy(student, *test),
+        "frechet": frechet_per_class(judge, test, (images, labels)),
+        "ground_kept": kept[0],
+        "glyph_kept": kept[1],
+        "num_translations": len(images),
+    }
+    args.output.write_text(json.dumps(scores, indent=1) + "\n")
+    print(", ".join(f"{name} {value:.3g}" for name, value in scores.items()), file=sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""scripts/class_scores.py: what is asked for and what is kept of a source show in its scores."""
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+from conftest import REPOSITORY
+from PIL import Image
+
+spec = importlib.util.spec_from_file_location("class_scores", REPOSITORY / "scripts" / "class_scores.py")
+class_scores = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(class_scores)
+
+
+def picture(shape, ground, glyph):
+    """A bar, upright or lying, of one colour on another."""
+    pixels = np.empty((32, 32, 3), dtype=np.uint8)
+    pixels[:] = ground
+    pixels[(slice(4, 28), slice(13, 19)) if shape == "upright" else (slice(13, 19), slice(4, 28))] = glyph
+    return Image.fromarray(pixels)
+
+
+@pytest.fixture
+def real(tmp_path):
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for shape in ("lying", "upright"):
+            folder = tmp_path / "real" / split / shape
+            folder.mkdir(parents=True)
+            for index in range(12):
+                picture(shape, rng.integers(0, 90, 3), rng.integers(170, 256, 3)).save(folder / f"{index}.png")
+    return tmp_path / "real"
+
+
+def translate(real, folder, shape_of, keeps_colours):
+    """Each test picture translated to each class, with its own colours, or those of the picture before it."""
+    before = np.zeros((32, 32, 3), dtype=np.uint8)
+    for path in sorted((real / "test").rglob("*.png")):
+        pixels = np.asarray(Image.open(path))
+        colours = pixels if keeps_colours else before
+        for asked in ("lying", "upright"):
+            target = folder / path.parent.name / f"{path.stem}_{asked}.png"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            picture(shape_of(asked), colours[0, 0], colours[16, 16]).save(target)
+        before = pixels
+
+
+def test_scores_tell_class_and_colours(real, tmp_path):
+    found = {}
+    for name, shape_of, keeps in (("right", lambda asked: asked, True), ("wrong", lambda asked: "lying", False)):
+        translate(real, tmp_path / name, shape_of, keeps)
+        output = tmp_path / f"{name}.json"
+        words = ["--real", real, "--sources", real / "test", "--translations", tmp_path / name, "--output", output]
+        class_scores.main([str(word) for word in (*words, "--steps", 15)])
+        found[name] = json.loads(output.read_text())
+    right, wrong = found["right"], found["wrong"]
+    assert right["judge"] == right["rc"] == right["fc"] == 1.0 and right["num_translations"] == 48
+    assert wrong["rc"] == 0.5 and wrong["fc"] < 0.8
+    assert right["ground_kept"] > 0.99 and right["glyph_kept"] > 0.99
+    assert abs(wrong["ground_kept"]) < 0.5 and abs(wrong["glyph_kept"]) < 0.5
+    assert right["frechet"] < 0.3 * wrong["frechet"]

@@ -78,12 +78,15 @@ def make_paired(root: Path, count: int = 4, size: int = 40) -> Path:
 
 
 def make_idx(root: Path, split: str = "train", pixels: np.ndarray | None = None) -> Path:
-    """Writes pictures `(N, H, W)` as MNIST does, by default 16 random ones of 28 px."""
+    """Writes pictures `(N, H, W)` as MNIST does, by default 16 random ones of 28 px, and their labels, 0 to 9."""
     root.mkdir(parents=True, exist_ok=True)
     if pixels is None:
         pixels = np.random.default_rng(0).integers(0, 256, (16, 28, 28), dtype=np.uint8)
     header = bytes([0, 0, 8, 3]) + struct.pack(">3I", *pixels.shape)
     (root / f"{split}-images-idx3-ubyte.gz").write_bytes(gzip.compress(header + pixels.tobytes()))
+    labels = bytes(number % 10 for number in range(len(pixels)))
+    header = bytes([0, 0, 8, 1]) + struct.pack(">I", len(labels))
+    (root / f"{split}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(header + labels))
     return root
 
 

@@ -29,7 +29,8 @@ OVERLAID = [
     for folder in folders
     for path in sorted((CONFIGS / folder).glob("*.yaml"))
 ]
-RUNS = [*ALONE, *OVERLAID]  # what --config is given: a YAML, or two
+# What --config is given, a YAML or two; an overlay changes sizes only, so that one run stands for all of it.
+RUNS = [*ALONE, *{overlay: (path, overlay) for path, overlay in OVERLAID}.values()]
 SHRINK = (
     "data.num_workers=0",
     "train.accelerator=cpu",
@@ -184,7 +185,11 @@ def test_steps_change_exactly_the_players_parameters(path, tmp_path):
     trainable = {name for name, parameter in trainer.method.named_parameters() if parameter.requires_grad}
     owned = {id(p) for player in trainer.players for network in player.networks for p in network.parameters()}
     names = {name for name, parameter in trainer.method.named_parameters() if id(parameter) in owned}
-    assert changed & trainable == names == trainable
+    # A hinge loss has no gradient at the last bias while all scores lie within its margins.
+    still = {
+        name for name in names if name.endswith("linear.bias") and not trainer.method.get_parameter(name).grad.any()
+    }
+    assert names - still <= changed & trainable <= names == trainable
     assert trainer.losses.sums and all(torch.isfinite(value) for value in trainer.losses.sums.values())
     assert {key.split("/")[1] for key in trainer.losses.sums} == {player.name for player in trainer.players}
 

@@ -23,7 +23,7 @@ from cut.inference.tiling.memory_check import check_memory
 from cut.inference.tiling.tiled import translate_in_tiles
 from cut.methods.base import Method, first_output
 from cut.runtime.seeding import seed_all
-from cut.storage.files import find_collision, real_path
+from cut.storage.files import find_collision, real_path, why_unreadable
 
 SHEET_ROWS = 16
 SHEET_PX = 256
@@ -64,7 +64,7 @@ def plan_jobs(
         if suffix is None and source.suffix.lower() not in READ_SUFFIXES:
             raise UserError(f"{source}: its name ends in no format that can be written; choose one with --format png")
     else:
-        raise UserError(f"{source}: no such file or folder")
+        raise UserError(f"{source}: {'no such file or folder' if not source.exists() else why_unreadable(source)}")
     if source.is_dir() and real_path(output).is_relative_to(real_path(source)):
         raise UserError(
             f"{output}: lies in the input folder, whose pictures it would mix with; choose another --output"

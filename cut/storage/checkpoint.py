@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from cut.errors import UserError, reason, shown
-from cut.storage.files import Content, open_regular, write_whole
+from cut.storage.files import Content, open_regular, why_unreadable, write_whole
 from cut.storage.replacing import remove_if_free
 from cut.storage.torch_file import TorchFileError, read_torch_file
 from cut.storage.written import record_name, was_written
@@ -83,7 +83,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         UserError: no such file, damaged, or not one of ours.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such checkpoint")
+        raise UserError(f"{path}: {why_unreadable(path) if path.exists() else 'no such checkpoint'}")
     try:
         state = read_torch_file(path, archives_only=True)
     except Exception as error:  # noqa: BLE001  a damaged archive raises RuntimeError, EOFError, UnpicklingError, KeyError, ...
@@ -159,7 +159,7 @@ def load_inference_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], 
         state = load_checkpoint(path)
         return {**state["method"], **(state.get("ema") or {})}, state["config"], state["step"]
     if not path.is_file():
-        raise UserError(f"{path}: no such file")
+        raise UserError(f"{path}: {why_unreadable(path)}")
     try:
         with open_regular(path) as start:
             if int.from_bytes(start.read(8), "little") > _MOST_HEADER_BYTES:

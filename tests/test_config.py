@@ -238,6 +238,7 @@ def test_a_missing_or_binary_file_is_told(tmp_path):
 def test_changed_keys_are_named_with_both_values():
     before, after = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1, "c": 5}, "e": 4}
     assert changed_keys(before, after) == ["a.c: 2 -> 5", "d: 3 -> None", "e: None -> 4"]
+    assert len(changed_keys({"root": "x" * 5000}, {"root": "y" * 5000})[0]) < 400
 
 
 def test_a_run_goes_on_with_another_cache_and_other_workers(tiny_yaml):

@@ -141,7 +141,7 @@ def changed_keys(before: dict[str, Any], after: dict[str, Any], prefix: str = ""
         if isinstance(old, dict) and isinstance(new, dict):
             changes += changed_keys(old, new, f"{prefix}{key}.")
         elif old != new:
-            changes.append(f"{prefix}{key}: {old} -> {new}")
+            changes.append(f"{prefix}{key}: {shortened(str(old))} -> {shortened(str(new))}")
     return changes
 
 

@@ -9,7 +9,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from cut.errors import shortened
+
 PictureList = dict[str, list[Any]]
+_FOLDERS_SHOWN = 6
 OTHER_RUN = "so the run is no longer the one that began"  # the end of a remark on a resumed run whose list has changed
 
 
@@ -29,25 +32,26 @@ def entry_of_content(count: int, content: bytes | memoryview) -> list[Any]:
 
 
 def changes_of_pictures(before: Any, now: PictureList) -> list[str]:
-    """What differs between two lists, a text for each folder, such as `trainA: 2 -> 5 pictures`.
+    """What differs between two lists, a text for each folder, such as `trainA: 2 -> 5 pictures`, and how many more.
 
     Args:
         before: List, as a checkpoint holds it. What is none, as in checkpoints of old versions, differs in nothing.
         now: List of today; an empty one says nothing either.
     """
-    known = {name: entry for name, entry in before.items() if _is_entry(entry)} if isinstance(before, dict) else {}
+    known = {str(name): entry for name, entry in before.items() if _is_entry(entry)} if isinstance(before, dict) else {}
     changes = []
     for name in dict.fromkeys([*known, *now]) if known and now else []:
         (old, old_digest), (new, new_digest) = (entries.get(name, [0, ""]) for entries in (known, now))
         if old != new:
-            changes.append(f"{name}: {old} -> {new} pictures")
+            changes.append(f"{shortened(name)}: {old} -> {new} pictures")
         elif old_digest != new_digest:
-            changes.append(f"{name}: as many pictures as before ({new}), but other ones")
-    return changes
+            changes.append(f"{shortened(name)}: as many pictures as before ({new}), but other ones")
+    more = len(changes) - _FOLDERS_SHOWN
+    return [*changes[:_FOLDERS_SHOWN], *([f"and {more} more folders"] if more > 0 else [])]
 
 
 def _is_entry(entry: Any) -> bool:
-    return isinstance(entry, list) and [type(part) for part in entry] == [int, str]
+    return isinstance(entry, list) and [type(part) for part in entry] == [int, str] and 0 <= entry[0] < 2**63
 
 
 def _size(path: Path) -> int:

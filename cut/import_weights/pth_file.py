@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cut.errors import UserError
+from cut.storage.files import why_unreadable
 from cut.storage.torch_file import TorchFileError, read_torch_file
 
 # What translates in files of several networks: MUNIT's, and DRIT's, which hold all else of a training too.
@@ -58,7 +59,7 @@ def _is_name(key: Any) -> bool:
 
 def _load(path: Path) -> Any:
     if not path.is_file():
-        what = "is a folder; name the file of weights in it" if path.is_dir() else "no such file"
+        what = "is a folder; name the file of weights in it" if path.is_dir() else why_unreadable(path)
         raise UserError(f"{path}: {what}")
     if path.suffix == ".safetensors":
         raise UserError(f"{path}: is no .pth; a generator.safetensors of this program goes with --checkpoint")

@@ -16,7 +16,7 @@ from cut.inference.output_folder import OutputFolder
 from cut.inference.request import ONE_OUTPUT, Given, Request
 from cut.inference.sheet import shrink, write_sheet
 from cut.methods.base import Method
-from cut.storage.files import find_collision, real_path
+from cut.storage.files import find_collision, real_path, why_unreadable
 
 SHEET_ROWS = 16
 SHEET_PX = 256
@@ -57,7 +57,7 @@ def plan_jobs(
         if suffix is None and source.suffix.lower() not in READ_SUFFIXES:
             raise UserError(f"{source}: its name ends in no format that can be written; choose one with --format png")
     else:
-        raise UserError(f"{source}: no such file or folder")
+        raise UserError(f"{source}: {'no such file or folder' if not source.exists() else why_unreadable(source)}")
     if source.is_dir() and real_path(output).is_relative_to(real_path(source)):
         raise UserError(
             f"{output}: lies in the input folder, whose pictures it would mix with; choose another --output"

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cut.errors import UserError, reason
-from cut.storage.written import SAFE, remove_leftovers
+from cut.storage.own_list import SAFE
+from cut.storage.written import remove_leftovers
 
 try:
     import fcntl

@@ -11,6 +11,7 @@ from torch import nn
 
 from cut.errors import UserError
 from cut.scoring.torchscript import first_line
+from cut.storage.files import why_unreadable
 from cut.storage.torch_file import read_torch_file
 
 LPIPS_SMALLEST_PX = 64  # which AlexNet's poolings leave anything of
@@ -34,8 +35,8 @@ class Lpips(nn.Module):
         path = Path(backbone) if backbone else default_backbone()
         if not path.is_file():
             raise UserError(
-                f"lpips: {path}: no such file; put {_BACKBONE_URL} there (cut-eval also takes --lpips-backbone FILE), "
-                "or leave lpips out of the metrics"
+                f"lpips: {path}: {why_unreadable(path)}; put {_BACKBONE_URL} there (cut-eval also takes "
+                "--lpips-backbone FILE), or leave lpips out of the metrics"
             )
         try:
             weights = read_torch_file(path)

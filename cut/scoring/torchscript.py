@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cut.errors import UserError
+from cut.storage.files import why_unreadable
 
 
 def load_network(path: Path) -> nn.Module:
@@ -17,7 +18,7 @@ def load_network(path: Path) -> nn.Module:
         UserError: the file is missing or broken.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such file; it should hold a network written with torch.jit.save")
+        raise UserError(f"{path}: {why_unreadable(path)}; it should hold a network written with torch.jit.save")
     with warnings.catch_warnings():
         # TorchScript is frozen, but loads on: https://pytorch.org/blog/pytorch-2-11-release-blog/
         warnings.filterwarnings("ignore", message=r"`torch\.jit\.load` is")

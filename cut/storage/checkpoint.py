@@ -1,11 +1,13 @@
 """Checkpoints: written whole or not at all, read without executing code."""
 
+import errno
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from safetensors import safe_open
@@ -13,9 +15,10 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from cut.errors import UserError, reason, shown
-from cut.storage.files import Content, open_regular, write_whole
+from cut.storage.files import Content, open_regular, why_unreadable, write_whole
 from cut.storage.replacing import remove_if_free
 from cut.storage.torch_file import TorchFileError, read_torch_file
+from cut.storage.written import record_name, was_written
 
 SCHEMA_VERSION = 1
 INFERENCE_FILE = "generator.safetensors"
@@ -28,33 +31,49 @@ _MOST_HEADER_BYTES = 1 << 24  # of an inference file: its config, and 100 bytes 
 
 
 def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int) -> Path:
-    """Writes `folder/step_<step>.pt` and deletes all but the newest `keep` checkpoints.
+    """Writes `folder/step_<step>.pt` and deletes all but the newest `keep` of the checkpoints that this program wrote.
+
+    Another file of that name becomes `step_<step>.kept.pt`; a damaged one of ours is replaced.
 
     Raises:
         UserError: the file cannot be written, for instance on a full disk; older checkpoints stay.
     """
     path = folder / f"step_{step:08d}.pt"
-    write_checkpoint(path, step, state, checked=False)  # a damaged one is replaced
-    earlier = [old for old in list_checkpoints(folder) if old.name < path.name]
+    content = {"schema_version": SCHEMA_VERSION, "step": step, **state}
+
+    def write(file: IO[bytes]) -> None:
+        _keep_foreign(path)
+        record_name(path)
+        torch.save(content, file.name)
+
+    _write(path, write, checked=False)
+    earlier = [old for old in list_checkpoints(folder) if old.name < path.name and was_written(old)]
     for old in earlier[: len(earlier) - keep + 1]:
         remove_if_free(old)
     return path
 
 
-def write_checkpoint(path: Path, step: int, state: Mapping[str, Any], checked: bool = True) -> None:
+def _keep_foreign(path: Path) -> None:
+    kept = path.with_suffix(".kept.pt")
+    if os.path.lexists(path) and not was_written(path):
+        if os.path.lexists(kept):
+            raise FileExistsError(errno.EEXIST, f"it is there already, as {kept.name} is, and no training wrote it")
+        path.rename(kept)
+
+
+def write_checkpoint(path: Path, step: int, state: Mapping[str, Any]) -> None:
     """Writes one checkpoint, whole or not at all.
 
     Args:
         path: File to write.
         step: Generator updates done.
         state: What to keep.
-        checked: See `write_whole`.
 
     Raises:
         UserError: the file cannot be written.
     """
     content = {"schema_version": SCHEMA_VERSION, "step": step, **state}
-    _write(path, lambda file: torch.save(content, file.name), checked)
+    _write(path, lambda file: torch.save(content, file.name))
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -64,7 +83,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         UserError: no such file, damaged, or not one of ours.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such checkpoint")
+        raise UserError(f"{path}: {why_unreadable(path) if path.exists() else 'no such checkpoint'}")
     try:
         state = read_torch_file(path, archives_only=True)
     except Exception as error:  # noqa: BLE001  a damaged archive raises RuntimeError, EOFError, UnpicklingError, KeyError, ...
@@ -140,7 +159,7 @@ def load_inference_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], 
         state = load_checkpoint(path)
         return {**state["method"], **(state.get("ema") or {})}, state["config"], state["step"]
     if not path.is_file():
-        raise UserError(f"{path}: no such file")
+        raise UserError(f"{path}: {why_unreadable(path)}")
     try:
         with open_regular(path) as start:
             if int.from_bytes(start.read(8), "little") > _MOST_HEADER_BYTES:

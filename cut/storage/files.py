@@ -163,6 +163,17 @@ def open_regular(path: str | os.PathLike) -> IO[bytes]:
         raise
 
 
+def why_unreadable(path: str | os.PathLike) -> str:
+    """Why there is no file to be read, such as `no such file`, or `it is a pipe, not a regular file`."""
+    try:
+        open_regular(path).close()
+    except FileNotFoundError:
+        return "no such file"
+    except (OSError, ValueError) as error:  # ValueError: what is no path
+        return str(getattr(error, "strerror", None) or error)
+    return "it cannot be read"
+
+
 def _require_regular(mode: int, path: str | os.PathLike) -> None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))

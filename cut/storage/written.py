@@ -10,7 +10,6 @@ where a line says what it is now: the user may have changed it, or put another o
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import re
 import secrets
@@ -20,66 +19,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from cut.storage.own_list import Known, Line, OwnList
+
 LIST = ".cut-written"
+TRANSLATIONS, SCORES = "translations", "scores"  # what a user asks for; all else belongs to runs and comparisons
 # Short, so that a name of 255 bytes, the most that file systems take, still has a temporary one; and like no other.
 _TEMPORARY = re.compile(r"\.cut-[0-9a-f]{16}\.part")
 _FOREIGN = "it is there already, and this command did not write it, or it was changed since"
-_BLOCK_BYTES, _HEAD_BYTES, _MOST_NAME_BYTES = 1 << 20, 256, 255
-# For os.open: neither a link, which would lead elsewhere, nor a pipe, which would hang; and bytes as they are.
-SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-TRANSLATIONS, SCORES = "translations", "scores"  # what a user asks for; all else belongs to runs and comparisons
+_BLOCK_BYTES, _MOST_NAME_BYTES = 1 << 20, 255
 _Value = TypeVar("_Value")
-_Known = tuple[int, int, str, str | None]  # size, time, digest, kind; None in lists of earlier versions: any
-_Line = tuple[str, int, int, str, str | None]
 
-
-class _List:
-    """A list, as far as it was read; other processes may add to it."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        self.forget()
-
-    def forget(self) -> None:
-        self._head, self._offset = b"", 0
-        self.files: dict[str, set[_Known]] = {}  # name -> what was written
-
-    def read(self) -> None:
-        """Takes in what was added."""
-        try:
-            file = os.fdopen(os.open(self.path, os.O_RDONLY | SAFE), "rb")
-        except OSError:  # none, or no list of ours: then nothing in this folder is
-            self.forget()
-            return
-        with file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                return
-            # A new list may have the inode of a deleted one, and be as long; but its first line says another time.
-            if file.read(len(self._head)) != self._head:
-                self.forget()
-            file.seek(self._offset)
-            for line in file:
-                if not line.endswith(b"\n"):  # cut off by a kill, or not whole yet
-                    break
-                self._offset += len(line)
-                with contextlib.suppress(ValueError, TypeError, RecursionError):
-                    name, size, time, digest, *kind = json.loads(line)
-                    self.files.setdefault(name, set()).add((size, time, digest, kind[0] if kind else None))
-            file.seek(0)
-            self._head = file.read(min(self._offset, _HEAD_BYTES))
-
-    def add(self, lines: Iterable[_Line], flush_to_disk: bool) -> None:
-        """Writes lines; each begins anew, because the last one there may have been cut off."""
-        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | SAFE, 0o666)
-        try:
-            os.write(file, b"".join(b"\n" + json.dumps(line).encode() + b"\n" for line in lines))
-            if flush_to_disk:
-                os.fsync(file)
-        finally:
-            os.close(file)
-
-
-_lists: dict[Path, _List] = {}
+_lists: dict[Path, OwnList] = {}
 _places: dict[Path, Path] = {}  # folder, or sheet beside it -> its list
 _kinds: dict[Path, str] = {}  # folder or file -> as what it is written
 _lock = threading.Lock()
@@ -165,9 +115,19 @@ def record(path: Path, content: Path, flush_to_disk: bool = False) -> None:
     _add(_list_of(whole), [_line(whole, content)], flush_to_disk)
 
 
+def record_name(path: Path) -> None:
+    """Says that what will stand at `path` is ours, whatever it holds: see `was_written`. A large file is not read.
+
+    Raises:
+        OSError: the list cannot be written.
+    """
+    whole = _place(path)
+    _add(_list_of(whole), [(_name_in(_list_of(whole), whole), 0, 0, "", _nearest(_kinds, whole) or "")])
+
+
 def adopt(paths: Iterable[Path]) -> None:
     """Counts files as ours from now on: those of earlier versions, which kept no list, or with the user's consent."""
-    by_list: dict[Path, list[_Line]] = {}
+    by_list: dict[Path, list[Line]] = {}
     for path in paths:
         if path.is_file() and not path.is_symlink():
             whole = _place(path)
@@ -229,14 +189,14 @@ def _nearest(values: Mapping[Path, _Value], whole: Path) -> _Value | None:
     return next((values[path] for path in (whole, *whole.parents) if path in values), None)
 
 
-def _known(path: Path) -> set[_Known]:
+def _known(path: Path) -> set[Known]:
     """All that was written at `path` as what would be written there now."""
     whole, known = _place(path), set()
     kinds = (_nearest(_kinds, whole) or "", None)
     # The folder may have been part of another one when it was written, or the other way round.
     for place in {_list_of(whole), whole.parent / LIST, *map(_list_beside, whole.parents[:-1])}:
         with _lock:
-            written = _lists.setdefault(place, _List(place))
+            written = _lists.setdefault(place, OwnList(place))
             written.read()
             known |= {line for line in written.files.get(_name_in(place, whole), ()) if line[-1] in kinds}
     return known
@@ -261,10 +221,10 @@ def _is_writable(folder: Path) -> bool:
 
 def _shorten(place: Path) -> None:
     """Leaves on a list only what is still there, so that it does not grow for ever."""
-    known = _List(place)
+    known = OwnList(place)
     known.read()
     lines = [(name, *line) for name, found in known.files.items() if (place.parent / name).exists() for line in found]
-    temporary = _List(place.with_name(temporary_name()))
+    temporary = OwnList(place.with_name(temporary_name()))
     if lines:
         temporary.add(lines, flush_to_disk=False)
         os.replace(temporary.path, place)
@@ -274,12 +234,12 @@ def _shorten(place: Path) -> None:
         _lists.pop(place, None)
 
 
-def _add(place: Path, lines: list[_Line], flush_to_disk: bool = False) -> None:
+def _add(place: Path, lines: list[Line], flush_to_disk: bool = False) -> None:
     with _lock:
-        _lists.setdefault(place, _List(place)).add(lines, flush_to_disk)
+        _lists.setdefault(place, OwnList(place)).add(lines, flush_to_disk)
 
 
-def _line(whole: Path, content: Path) -> _Line:
+def _line(whole: Path, content: Path) -> Line:
     found = content.stat()
     kind = _nearest(_kinds, whole) or ""
     return _name_in(_list_of(whole), whole), found.st_size, found.st_mtime_ns, _digest(content), kind

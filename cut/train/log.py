@@ -31,12 +31,12 @@ class RunLog:
         self._file, self._is_silent = None, run_dir is None
         self._writer = None
         if run_dir is not None:
-            _drop_later_lines(run_dir / "metrics.jsonl", first_step or -1)  # a run from its beginning logs all anew
-            self._file = open(run_dir / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115  closed in `close`
             if tensorboard:
                 from torch.utils.tensorboard import SummaryWriter  # only here, for it is slow to import
 
                 self._writer = SummaryWriter(run_dir / "tensorboard", purge_step=first_step + 1)
+            _drop_later_lines(run_dir / "metrics.jsonl", first_step or -1)  # a run from its beginning logs all anew
+            self._file = open(run_dir / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115  closed in `close`
         self._bar = tqdm(
             total=last_step, initial=first_step, unit="step", dynamic_ncols=True, disable=self._is_silent or None
         )

@@ -128,8 +128,8 @@ def _take_up(trainer: Trainer, state: dict[str, Any], path: Path) -> None:
         restore(trainer, state)
         for optimizer in trainer.optimizers.values():
             _check_optimizer(optimizer)
-    except UserError:
-        raise
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     except Exception as error:  # noqa: BLE001  states of the wrong kind or shape raise whatever they meet first
         raise UserError(f"{path}: holds a state that cannot be taken up ({type(error).__name__}: {error})") from None
 

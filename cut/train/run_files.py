@@ -1,17 +1,19 @@
 """The files of a run directory, of which none may be the user's own when a training begins to write them."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from cut.errors import UserError, listed
-from cut.storage.checkpoint import BEST_FILE, INFERENCE_FILE
-from cut.storage.written import LIST, adopt, is_foreign, list_beside, list_inside
+from cut.storage.checkpoint import BEST_FILE, INFERENCE_FILE, list_checkpoints
+from cut.storage.written import LIST, adopt, is_foreign, list_beside, list_inside, record_name
 from cut.train.history import read_entries
 
 _FILES = ("config.yaml", "environment.json", "losses.png", "evaluation.json", "report.html", BEST_FILE, INFERENCE_FILE)
 _LOG = "metrics.jsonl"
 SHEETS = "samples"
 _EVALUATIONS = "evaluation/*"
+_FOLDERS = (SHEETS, "checkpoints", "evaluation", "tensorboard")
 
 
 def require_own_files(run_dir: Path, is_resumed: bool) -> None:
@@ -31,7 +33,11 @@ def require_own_files(run_dir: Path, is_resumed: bool) -> None:
         list_beside(folder)
     if is_resumed and not (run_dir / LIST).exists():
         adopt([*_own_names(run_dir), *(path for path in run_dir.glob(f"{_EVALUATIONS}/**/*") if path.is_file())])
+        for path in list_checkpoints(run_dir / "checkpoints"):
+            record_name(path)
     foreign = [path for path in _own_names(run_dir) if is_foreign(path)]
+    folders = (run_dir / name for name in _FOLDERS)
+    foreign += [path for path in folders if os.path.lexists(path) and not path.is_dir()]
     if _is_foreign_log(run_dir / _LOG):
         foreign.append(run_dir / _LOG)
     if foreign:

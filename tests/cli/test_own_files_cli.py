@@ -169,6 +169,7 @@ def _ended(program, *arguments):
 
 RUN_FILES = ("config.yaml", "environment.json", "losses.png", "evaluation.json", "report.html", "metrics.jsonl")
 RUN_FILES += ("best.pt", "generator.safetensors", "samples/step_00000003.png")
+RUN_FILES += ("samples", "checkpoints", "evaluation", "tensorboard")  # files where folders would go
 
 
 @pytest.mark.parametrize("name", RUN_FILES)

@@ -103,3 +103,10 @@ def test_a_picture_that_is_gone_meanwhile_is_reported_when_it_is_read_not_here(t
 @pytest.mark.parametrize("before", [None, 1, [], {}, {"trainA": 1}, {"trainA": [1]}, {"trainA": ["1", 2]}, {1: []}])
 def test_what_is_no_list_differs_in_nothing(before):
     assert changes_of_pictures(before, {"trainA": [1, "x"]}) == []
+
+
+def test_the_text_of_changes_is_bounded_whatever_a_checkpoint_holds():
+    before = {f"{number}" * 400: [number, ""] for number in range(9)}
+    before |= {7: [10**30, ""], "x": [-1, ""], "y": [True, ""]}
+    changes = changes_of_pictures(before, {"trainA": [3, ""]})
+    assert len(changes) == 7 and changes[-1] == "and 3 more folders" and max(map(len, changes)) < 200

@@ -16,6 +16,7 @@ from cut.storage.checkpoint import (
     save_checkpoint,
     save_inference_file,
 )
+from cut.storage.written import LIST
 
 OTHERS: dict[str, dict] = {key: {} for key in ("ema", "optimizers", "precision", "random", "log")}
 STATE = {"method": {"w": torch.arange(1000.0)}, "config": {"a": 1}, **OTHERS}
@@ -40,7 +41,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     monkeypatch.setattr(torch, "save", full_disk)
     with pytest.raises(UserError, match="cannot be written .No space left on device"):
         save_checkpoint(tmp_path, 1, STATE, keep=3)
-    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == before and sorted(p.name for p in tmp_path.iterdir()) == [LIST, path.name]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
@@ -149,3 +150,17 @@ def test_an_inference_file_with_an_enormous_header_is_refused_before_it_is_read(
     (tmp_path / "x.safetensors").write_bytes((2**24 + 1).to_bytes(8, "little") + b" " * (2**24 + 1))
     with pytest.raises(UserError, match="damaged or not an inference file of this program .ValueError"):
         load_inference_file(tmp_path / "x.safetensors")
+
+
+def test_a_checkpoint_of_somebody_else_is_neither_overwritten_nor_deleted(tmp_path):
+    for step in (1, 2):
+        (tmp_path / f"step_{step:08}.pt").write_bytes(b"mine")
+    for step in (2, 3, 4):
+        save_checkpoint(tmp_path, step, STATE, keep=1)
+    mine = ["step_00000001.pt", "step_00000002.kept.pt"]
+    assert sorted(path.name for path in tmp_path.glob("*.pt")) == [*mine, "step_00000004.pt"]
+    assert all((tmp_path / name).read_bytes() == b"mine" for name in mine)
+    (tmp_path / "step_00000005.pt").write_bytes(b"mine")
+    (tmp_path / "step_00000005.kept.pt").write_bytes(b"mine")
+    with pytest.raises(UserError, match=r"step_00000005\.pt: it is there already, as step_00000005\.kept\.pt is"):
+        save_checkpoint(tmp_path, 5, STATE, keep=1)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from programs import told
 
 from cut.data.images import read_image, write_image
-from cut.storage.files import open_regular, user_cache, write_json, write_whole
+from cut.storage.files import open_regular, user_cache, why_unreadable, write_json, write_whole
 from cut.storage.written import LIST, is_foreign, is_leftover, remove_leftovers
 
 LONGEST = "k" * 251 + ".png"  # 255 bytes, the most that file systems take
@@ -150,3 +151,12 @@ def test_a_user_without_a_home_has_a_cache_that_nobody_else_can_write(tmp_path, 
     own.rename(tmp_path / f"cut-{user + 1}")
     with pytest.raises(PermissionError, match="only this user"):
         user_cache("pictures")
+
+
+@POSIX
+def test_a_pipe_is_not_called_missing(tmp_path):
+    pipe, output = tmp_path / "pipe.pt", ("--output", tmp_path / "out")
+    os.mkfifo(pipe)
+    assert why_unreadable(tmp_path / "none.pt") == "no such file"
+    for given in (("--checkpoint", pipe), ("--import", pipe, "--input", pipe), ("--checkpoint", pipe, "--input", pipe)):
+        assert told("test", *given, *output) == f"{pipe}: it is a pipe, not a regular file"

@@ -19,7 +19,7 @@ from cut.data.images import list_images
 from cut.data.kinds import open_stream
 from cut.data.picture_list import OTHER_RUN, PictureList, changes_of_pictures
 from cut.errors import UserError, listed
-from cut.metrics.names import NEEDS_OUTPUTS, NEEDS_PALETTE, NUM_OUTPUTS, READS_FEATURES
+from cut.metrics.names import NEEDS_OUTPUTS, NEEDS_PAIRS, NEEDS_PALETTE, NUM_OUTPUTS, READS_FEATURES, WHEREVER
 from cut.runtime.children import end_group, hand_on, start_child, wait_in_parts
 from cut.runtime.run_lock import lock_holder
 from cut.runtime.signals import Stopped, stop_signals
@@ -40,13 +40,15 @@ _POLL_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run came to: `scores` as cut-eval's JSON has them, and what it cost. `error` is all of a failed one."""
+    """What one run came to: `scores` as cut-eval's JSON has them, and what it cost. `error` is all of a failed one,
+    `remark` what a reader must know of the method."""
 
     name: str
     seed: int
     scores: dict[str, dict[str, Any]]
     costs: dict[str, float]
     error: str | None = None
+    remark: str | None = None
 
 
 @dataclass
@@ -86,7 +88,8 @@ class Runner:
         for path in (self.output / "input.json", *results, *several):
             mark(path, SCORES)
             _move_aside(path)
-        files = [*(self.output / name for name in ("table.md", "table.csv", "input.json")), *results, *several]
+        files = [self.output / name for name in ("table.md", "table.csv", "sheet.png", "input.json")]
+        files += [*results, *several, *(_test_json(result.with_suffix("")) for result in results)]
         if foreign := [path for path in files if is_foreign(path)]:
             raise UserError(
                 f"{listed(foreign)}: is there already, and cut-compare did not write it, or it was changed since; "
@@ -107,16 +110,27 @@ class Runner:
         settings += [word for override in (*contender.overrides, f"seed={seed}") for word in ("--set", override)]
         result, config = run_dir.with_name(f"{run_dir.name}.json"), contender.config.model_copy(update={"seed": seed})
         known = {"config": config.to_dict(), **self._known}
+        if not contender.is_trained:  # so that other pictures make another result
+            known["made_of"] = _training_list(config)
         try:
-            if _scores(result, known) is None:
+            if _scores(result, known) is None and contender.is_trained:
                 _wait_for_others(run_dir)
                 self._call("train", run_dir, *settings, "--run-dir", run_dir)
-                self._translate_and_score(run_dir, contender, result, {**known, "trained_on": _training_list(config)})
-            elif changes := changes_of_pictures(_read(result).get("trained_on"), _training_list(config)):
+                known_now = {**known, "trained_on": _training_list(config)}
+                self._translate_and_score(run_dir, contender, result, known_now, "--run", run_dir)
+            elif _scores(result, known) is None:
+                self._translate_and_score(run_dir, contender, result, known, *settings)
+            elif contender.is_trained and (
+                changes := changes_of_pictures(_read(result).get("trained_on"), _training_list(config))
+            ):
                 say(f"  warning: {', '.join(changes)} since {run_dir} was trained; delete that to train it again")
             for remark in _remarks(run_dir):
                 say(f"  warning: {run_dir}: {remark}")
-            return Outcome(contender.name, seed, _scores(result, known) or {}, costs_of(run_dir))
+            took = _read(_test_json(run_dir))  # not there in older comparisons
+            costs = costs_of(run_dir) if contender.is_trained else {}
+            costs = {key: took[key] for key in ("peak_mib", "seconds_per_picture") if is_number(took.get(key))} | costs
+            remark = took.get("remark") or config.method.remark
+            return Outcome(contender.name, seed, _scores(result, known) or {}, costs, remark=remark)
         except UserError as error:
             return Outcome(contender.name, seed, {}, {}, str(error))
 
@@ -135,7 +149,10 @@ class Runner:
             self._score(folder, result, self.output / "input", self._known)
         return {} if from_noise else _scores(result, self._known) or {}
 
-    def _translate_and_score(self, run_dir: Path, contender: Contender, result: Path, known: dict[str, Any]) -> None:
+    def _translate_and_score(
+        self, run_dir: Path, contender: Contender, result: Path, known: dict[str, Any], *translator: Any
+    ) -> None:
+        """Translates with the run or the YAML that `translator`, arguments of cut-test, names, and scores."""
         translated, several = run_dir.with_name(f"{run_dir.name}_pictures"), _of_several(result)
         empty_folder(translated, TRANSLATIONS)  # of other pictures, which would be scored with these
         if self.pictures.inputs is None:
@@ -144,26 +161,45 @@ class Runner:
             what = ["--input", self.pictures.inputs, "--target", self.pictures.targets, "--format", "png"]
         device = ["--accelerator", contender.config.train.accelerator]
         trusted = ["--allow-import"] if own_code(contender.config.to_dict()) else []  # it was imported to train
-        translate = ["--run", run_dir, *what, *device, *trusted, "--output"]
+        translate = [*translator, *what, *device, *trusted, "--output"]
         further = {}
         if contender.takes_styles and (metrics := self._metrics(of_several=True)):
             empty_folder(several.with_suffix(""), TRANSLATIONS)
             self._call("test", run_dir, *translate, several.with_suffix(""), "--num-outputs", NUM_OUTPUTS)
-            further = self._evaluate(several.with_suffix(""), several, run_dir, metrics)["generated"]["scores"]
-        self._call("test", run_dir, *translate, translated)
+            outputs = several.with_suffix("")
+            further = self._evaluate(outputs, self.pictures.targets, several, run_dir, metrics)["generated"]["scores"]
+        self._call("test", run_dir, *translate, translated, "--json", _test_json(run_dir))
         self._score(translated, result, run_dir, known, further)
 
     def _score(
         self, folder: Path, result: Path, log: Path, known: dict[str, Any], further: Mapping[str, Any] | None = None
     ) -> None:
         """Writes cut-eval's JSON, with further scores, and with it what it is the result of."""
-        content = self._evaluate(folder, result, log, self._metrics(of_several=False))
-        content["generated"]["scores"] |= further or {}
+        content: dict[str, Any] = {}
+        scores: dict[str, Any] = {}
+        for title, target, metrics in self._references():
+            content = self._evaluate(folder, target, result, log, metrics)
+            scores |= {f"{name}{title}": score for name, score in content["generated"]["scores"].items()}
+        content["generated"]["scores"] = {**scores, **(further or {})}
         write_json(result, {**content, **known})
 
-    def _evaluate(self, folder: Path, result: Path, log: Path, metrics: Sequence[str]) -> dict[str, Any]:
+    def _references(self) -> list[tuple[str, Path, list[str]]]:
+        """What translations are compared with: the end of a score's name, a folder, and metrics.
+
+        Where targets only have the style, content is compared with the input, and the style with the target.
+        """
+        metrics = self._metrics(of_several=False)
+        if not self.pictures.has_style:
+            return [("", self.pictures.targets, metrics)]
+        assert self.pictures.inputs is not None, "what has a style has an input"
+        of_style = [name for name in metrics if name not in NEEDS_PAIRS or name in WHEREVER]
+        of_content = [name for name in metrics if name not in of_style]
+        parts = (("[input]", self.pictures.inputs, of_content), ("[style]", self.pictures.targets, of_style))
+        return [part for part in parts if part[2]]
+
+    def _evaluate(self, folder: Path, target: Path, result: Path, log: Path, metrics: Sequence[str]) -> dict[str, Any]:
         """What cut-eval writes into `result`."""
-        folders = ["--generated", folder, "--target", self.pictures.targets]
+        folders = ["--generated", folder, "--target", target]
         if not is_foreign(result):
             result.unlink(missing_ok=True)
         others = set(self.metrics) - set(metrics)  # what only they read is left out, what none reads is refused
@@ -268,6 +304,11 @@ def _remarks(run_dir: Path) -> list[str]:
     return [text for text in dict.fromkeys(warnings) if isinstance(text, str) and OTHER_RUN in text]
 
 
+def _test_json(run_dir: Path) -> Path:
+    """Where cut-test writes what it took."""
+    return run_dir.with_name(f"{run_dir.name}_test.json")
+
+
 def costs_of(run_dir: Path) -> dict[str, float]:
     """What a finished run cost: median seconds per step, peak memory in MiB, parameters of its networks, steps.
 
@@ -283,6 +324,7 @@ def costs_of(run_dir: Path) -> dict[str, float]:
         "seconds_per_step": statistics.median(seconds.tolist()),
         "peak_mib": curves["memory/peak_mib"][1].max().item(),
         "steps": int(steps[-1]),
+        "training_seconds": statistics.median(seconds.tolist()) * int(steps[-1]),
         "parameters": sum(filter(is_number, parameters.values())) if isinstance(parameters, dict) else 0,
     }
 

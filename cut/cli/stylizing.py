@@ -3,7 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from cut.cli import write_json_file
 from cut.cli.translation_options import make_request
@@ -11,7 +11,7 @@ from cut.errors import UserError
 from cut.terminal import say
 
 if TYPE_CHECKING:
-    from cut.config import RunConfig
+    from cut.config import RunConfig, SingleDataConfig
     from cut.inference.translate import Job
     from cut.methods.stylizer import Stylizer
 
@@ -84,9 +84,10 @@ def stylize_pictures(args: argparse.Namespace) -> None:
     output.check([job.output for job in jobs], read, args.overwrite)
     if args.load_px is None:
         _say_size(method, jobs[0])
-    line, seconds = stylize(method, jobs, fabric, output, args.target, request, config.method.remark)
+    line, seconds = stylize(method, jobs, fabric, output, args.target, request, method.remark)
     if args.json:
         costs = {"seconds_per_picture": seconds, "peak_mib": peak_memory_mib(fabric.device), "pictures": len(jobs)}
+        costs["remark"] = method.remark
         write_json_file(args.json, costs)
     say(line, sys.stdout)
 
@@ -106,7 +107,7 @@ def _own_picture(config: "RunConfig", domain: str) -> Path:
     """The picture of the YAML."""
     from cut.data.single import require_picture
 
-    return require_picture(config.data, domain)
+    return require_picture(cast("SingleDataConfig", config.data), domain)
 
 
 def _say_size(method: "Stylizer", job: "Job") -> None:

@@ -96,7 +96,7 @@ class STROTSS(Stylizer):
         last, picture, draws = self.config.scales - 1, None, Draws(generator)
         for scale in range(self.config.scales):
             size_px, weight = _FIRST_PX * 2**scale, _FIRST_WEIGHT * self.config.alpha / 2**scale
-            content, style = (_resize(image, longer_side(*image.shape[2:], size_px)) for image in (photo, painting))
+            content, style = (_resize(image, _size(image, size_px)) for image in (photo, painting))
             details = content - _resize(_halved(content), content.shape[2:])
             if picture is None:
                 start = style.mean(dim=(2, 3), keepdim=True) + details
@@ -114,7 +114,8 @@ class STROTSS(Stylizer):
         """Features of the painting at random places."""
         with torch.no_grad():
             maps = self.maps(style)
-            drawn = [read_truncated(maps, *draws.style(*style.shape[2:])) for _ in range(_STYLE_DRAWS)]
+            height, width = style.shape[2:]
+            drawn = [read_truncated(maps, *draws.style(height, width)) for _ in range(_STYLE_DRAWS)]
             features = torch.cat(drawn[::-1])  # the authors put the newest first
         return Painting(features, moments(features))
 
@@ -151,7 +152,7 @@ class STROTSS(Stylizer):
         for iteration in range(self.config.iterations):
             optimizer.zero_grad()
             picture = from_pyramid(levels)
-            places = draws.content(*picture.shape[2:], iteration)
+            places = draws.content(picture.shape[2], picture.shape[3], iteration)
             terms = self.terms(self.maps(picture), content_maps, painting, weight, places)
             torch.stack(list(terms.values())).sum().backward()
             optimizer.step()
@@ -273,6 +274,10 @@ def longer_side(height: int, width: int, size_px: int) -> tuple[int, int]:
     """Height and width with a longer side of `size_px`, cut to whole numbers."""
     factor = size_px / max(height, width)
     return max(1, int(height * factor)), max(1, int(width * factor))
+
+
+def _size(image: Tensor, size_px: int) -> tuple[int, int]:
+    return longer_side(image.shape[2], image.shape[3], size_px)
 
 
 def _halved(image: Tensor, align_corners: bool = False) -> Tensor:

@@ -28,9 +28,14 @@ class StylizerConfig(MethodConfig):
 
     @model_validator(mode="after")
     def _has_vggs_width(self) -> "StylizerConfig":
-        if self.base_channels != 64 and self.vgg != RANDOM_WEIGHTS:
+        if self.base_channels != 64 and not self.may_be_narrow:
             raise ValueError(f"base_channels: must be 64, as VGG's weights have it, got {self.base_channels}")
         return self
+
+    @property
+    def may_be_narrow(self) -> bool:
+        """Whether the weights are no public ones, and so need not have VGG's width."""
+        return self.vgg == RANDOM_WEIGHTS
 
     def check_data(self, data: Any) -> None:
         for domain, channels in data.channels.items():
@@ -99,12 +104,18 @@ class Stylizer(Translator):
     size_setting: ClassVar[str] = "the method's settings"
     """What decides at which size pictures are made, for a note."""
 
+    config: StylizerConfig
     vgg: nn.Module
 
     @classmethod
     def build(cls, config: Any, networks: Networks) -> "Stylizer":
         """Makes the method with its networks, whose weights are frozen; `config` is one of the class's own `Config`."""
         raise NotImplementedError
+
+    @property
+    def remark(self) -> str | None:
+        """See `cut.config.MethodConfig`; here the weights are known too."""
+        return self.config.remark
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width at which the picture of a photograph of this size is made; the photograph's own."""

@@ -58,10 +58,13 @@ class WCT2Config(StylizerConfig):
     """Shorter side in pixels at which pictures are made."""
 
     @property
+    def may_be_narrow(self) -> bool:
+        return self.vgg == RANDOM_WEIGHTS or self.decoder is not None
+
+    @property
     def remark(self) -> str | None:
-        parts = (("VGG", self.vgg), ("decoder", self.vgg if self.decoder is None else self.decoder))
-        random = [name for name, given in parts if given == RANDOM_WEIGHTS]
-        return f"random {' and '.join(random)}" if random else None
+        is_random = self.decoder == RANDOM_WEIGHTS or (self.vgg == RANDOM_WEIGHTS and self.decoder is None)
+        return "random decoder" if is_random else None
 
 
 @dataclass
@@ -78,14 +81,18 @@ class WCT2(Stylizer):
     needs_grad = False
     size_setting = "method.image_px"
 
-    def __init__(self, config: WCT2Config, encoder: WaveletEncoder, decoder: WaveletDecoder):
+    def __init__(
+        self, config: WCT2Config, encoder: WaveletEncoder, decoder: WaveletDecoder, has_random_vgg: bool = False
+    ):
         super().__init__()
         self.config, self.encoder, self.decoder = config, encoder, decoder
         self.requires_grad_(False)
+        self.has_random_vgg = has_random_vgg
 
     @classmethod
     def build(cls, config: WCT2Config, networks: Networks) -> "WCT2":
         encoder, decoder = new_networks(config.unpooling, config.base_channels)
+        random = encoder.conv1_1.weight.clone()  # always the same, and so known again in the files of a run
         addresses = {part: _ADDRESS.format(part=part, unpooling=config.unpooling) for part in ("encoder", "decoder")}
         own = RANDOM_WEIGHTS if config.decoder is None and config.vgg == RANDOM_WEIGHTS else config.decoder
         weights = networks.weights("decoder", own, addresses["decoder"])
@@ -94,14 +101,19 @@ class WCT2(Stylizer):
                 raise ValueError(f"vgg: a run of wct2_decoder brings its own encoder; leave vgg out, got {config.vgg}")
             load_convolutions(encoder, _part(weights, "encoder"), "decoder's encoder")
             load_convolutions(decoder, _part(weights, "decoder"), "decoder")
-            return cls(config, encoder, decoder)
+            return cls(config, encoder, decoder, torch.equal(encoder.conv1_1.weight, random))
         if weights:
             load_convolutions(decoder, weights, "decoder")
         load_encoder(encoder, networks.weights("vgg", config.vgg, addresses["encoder"]))
-        return cls(config, encoder, decoder)
+        return cls(config, encoder, decoder, torch.equal(encoder.conv1_1.weight, random))
 
     def inference_networks(self) -> dict[str, nn.Module]:
         return {"encoder": self.encoder, "decoder": self.decoder}
+
+    @property
+    def remark(self) -> str | None:
+        random = (["random VGG"] if self.has_random_vgg else []) + [self.config.remark or ""]
+        return ", ".join(filter(None, random)) or None
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
         sides = shorter_side(height, width, self.config.image_px)

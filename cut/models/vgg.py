@@ -6,8 +6,8 @@ their ReLU. torchvision numbers the same layers: `features.21` is conv4_2 of VGG
 
 import math
 import re
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,9 @@ _CONVOLUTIONS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}  # per block
 _WIDTHS = (64, 128, 256, 512, 512)
 _TORCHVISION_STD = (0.229, 0.224, 0.225)
 _TORCHVISION_SCALE = 255.0 * sum(_TORCHVISION_STD) / 3
-_POOLING = {"max": F.max_pool2d, "average": F.avg_pool2d}
+_POOLING: dict[str, Callable[..., Tensor]] = {"max": F.max_pool2d, "average": F.avg_pool2d}
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class Preparation(NamedTuple):
@@ -105,7 +107,7 @@ def at_caffes_scale(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], P
     return named, Preparation(TORCHVISION.mean, tuple(_TORCHVISION_SCALE * s for s in TORCHVISION.scale))
 
 
-def he_uniform(network: nn.Module, seed: int = 0) -> nn.Module:
+def he_uniform(network: Network, seed: int = 0) -> Network:
     """Draws the weights of all convolutions anew (He et al., ICCV 2015, uniform, fan in); biases become 0.
 
     Args:
@@ -138,7 +140,7 @@ class VGG(nn.Module):
     def __init__(self, depth: int, layers: Sequence[str], pooling: str = "max", base_channels: int = 64):
         super().__init__()
         names = layer_names(depth)
-        self.layers, self.pool, width = tuple(layers), _POOLING[pooling], 3
+        self.layers, self.pooling, width = tuple(layers), pooling, 3
         self.built = names[: max(map(names.index, layers)) + 1]
         for name in self.built:
             out = width_of(name) * base_channels // _WIDTHS[0]
@@ -150,7 +152,7 @@ class VGG(nn.Module):
         features, x = {}, image
         for name in self.built:
             if re.fullmatch(r"conv[2-5]_1", name) and min(x.shape[2:]) > 1:
-                x = self.pool(x, 2)
+                x = _POOLING[self.pooling](x, 2)
             x = F.relu(getattr(self, name)(x))
             features[name] = x
         return [features[name] for name in self.layers]

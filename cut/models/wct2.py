@@ -97,6 +97,7 @@ class WaveletEncoder(nn.Module):
 
     def set_preparation(self, preparation: Preparation) -> None:
         """Makes conv0 what brings a picture to the numbers that VGG wants."""
+        assert self.conv0.bias is not None, "conv0 has a bias"
         with torch.no_grad():
             black, *channels = preparation.prepare(torch.cat([torch.zeros(1, 3), torch.eye(3)])[:, :, None, None])
             self.conv0.bias.copy_(black.flatten())

@@ -180,7 +180,9 @@ class Own(Stylizer):
 
     @classmethod
     def build(cls, config, networks):
-        return cls()
+        own = cls()
+        own.config = config
+        return own
 
     def inference_networks(self):
         return {}

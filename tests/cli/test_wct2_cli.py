@@ -1,0 +1,70 @@
+"""WCT2 from the command line: a decoder that was trained here, and public files."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_single, make_unpaired
+from PIL import Image
+from programs import inside, told
+
+from cut.models.wct2 import WaveletDecoder, WaveletEncoder
+
+DECODER = """
+method: {{name: wct2_decoder, vgg: random, base_channels: 2}}
+data: {{name: images, root: {root}, load_px: 36, crop_px: 32, batch_size: 2, num_workers: 0, cache_mib: 0}}
+optim: {{lr: 1.0e-2, betas: [0.9, 0.999]}}
+schedule: {{name: constant, total_steps: 30}}
+train: {{accelerator: cpu, tensorboard: false, log_every_steps: 15, sample_every_steps: 30, num_samples: 2}}
+"""
+WCT2 = """
+method: {{name: wct2, image_px: 32{more}}}
+data: {{name: single, a: {a}, b: {b}}}
+train: {{accelerator: cpu}}
+"""
+
+
+@pytest.fixture
+def yaml_of(tmp_path):
+    paths = make_single(tmp_path / "pictures")
+
+    def write(more=""):
+        (tmp_path / "wct2.yaml").write_text(WCT2.format(more=more, **paths))
+        return tmp_path / "wct2.yaml"
+
+    return write
+
+
+def test_a_decoder_is_trained_and_then_used(yaml_of, tmp_path, capsys):
+    (tmp_path / "decoder.yaml").write_text(DECODER.format(root=make_unpaired(tmp_path / "data") / "trainA"))
+    run = tmp_path / "run"
+    inside("train", "--config", tmp_path / "decoder.yaml", "--run-dir", run)
+    said = capsys.readouterr().err
+    losses = [float(part.split("pixels ")[1].split()[0].strip(",;")) for part in said.splitlines() if "pixels " in part]
+    assert len(losses) == 2 and losses[1] < losses[0]
+    sheet = np.asarray(Image.open(run / "samples" / "step_00000030.png"))
+    assert sheet.shape[0] > 2 * 32 and sheet.std() > 0
+    inside("test", "--config", yaml_of(f", decoder: {run}, base_channels: 2"), "--output", tmp_path / "out")
+    made = np.asarray(Image.open(tmp_path / "out" / "photo.png"))
+    assert made.shape == (48, 60, 3) and "1 picture made with random VGG, " in capsys.readouterr().out
+    config = yaml_of(f", decoder: {run}, base_channels: 2, vgg: random")
+    assert "brings its own encoder; leave vgg out" in told("test", "--config", config, "--output", tmp_path / "out")
+    inside("test", "--run", run, "--input", tmp_path / "pictures", "--output", tmp_path / "restored")
+    restored = [np.asarray(Image.open(tmp_path / "restored" / f"{name}.png")) for name in ("photo", "painting")]
+    assert restored[0].shape == (48, 60, 3) and (restored[0] != restored[1]).any()
+
+
+def test_public_files_are_read_from_torch_hubs_folder(yaml_of, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    run = ("test", "--config", yaml_of(), "--output", tmp_path / "out")
+    line = told(*run)
+    assert "method.decoder: " in line and "WCT2/raw/master/model_checkpoints/wave_decoder_cat5_l4.pth there" in line
+    wavelet = {f"{pool}.{part}.weight": torch.zeros(1) for pool in ("pool1", "recon_block1") for part in ("LL", "HH")}
+    for part, network in (("encoder", WaveletEncoder), ("decoder", WaveletDecoder)):
+        torch.manual_seed(0)
+        torch.save(network("cat5").state_dict() | wavelet, folder / f"wave_{part}_cat5_l4.pth")
+    inside(*run)
+    assert "1 picture made, " in capsys.readouterr().out  # no word of random weights
+    line = told(*run, "--set", "method.unpooling=sum", "--set", f"method.decoder={folder / 'wave_decoder_cat5_l4.pth'}")
+    assert "decoder: the weights do not fit" in line and "is unpooling the one that they have?" in line

@@ -87,8 +87,7 @@ def stylize_pictures(args: argparse.Namespace) -> None:
     line, seconds = stylize(method, jobs, fabric, output, args.target, request, method.remark)
     if args.json:
         costs = {"seconds_per_picture": seconds, "peak_mib": peak_memory_mib(fabric.device), "pictures": len(jobs)}
-        costs["remark"] = method.remark
-        write_json_file(args.json, costs)
+        write_json_file(args.json, {**costs, "remark": method.remark})
     say(line, sys.stdout)
 
 

@@ -104,7 +104,7 @@ class Stylizer(Translator):
     size_setting: ClassVar[str] = "the method's settings"
     """What decides at which size pictures are made, for a note."""
 
-    config: StylizerConfig
+    config: Any  # one of the class's own `Config`
     vgg: nn.Module
 
     @classmethod

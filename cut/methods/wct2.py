@@ -92,7 +92,9 @@ class WCT2(Stylizer):
     @classmethod
     def build(cls, config: WCT2Config, networks: Networks) -> "WCT2":
         encoder, decoder = new_networks(config.unpooling, config.base_channels)
-        random = encoder.conv1_1.weight.clone()  # always the same, and so known again in the files of a run
+        random = encoder.state_dict()[
+            "conv1_1.weight"
+        ].clone()  # always the same, and so known again in the files of a run
         addresses = {part: _ADDRESS.format(part=part, unpooling=config.unpooling) for part in ("encoder", "decoder")}
         own = RANDOM_WEIGHTS if config.decoder is None and config.vgg == RANDOM_WEIGHTS else config.decoder
         weights = networks.weights("decoder", own, addresses["decoder"])
@@ -101,11 +103,11 @@ class WCT2(Stylizer):
                 raise ValueError(f"vgg: a run of wct2_decoder brings its own encoder; leave vgg out, got {config.vgg}")
             load_convolutions(encoder, _part(weights, "encoder"), "decoder's encoder")
             load_convolutions(decoder, _part(weights, "decoder"), "decoder")
-            return cls(config, encoder, decoder, torch.equal(encoder.conv1_1.weight, random))
+            return cls(config, encoder, decoder, torch.equal(encoder.state_dict()["conv1_1.weight"], random))
         if weights:
             load_convolutions(decoder, weights, "decoder")
         load_encoder(encoder, networks.weights("vgg", config.vgg, addresses["encoder"]))
-        return cls(config, encoder, decoder, torch.equal(encoder.conv1_1.weight, random))
+        return cls(config, encoder, decoder, torch.equal(encoder.state_dict()["conv1_1.weight"], random))
 
     def inference_networks(self) -> dict[str, nn.Module]:
         return {"encoder": self.encoder, "decoder": self.decoder}

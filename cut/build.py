@@ -47,6 +47,8 @@ def build_method(config: RunConfig) -> Method:
     _check_network_memory(config)
     try:
         return find_method(config.method.name).build(config.method, ConfiguredNetworks(config))
+    except UserError:
+        raise
     except (ValueError, RuntimeError, MemoryError, OverflowError) as error:  # too large is a RuntimeError of torch
         raise UserError(f"method: {reason(error)}") from None
 

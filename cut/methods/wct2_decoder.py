@@ -16,11 +16,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from cut.config import MethodConfig
-from cut.config.section import RANDOM_WEIGHTS, PathText
+from cut.config.section import PathText
 from cut.losses import full_precision
 from cut.losses.gram import gram
 from cut.methods.base import Batch, Method, Networks, Player, Terms
+from cut.methods.stylizer import StylizerConfig
 from cut.models.wct2 import STRIDE, WaveletDecoder, WaveletEncoder, load_encoder, new_networks
 
 _ADDRESSES = (
@@ -30,27 +30,19 @@ _ADDRESSES = (
 _SHOWN = 8  # pictures on sample sheets
 
 
-class WCT2DecoderConfig(MethodConfig):
+class WCT2DecoderConfig(StylizerConfig):
     """The decoder's."""
 
-    default_generator = None
-    default_discriminator = None
     data_names = ("images",)
 
     name: str = "wct2_decoder"
     """Method: the decoder of WCT2, which learns to restore pictures from VGG's features."""
     vgg: PathText | None = None
     """File of VGG-19's weights, or wave_encoder_*.pth; random: He-uniform ones. null: from torch.hub's folder."""
-    base_channels: int = Field(64, ge=1)
-    """Channels of VGG's first block: 64, except with vgg: random."""
     unpooling: Literal["cat5", "sum"] = "cat5"
     """How the decoder joins what a pool has divided: concatenated with the map before it, or added."""
     lambda_gram: float = Field(1.0, ge=0)
     """Weight of the Gram matrices' relative differences; 0: none."""
-
-    @property
-    def remark(self) -> str | None:
-        return "random VGG" if self.vgg == RANDOM_WEIGHTS else None
 
     def check_data(self, data: Any) -> None:
         if data.crop_px % STRIDE or data.crop_px < 2 * STRIDE:

@@ -53,6 +53,16 @@ def test_a_decoder_is_trained_and_then_used(yaml_of, tmp_path, capsys):
     assert restored[0].shape == (48, 60, 3) and (restored[0] != restored[1]).any()
 
 
+def test_a_decoder_without_vggs_weights_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (tmp_path / "decoder.yaml").write_text(DECODER.format(root=make_unpaired(tmp_path / "data") / "trainA"))
+    run = ("train", "--config", tmp_path / "decoder.yaml", "--run-dir", tmp_path / "run", "--set")
+    line = told(*run, "method={name: wct2_decoder, vgg: null, base_channels: 64}")
+    assert line.startswith(f"method.vgg: {tmp_path}/hub/checkpoints/vgg19-dcbb9e9d.pth: no such file; put https://")
+    assert "data.crop_px: must be a multiple of 8 from 16 on, got 28" in told(*run, "data.crop_px=28")
+    assert "data.num_channels must be 3" in told(*run, "data.num_channels=1")
+
+
 def test_public_files_are_read_from_torch_hubs_folder(yaml_of, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     folder = tmp_path / "hub" / "checkpoints"

@@ -15,6 +15,7 @@ from cut.config.own_code import own_code
 from cut.data.evaluation_set import check_split
 from cut.data.kinds import open_stream, with_classes
 from cut.data.picture_list import changes_of_pictures
+from cut.data.region_labels import read_region_labels
 from cut.data.stream import SampleStream
 from cut.errors import UserError, reason, shown
 from cut.methods import find_method, find_stylizer, method_config
@@ -65,6 +66,9 @@ def build_stylizer(config: RunConfig) -> Stylizer:
         raise
     except (ValueError, RuntimeError) as error:
         raise UserError(f"method: {reason(error)}") from None
+    if regions := getattr(config.method, "regions", None):
+        photo, painting = (read_region_labels(Path(path)) for path in regions)
+        stylizer.regions = photo, painting
     stylizer.prepare_inference()
     return stylizer
 

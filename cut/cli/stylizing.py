@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cut.inference.translate import Job
     from cut.methods.stylizer import Stylizer
 
+_SECTIONS = ("seed", "method", "data")  # that mean something without a training
 _FOREIGN = {
     "num_images": "this method makes pictures from photographs; give --input",
     "tile_px": "this method sees the whole picture at once, at a size of its own",
@@ -52,7 +53,7 @@ def stylize_pictures(args: argparse.Namespace) -> None:
     if args.print_config:
         from cut.config.explain import to_explained_yaml
 
-        print(to_explained_yaml(config), end="")
+        print(to_explained_yaml(config, _SECTIONS), end="")
         return
     from cut.data.images import list_images
     from cut.data.left_out import describe_left_out
@@ -78,6 +79,10 @@ def stylize_pictures(args: argparse.Namespace) -> None:
         say(f"cut-test: note: {line}")
     request = make_request(args, method, config, fabric)
     jobs = plan_jobs(args.input, args.output, suffix, request.outputs)
+    if method.regions is not None and len(jobs) > 1:
+        raise UserError(
+            f"method.regions: labels one photograph and one painting, but {len(jobs)} pictures are asked for"
+        )
     read = [job.source for job in jobs]
     for given in (args.target, args.guide):
         read += list_images(given) if given and given.is_dir() else [given] if given else []

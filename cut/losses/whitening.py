@@ -20,10 +20,10 @@ def whiten_and_colour(content: Tensor, style: Tensor) -> Tensor:
         content: Features `(C, places)`.
         style: Features `(C, other places)`.
     """
-    c, s = content.double(), style.double()
+    c, s = _in_double(content), _in_double(style)
     white = _power(_covariance(c), -0.5) @ (c - c.mean(1, keepdim=True))
     coloured = _power(_covariance(s), 0.5) @ white + s.mean(1, keepdim=True)
-    return coloured.to(content.dtype).clamp(content.min(), content.max())
+    return coloured.to(content).clamp(content.min(), content.max())
 
 
 def transfer(content: Tensor, style: Tensor, alpha: float = 1.0, labels: tuple[Tensor, Tensor] | None = None) -> Tensor:
@@ -62,6 +62,11 @@ def shared_labels(content: Tensor, style: Tensor) -> list[int]:
         if min(own, theirs) > _LEAST_PIXELS and max(own, theirs) / min(own, theirs) < _MOST_RATIO:
             found.append(label)
     return found
+
+
+def _in_double(features: Tensor) -> Tensor:
+    """In float64, which Apple's GPUs do not have."""
+    return (features.cpu() if features.device.type == "mps" else features).double()
 
 
 def _covariance(features: Tensor) -> Tensor:

@@ -104,6 +104,8 @@ class Stylizer(Translator):
     size_setting: ClassVar[str] = "the method's settings"
     """What decides at which size pictures are made, for a note."""
 
+    regions: tuple[Tensor, Tensor] | None = None
+    """Labels of the pixels of photograph and painting, `(H, W)` and `(h, w)`, where the config names such pictures."""
     config: Any  # one of the class's own `Config`
     vgg: nn.Module
 

@@ -7,6 +7,7 @@ Features move so behind each of the encoder's four levels (`encoder`), in the de
 keep for the decoder (`skip`), and before the decoder's levels 3 to 1 (`decoder`; before 4 too where `encoder` is off,
 because else they have moved just there). One pass, nothing is optimised.
 
+With `regions` each region of the photograph takes the statistics of the painting's region of the same label.
 As in the authors' code (clovaai/WCT2, commit 05d17c0) the result is clamped to the range of c, and with `cat5` the map
 before each pool stays the photograph's. What differs: sides are scaled to multiples of 16, not cropped to them.
 """
@@ -54,6 +55,8 @@ class WCT2Config(StylizerConfig):
     """Where features move: encoder, skip, decoder; encoder alone moves the low frequencies only."""
     alpha: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of the moved features; the rest is the photograph's."""
+    regions: tuple[PathText, PathText] | None = None
+    """Pictures that label regions of the photograph and of the painting by nine colours; null: one region."""
     image_px: int = Field(512, ge=16, le=8192)
     """Shorter side in pixels at which pictures are made."""
 
@@ -136,12 +139,12 @@ class WCT2(Stylizer):
         for level in range(1, NUM_LEVELS + 1):
             x = self.encoder.encode(x, level, details)
             if "encoder" in places:
-                x = transfer(x, style.encoder[level - 1], self.config.alpha)
+                x = self._move(x, style.encoder[level - 1])
         if "skip" in places:
             details = {pool: self._move_details(own, style.details[pool]) for pool, own in details.items()}
         for level in range(NUM_LEVELS, 0, -1):
             if "decoder" in places and level in style.decoder:
-                x = transfer(x, style.decoder[level], self.config.alpha)
+                x = self._move(x, style.decoder[level])
             x = self.decoder.decode(x, level, details)
         return x
 
@@ -158,7 +161,10 @@ class WCT2(Stylizer):
 
     def _move_details(self, own: Details, style: Details) -> Details:
         parts = zip(own.parts, style.parts, strict=True)
-        return Details(tuple(transfer(c, s, self.config.alpha) for c, s in parts), own.before)
+        return Details(tuple(self._move(c, s) for c, s in parts), own.before)
+
+    def _move(self, content: Tensor, style: Tensor) -> Tensor:
+        return transfer(content, style, self.config.alpha, self.regions)
 
 
 def _part(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:

@@ -63,6 +63,24 @@ def test_a_decoder_without_vggs_weights_is_refused(tmp_path, monkeypatch):
     assert "data.num_channels must be 3" in told(*run, "data.num_channels=1")
 
 
+def test_regions_take_the_statistics_of_their_own_colour(yaml_of, tmp_path):
+    made = {}
+    for name, colours in (("halves", ("red", "blue")), ("none", ("red", "red"))):
+        for which, size in (("a", (60, 48)), ("b", (60, 48))):
+            labels = Image.new("RGB", size, colours[0])
+            labels.paste(Image.new("RGB", (30, 48), colours[1]), (0, 0))
+            labels.save(tmp_path / f"{name}_{which}.png")
+        regions = f"[{tmp_path / name}_a.png, {tmp_path / name}_b.png]"
+        config = yaml_of(f", vgg: random, base_channels: 2, regions: {regions}")
+        inside("test", "--config", config, "--output", tmp_path / name)
+        made[name] = np.asarray(Image.open(tmp_path / name / "photo.png")).astype(int)
+    inside("test", "--config", yaml_of(", vgg: random, base_channels: 2"), "--output", tmp_path / "whole")
+    assert abs(made["none"] - np.asarray(Image.open(tmp_path / "whole" / "photo.png"))).max() <= 1
+    assert (made["halves"] != made["none"]).any()
+    line = told("test", "--config", config, "--input", tmp_path / "pictures", "--output", tmp_path / "many")
+    assert line == "method.regions: labels one photograph and one painting, not those of 2 pictures"
+
+
 def test_public_files_are_read_from_torch_hubs_folder(yaml_of, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     folder = tmp_path / "hub" / "checkpoints"

@@ -4,7 +4,7 @@ import numpy as np
 
 from cut.errors import UserError
 
-_PATCH_PX = 7
+SWD_PATCH_PX = 7
 _SCALES = 3
 _DIRECTIONS = 256
 _MOST_PATCHES = 8192  # per scale
@@ -25,17 +25,17 @@ def swd(image: np.ndarray, target: np.ndarray) -> float:
     Raises:
         UserError: A side is shorter than a patch.
     """
-    if min(image.shape[:2]) < _PATCH_PX:
+    if min(image.shape[:2]) < SWD_PATCH_PX:
         height, width = image.shape[:2]
         raise UserError(
-            f"picture of {width}x{height} px is smaller than swd's patches of {_PATCH_PX} px; leave swd out"
+            f"picture of {width}x{height} px is smaller than swd's patches of {SWD_PATCH_PX} px; leave swd out"
         )
     rng = np.random.default_rng(0)
-    directions = rng.standard_normal((_PATCH_PX**2 * image.shape[2], _DIRECTIONS))
+    directions = rng.standard_normal((SWD_PATCH_PX**2 * image.shape[2], _DIRECTIONS))
     directions /= np.linalg.norm(directions, axis=0)
     distances = []
     for _ in range(_SCALES):
-        rows, columns = (side - _PATCH_PX + 1 for side in image.shape[:2])
+        rows, columns = (side - SWD_PATCH_PX + 1 for side in image.shape[:2])
         if min(rows, columns) < 1:
             break
         places = np.sort(rng.permutation(rows * columns)[:_MOST_PATCHES])
@@ -47,7 +47,7 @@ def swd(image: np.ndarray, target: np.ndarray) -> float:
 
 def _patches(picture: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Patches with their top left corner at `places`, row by row: `(n, 49 C)`."""
-    windows = np.lib.stride_tricks.sliding_window_view(picture, (_PATCH_PX, _PATCH_PX), axis=(0, 1))
+    windows = np.lib.stride_tricks.sliding_window_view(picture, (SWD_PATCH_PX, SWD_PATCH_PX), axis=(0, 1))
     rows, columns = np.divmod(places, windows.shape[1])
     return windows[rows, columns].reshape(len(places), -1)
 

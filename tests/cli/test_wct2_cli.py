@@ -77,6 +77,7 @@ def test_regions_take_the_statistics_of_their_own_colour(yaml_of, tmp_path):
     inside("test", "--config", yaml_of(", vgg: random, base_channels: 2"), "--output", tmp_path / "whole")
     assert abs(made["none"] - np.asarray(Image.open(tmp_path / "whole" / "photo.png"))).max() <= 1
     assert (made["halves"] != made["none"]).any()
+    config = yaml_of(f", vgg: random, base_channels: 2, regions: {regions}")
     line = told("test", "--config", config, "--input", tmp_path / "pictures", "--output", tmp_path / "many")
     assert line == "method.regions: labels one photograph and one painting, not those of 2 pictures"
 

@@ -15,10 +15,12 @@ from cut.config.own_code import own_code
 from cut.data.evaluation_set import check_split
 from cut.data.kinds import open_stream, with_classes
 from cut.data.picture_list import changes_of_pictures
+from cut.data.region_labels import read_region_labels
 from cut.data.stream import SampleStream
 from cut.errors import UserError, reason, shown
-from cut.methods import find_method, method_config
+from cut.methods import find_method, find_stylizer, method_config
 from cut.methods.base import Method, keep_networks
+from cut.methods.stylizer import Stylizer
 from cut.networks import ConfiguredNetworks
 from cut.runtime.fabric import build_fabric
 from cut.runtime.memory import available_bytes
@@ -46,8 +48,29 @@ def build_method(config: RunConfig) -> Method:
     _check_network_memory(config)
     try:
         return find_method(config.method.name).build(config.method, ConfiguredNetworks(config))
+    except UserError:
+        raise
     except (ValueError, RuntimeError, MemoryError, OverflowError) as error:  # too large is a RuntimeError of torch
         raise UserError(f"method: {reason(error)}") from None
+
+
+def build_stylizer(config: RunConfig) -> Stylizer:
+    """The stylizer of a config, ready to make pictures, on the CPU.
+
+    Raises:
+        UserError: its weights are missing or no such, or the method is one that is trained.
+    """
+    try:
+        stylizer = find_stylizer(config.method.name).build(config.method, ConfiguredNetworks(config))
+    except UserError:
+        raise
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"method: {reason(error)}") from None
+    if regions := getattr(config.method, "regions", None):
+        photo, painting = (read_region_labels(Path(path)) for path in regions)
+        stylizer.regions = photo, painting
+    stylizer.prepare_inference()
+    return stylizer
 
 
 def _check_network_memory(config: RunConfig) -> None:

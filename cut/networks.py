@@ -3,16 +3,19 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from cut.config import NetworkConfig, RunConfig
 from cut.config.own_code import import_own, is_own
+from cut.config.section import RANDOM_WEIGHTS
 from cut.errors import UserError
 from cut.models.initialisation import initialise
 from cut.models.patch_discriminator import PatchDiscriminator, PixelDiscriminator
 from cut.models.resnet import ResnetGenerator
 from cut.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from cut.models.unet import UnetGenerator
+from cut.storage.public_weights import read_public_weights
 
 
 def _patch_discriminator(channels: int, num_layers: int, antialias: bool, **settings: Any) -> nn.Module:
@@ -69,6 +72,11 @@ class ConfiguredNetworks:
 
     def initialise(self, network: nn.Module) -> nn.Module:
         return initialise(network, **_init_settings(self.config.generator))
+
+    def weights(self, key: str, given: str | None, *addresses: str) -> dict[str, Tensor] | None:
+        if given == RANDOM_WEIGHTS or torch.get_default_device().type == "meta":  # where only shapes are asked for
+            return None
+        return read_public_weights(f"method.{key}", given, addresses)
 
 
 def _build(

@@ -97,6 +97,8 @@ _GCGAN = {**_RESNET, **_PATCH, **_SMALL, "data.root": "unpaired", "method.name":
 _DISTANCEGAN = {**_RESNET, **_PATCH, **_SMALL, "data.root": "many", "method.name": "distancegan"}
 _DISTANCEGAN |= {"method.pool_size": 3, "data.batch_size": 4}
 _FLIP = {"method.flip_equivariance": True, "method.pool_size": 3}
+_WCT2_DECODER = {"method.name": "wct2_decoder", "method.vgg": "random", "method.base_channels": 2}
+_WCT2_DECODER |= {"data.name": "images", "data.root": "unpaired/trainA", **_SMALL}
 # Whatever draws random numbers, remembers images or mixes a batch.
 CASES = {
     "cut": _CUT,
@@ -130,6 +132,7 @@ CASES = {
     | {"method.generator": {"base_channels": 2, "attribute_dim": 3, "injection": "feature"}}
     | {"method.mode_seeking": False},
     "gcgan": _GCGAN,
+    "wct2_decoder": _WCT2_DECODER,
     "gcgan: separate generators, micro-batches too": _GCGAN
     | {"method.geometry": "vertical_flip", "method.generators": "separate"}
     | {"data.batch_size": 4, "train.num_micro_batches": 2},

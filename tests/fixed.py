@@ -1,6 +1,8 @@
 """Weights and images from formulas, the same in any implementation: golden outputs need no stored weights."""
 
 import math
+import zlib
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -44,3 +46,20 @@ def fill_with_unit_normals(*networks: nn.Module) -> None:
 def frozen_images(count: int, channels: int, size: int) -> Tensor:
     """`(count, channels, size, size)` float32, uniform in [-1, 1], of NumPy's frozen generator."""
     return torch.from_numpy(np.random.RandomState(1).uniform(-1, 1, (count, channels, size, size))).float()
+
+
+def fill_by_key(network: nn.Module, offset: float, key_of: Callable[[str], str] = str) -> nn.Module:
+    """Sets each weight from its key and place alone, as the golden numbers of Gatys, STROTSS and WCT2 have them.
+
+    Args:
+        network: Changed in place, and returned.
+        offset: Added to the angle of the sine.
+        key_of: What the authors call a tensor that is called so here.
+    """
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            place = torch.arange(tensor.numel(), dtype=torch.float64)
+            sine = torch.sin(12.9898 * place + zlib.crc32(key_of(name).encode()) % 1000 + offset) * 43758.5453
+            spread = (6.0 / tensor[0].numel()) ** 0.5 if tensor.dim() > 1 else 0.05
+            tensor.copy_(((2.0 * (sine - sine.floor()) - 1.0) * spread).view(tensor.shape))
+    return network

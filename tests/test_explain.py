@@ -8,12 +8,12 @@ from cut.build import read_config
 from cut.config import RunConfig
 from cut.config.explain import to_explained_yaml
 from cut.config.load import _models_in
-from cut.methods import find_method, known_methods
+from cut.methods import find_translator, known_methods
 
 
 def sections():
     """Every section of a config and of every method's."""
-    waiting, found = [RunConfig, *(find_method(name).Config for name in known_methods())], []
+    waiting, found = [RunConfig, *(find_translator(name).Config for name in known_methods())], []
     while waiting:
         section = waiting.pop()
         if section not in found:

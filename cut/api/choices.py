@@ -13,18 +13,18 @@ from cut.config.data import MOST_PX
 from cut.data.scale import scale_as_in_training
 from cut.data.transforms import to_tensor
 from cut.errors import UserError, did_you_mean, reason
-from cut.methods.base import Method
+from cut.methods.base import Translator
 
 _LEAST_PX = 8  # as of data.load_px
 
 
-def find_direction(given: str | None, config: RunConfig, method: Method, option: str) -> str:
+def find_direction(given: str | None, config: RunConfig, method: Translator, option: str) -> str:
     """`ab`, or `ba` where the asked direction, which is that of the folders on disk, is against the run's own.
 
     Args:
         given: `AtoB`, `BtoA`, or None for the run's own.
         config: Configuration of the run.
-        method: Method of the run.
+        method: Translator of the run.
         option: What the user calls it, for errors.
 
     Raises:
@@ -49,11 +49,11 @@ def own_direction(config: RunConfig) -> str:
     return getattr(config.data, "direction", "AtoB")
 
 
-def require_inputs(method: Method, name: str, given: dict[str, tuple[str, object]]) -> None:
+def require_inputs(method: Translator, name: str, given: dict[str, tuple[str, object]]) -> None:
     """Refuses what the method does not take.
 
     Args:
-        method: Method of the run.
+        method: Translator of the run.
         name: Name of the method.
         given: What was given, with what the user calls it, by the input that it needs.
 
@@ -70,7 +70,7 @@ def require_inputs(method: Method, name: str, given: dict[str, tuple[str, object
             raise UserError(f"{option}: {name} {reasons[needed]}; leave it out")
 
 
-def find_labels(given: str | None, method: Method, option: str) -> list[tuple[int, str]]:
+def find_labels(given: str | None, method: Translator, option: str) -> list[tuple[int, str]]:
     """Number and name of each class that is asked for: of one, or of `all`.
 
     Raises:
@@ -91,11 +91,11 @@ def find_labels(given: str | None, method: Method, option: str) -> list[tuple[in
     return found
 
 
-def style_of(method: Method, picture: np.ndarray | Tensor, direction: str, fabric: Fabric, option: str) -> Tensor:
+def style_of(method: Translator, picture: np.ndarray | Tensor, direction: str, fabric: Fabric, option: str) -> Tensor:
     """The style `(1, ...)` of a guide, on the CPU.
 
     Args:
-        method: Method, set for inference and on the device.
+        method: Translator, set for inference and on the device.
         picture: `(H, W, C)` uint8 or uint16, or `(C, H, W)` in [-1, 1], of the domain that is translated to.
         direction: `ab` or `ba`.
         fabric: Device and precision.

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from cut.cli import run
 from cut.errors import UserError
@@ -12,8 +12,10 @@ from cut.terminal import say
 
 if TYPE_CHECKING:
     from cut.compare.contenders import Contender
+    from cut.config import SingleDataConfig
     from cut.data.evaluation_set import EvaluationSet
 
+_METRICS, _METRICS_OF_SINGLE = "fid,kid,ssim", "ssim,swd"
 _EXAMPLE = """\
 examples:
   cut-compare --configs configs/methods/*.yaml --config configs/overlays/earth2map_64_cpu.yaml --output results/methods
@@ -21,8 +23,13 @@ examples:
 
 Each run is trained by cut-train, translates the test pictures of its data with cut-test and is scored by cut-eval, all
 in processes of their own, one after the other: all configs with the first seed, then with the next. After every run
-there is a table in OUTPUT/table.md and, run by run, in OUTPUT/table.csv. The same command goes on where it was stopped,
-and scores anew what is asked for with other metrics. A run that fails is counted in the table; the others go on.
+there is a table in OUTPUT/table.md and, run by run, in OUTPUT/table.csv; OUTPUT/sheet.png shows pictures of all side by
+side. The same command goes on where it was stopped, and scores again what is asked for with other metrics. A run that
+fails is counted in the table; the others go on.
+
+The YAML of a method that is not trained (Gatys, STROTSS, WCT2) is a row too: cut-test alone makes its pictures. Of two
+single pictures (data.name: single) picture a is translated. What shows content (ssim) is then compared with the input,
+and what shows style (swd, fid) with picture b: ssim[input], swd[style].
 
 All configs are scored on the test pictures of the first one's data. Methods with styles (MUNIT, DRIT) translate each
 with one random style, the same for every run, and with five for the metric diversity. s/iter is the median over the
@@ -61,7 +68,11 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--split", choices=("test", "val"), default="test", help="what is scored (default: %(default)s)"
     )
-    parser.add_argument("--metrics", default="fid,kid,ssim", metavar="LIST", help="of cut-eval (default: %(default)s)")
+    parser.add_argument(
+        "--metrics",
+        metavar="LIST",
+        help=f"of cut-eval (default: {_METRICS}; of two single pictures {_METRICS_OF_SINGLE})",
+    )
     for name, what in (
         ("--features", "as of cut-eval: TorchScript network in place of Inception"),
         ("--inception-weights", "as of cut-eval"),
@@ -78,22 +89,29 @@ def _main(args: argparse.Namespace) -> int:
     for name, value in (("--seeds", args.seeds), ("--steps", args.steps)):
         if value is not None and value < 1:
             raise UserError(f"{name} {value}: must be at least 1")
-    metrics = list(dict.fromkeys(name.strip() for name in args.metrics.split(",")))
+    metrics = _names(args.metrics or _METRICS)
     check_metrics(metrics)
     if set(metrics) <= set(NEEDS_OUTPUTS):
         raise UserError(f"--metrics {args.metrics}: most methods have one output per picture; add another metric")
     from cut.compare.contenders import plan_contenders
 
     contenders = plan_contenders(args.configs, args.set, args.steps, args.config)
+    if args.metrics is None and contenders[0].config.data.kind == "single":
+        metrics = _names(_METRICS_OF_SINGLE)
     from cut.runtime.run_lock import run_lock
 
     with run_lock(args.output, "comparing", "--output", written=(".",)):
         return _compare(contenders, metrics, args)
 
 
+def _names(metrics: str) -> list[str]:
+    return list(dict.fromkeys(name.strip() for name in metrics.split(",")))
+
+
 def _compare(contenders: Sequence["Contender"], metrics: Sequence[str], args: argparse.Namespace) -> int:
     """Does all runs, writes the tables after each, and returns the exit status."""
     from cut.compare.runs import Outcome, Runner  # only now, because they import torch
+    from cut.compare.sheet import write_comparison
     from cut.compare.table import csv_table, markdown_table, note_on_styles
     from cut.data.images import list_images
     from cut.data.picture_list import entry_of_files
@@ -122,11 +140,12 @@ def _compare(contenders: Sequence["Contender"], metrics: Sequence[str], args: ar
                 table = markdown_table(ordered, baseline) + note_on_styles(contenders, metrics)
                 write_whole(args.output / "table.md", table)
                 write_whole(args.output / "table.csv", csv_table(ordered, baseline))
+                write_comparison(args.output / "sheet.png", pictures, ordered)
     except Stopped as stopped:
         say(f"cut-compare: {stopped}")
         return 128 + stopped.signum
     say(table.rstrip("\n"), sys.stdout)
-    lengths = {outcome.name: int(outcome.costs["steps"]) for outcome in outcomes if outcome.costs}
+    lengths = {outcome.name: int(outcome.costs["steps"]) for outcome in outcomes if "steps" in outcome.costs}
     if len(set(lengths.values())) > 1:
         say("cut-compare: warning: the runs differ in length; --steps N gives all the same")
     return 1 if any(outcome.error for outcome in outcomes) else 0
@@ -135,7 +154,7 @@ def _compare(contenders: Sequence["Contender"], metrics: Sequence[str], args: ar
 def _warn_of_other_data(contenders: Sequence["Contender"]) -> None:
     """Tells which configs learn from other pictures than those that all are scored on."""
     first = contenders[0].config.data
-    keys = ("name", "root", "direction", "channels_a", "channels_b")
+    keys = ("name", "root", "a", "b", "direction", "channels_a", "channels_b")
     for contender in contenders[1:]:
         pairs = {key: [getattr(data, key, None) for data in (first, contender.config.data)] for key in keys}
         told = [f"data.{key} is {own}, not {theirs}" for key, (theirs, own) in pairs.items() if own != theirs]
@@ -149,11 +168,13 @@ def _warn_of_other_data(contenders: Sequence["Contender"]) -> None:
 def _pictures(contender: "Contender", args: argparse.Namespace) -> "EvaluationSet":
     """What is translated and compared: a split of the first config's data."""
     from cut.build import build_stream
-    from cut.data.evaluation_set import evaluation_set, noise_evaluation_set
-    from cut.methods import find_method
+    from cut.data.evaluation_set import evaluation_set, noise_evaluation_set, single_evaluation_set
+    from cut.methods import find_translator
 
     folder = args.output / "pictures"
-    if "image" not in find_method(contender.config.method.name).inputs:
+    if contender.config.data.kind == "single":
+        return single_evaluation_set(cast("SingleDataConfig", contender.config.data), folder)
+    if "image" not in find_translator(contender.config.method.name).inputs:
         return noise_evaluation_set(build_stream(contender.config), folder, None)
     return evaluation_set(contender.config.data, folder, args.split)
 

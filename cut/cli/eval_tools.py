@@ -6,6 +6,7 @@ from pathlib import Path
 from cut.data.images import list_images, stored_size_px
 from cut.errors import UserError, reason
 from cut.metrics.names import METRICS, NEEDS_FEATURES, NEEDS_OUTPUTS, NEEDS_PAIRS, NEEDS_PALETTE
+from cut.metrics.patches import SWD_PATCH_PX
 from cut.metrics.similarity import MS_SSIM_SMALLEST_PX, SSIM_WINDOW_PX
 from cut.scoring.evaluator import Evaluator, find_pictures
 from cut.scoring.feature_store import default_store
@@ -13,7 +14,7 @@ from cut.scoring.perceptual import LPIPS_SMALLEST_PX
 from cut.scoring.scoring_files import ScoringFiles
 from cut.terminal import say
 
-_LEAST_PX = {"ssim": SSIM_WINDOW_PX, "ms_ssim": MS_SSIM_SMALLEST_PX, "lpips": LPIPS_SMALLEST_PX}
+_LEAST_PX = {"ssim": SSIM_WINDOW_PX, "ms_ssim": MS_SSIM_SMALLEST_PX, "lpips": LPIPS_SMALLEST_PX, "swd": SWD_PATCH_PX}
 
 
 def make_evaluator(args: argparse.Namespace, metrics: tuple[str, ...]) -> Evaluator:

@@ -3,10 +3,12 @@
 import argparse
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from cut.cli import add_max_megapixels, run, set_max_megapixels
+from cut.cli import add_max_megapixels, check_json_file, run, set_max_megapixels, write_json_file
+from cut.cli.stylizing import add_stylizer_options, stylize_pictures
 from cut.cli.translation_options import add_translation_options, asked_labels, make_request, say_scale
 from cut.errors import UserError
 from cut.terminal import say
@@ -24,6 +26,7 @@ examples:
   cut-test --run runs/mnist_dcgan --num-images 64 --seed 0 --output results/mnist_dcgan
   cut-test --run runs/glyphs_biggan --label all --num-images 8 --output results/glyphs_biggan
   cut-test --import horse2zebra_pretrained/latest_net_G.pth --input horses --output results/zebras
+  cut-test --config configs/monet_etretat_strotss.yaml --input photo.jpg --guide painting.jpg --output results/strotss
 
 Every picture of the folder, also of folders inside it, is translated at its own size and written under its own name;
 16-bit pictures stay 16-bit; what is only read (GIF, AVIF, JPEG 2000, ...) becomes PNG. The network and its settings
@@ -54,6 +57,9 @@ default or comes from --config: a U-Net has dropout 0.5, which pix2pix keeps on 
 latest_net_G_A.pth translates A to B and latest_net_G_B.pth B to A. The authors' programs scale pictures to 256 px
 before, which this one does not. cut-data convert writes what --checkpoint reads.
 
+Gatys, STROTSS and WCT2 are not trained: --config names their YAML, whose pictures data.a and data.b are taken where
+--input and --guide name no others. The sheet shows the pictures on their way, and is written again with each of them.
+
 A method that makes images from noise (dcgan, biggan) takes no --input: it draws 00000.png, 00001.png and so on; the
 same seed draws the same images, whatever the batch size and however many. Where there are classes (biggan), --label a
 draws images of the class a, --label all as many of each class: 00000_a.png, 00000_b.png and so on from one latent.
@@ -68,7 +74,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("cut-test", description=__doc__, epilog=_EXAMPLE, formatter_class=formatter)
-    which = parser.add_mutually_exclusive_group(required=True)
+    which = parser.add_mutually_exclusive_group()
     which.add_argument("--run", type=Path, metavar="DIR", help="a run directory; its newest generator is used")
     which.add_argument("--checkpoint", type=Path, metavar="FILE", help="a checkpoint (.pt) or generator.safetensors")
     which.add_argument(
@@ -81,14 +87,18 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--config",
         type=Path,
+        action="append",
         metavar="FILE",
-        help="with --import: the YAML that the generator must fit (default: worked out from the weights)",
+        help="alone: the YAML of a method that is not trained (Gatys, STROTSS, WCT2), repeatable as in cut-train; with "
+        "--import: the YAML that the generator must fit (default: worked out from the weights)",
     )
+    add_stylizer_options(parser)
     parser.add_argument("--input", type=Path, metavar="PATH", help="a folder of pictures, or one picture")
     parser.add_argument(
         "--num-images", type=int, metavar="N", help="from noise: images to draw, of each class (default: 64)"
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="folder for the results")
+    parser.add_argument("--json", metavar="FILE", help="also write here what it took: seconds per picture, peak memory")
     parser.add_argument(
         "--target", type=Path, metavar="DIR", help="show pictures of the same name from here on the sheet"
     )
@@ -112,11 +122,11 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--deterministic", action="store_true", help="no noise, and running instead of batch statistics (pix2pix)"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (default: %(default)s)")
+    parser.add_argument("--seed", type=int, metavar="N", help="of the noise (default: 0, or the YAML's)")
     parser.add_argument(
         "--allow-import", action="store_true", help="the file may name code outside this package, which is imported"
     )
-    parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default: auto")
+    parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda", "mps"), help="default: auto")
     parser.add_argument(
         "--precision", choices=("32-true", "bf16-mixed", "16-mixed"), default="32-true", help="default: %(default)s"
     )
@@ -130,24 +140,28 @@ def _main(args: argparse.Namespace) -> None:
     from cut.inference.output_folder import OutputFolder
     from cut.inference.sample import plan_draws, sample
     from cut.inference.translate import plan_jobs, translate
-    from cut.runtime.memory import keep_freed_memory
+    from cut.runtime.memory import keep_freed_memory, peak_memory_mib
 
     if args.batch_size < 1:
         raise UserError(f"--batch-size {args.batch_size}: must be at least 1")
     if args.tile_px is not None and args.tile_px < 32:
         raise UserError(f"--tile-px {args.tile_px}: must be at least 32; 1024 is a good size")
     set_max_megapixels(args.max_megapixels)
-    if not 0 <= args.seed < 2**63:
+    if args.seed is not None and not 0 <= args.seed < 2**63:
         raise UserError(f"--seed {args.seed}: must be from 0 to 2^63 - 1")
+    has_run = bool(args.run or args.checkpoint or args.weights)
+    _check_given(args, has_run)
+    if not has_run:
+        stylize_pictures(args)
+        return
+    args.seed = args.seed or 0
     suffix = f".{args.format.lower().lstrip('.')}" if args.format else None
     output = OutputFolder(args.output, args.remove_old)
     jobs = plan_jobs(args.input, args.output, suffix) if args.input else []
-    if args.config and not args.weights:
-        raise UserError(f"--config {args.config}: goes with --import alone; a run brings its own")
     if args.run:
         _require_run(args.run)
     keep_freed_memory()
-    fabric = build_fabric(args.accelerator, args.precision)
+    fabric = build_fabric(args.accelerator or "auto", args.precision)
     method, config = _load(args)
     from_noise = "image" not in method.inputs
     _check_kind(args, from_noise)
@@ -167,9 +181,33 @@ def _main(args: argparse.Namespace) -> None:
     for given in (args.target, args.guide):
         read += list_images(given) if given and given.is_dir() else [given] if given else []
     output.check([job.output for job in jobs], read, args.overwrite)
-    channels = config.data.channels[request.direction[0]]
+    domains = config.data.channels  # one alone of a folder of pictures
+    channels = domains.get(request.direction[0], domains["b"])
+    start = time.perf_counter()
     line = translate(method, jobs, channels, fabric, args.batch_size, output, args.target, request, args.tile_px)
+    if args.json:
+        seconds = (time.perf_counter() - start) / len(jobs)
+        costs = {"seconds_per_picture": seconds, "peak_mib": peak_memory_mib(fabric.device), "pictures": len(jobs)}
+        write_json_file(args.json, costs)
     say(line, sys.stdout)
+
+
+def _check_given(args: argparse.Namespace, has_run: bool) -> None:
+    """Refuses a command line that names nothing to translate with, or too much."""
+    if not has_run and not args.config:
+        raise UserError(
+            "--run: missing; name a run directory, or give --checkpoint or --import, or --config FILE of a method that "
+            "is not trained"
+        )
+    if has_run and args.config and (not args.weights or len(args.config) > 1):
+        why = "goes with --import once" if args.weights else "goes with --import, or alone; a run brings its own"
+        raise UserError(f"--config {args.config[-1]}: {why}")
+    if has_run and (args.set or args.print_config):
+        raise UserError(f"{'--set' if args.set else '--print-config'}: goes with --config alone; leave it out")
+    if args.output is None and not args.print_config:
+        raise UserError("--output: missing; name a folder for the results")
+    if args.json:
+        check_json_file(args.json)
 
 
 def _require_run(run_dir: Path) -> None:
@@ -225,7 +263,7 @@ def _load(args: argparse.Namespace) -> tuple["Method", "RunConfig"]:
     if not args.weights:
         file = args.checkpoint or args.run / INFERENCE_FILE
         return load_translator(file, args.allow_import, args.deterministic)
-    method, config, line = import_generator(args.weights, args.config)
+    method, config, line = import_generator(args.weights, args.config[0] if args.config else None)
     say(line, sys.stdout)
     method.prepare_inference(args.deterministic)
     return method, config

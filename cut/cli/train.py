@@ -78,6 +78,7 @@ def _main(args: argparse.Namespace) -> int:
 
             print(to_explained_yaml(config), end="")
             return 0
+        _require_trained(config.method.name, args.config)
         num_processes, num_nodes = args.devices or 1, args.num_nodes or 1
         if num_processes * num_nodes > 1 and not is_worker():
             return launch(num_processes, num_nodes, args.node_rank, args.main_address, args.main_port)
@@ -90,6 +91,16 @@ def _main(args: argparse.Namespace) -> int:
         error.is_told = not is_first_of_machine()  # all processes of a machine make the same mistake
         raise
     return _run(trainer, args)
+
+
+def _require_trained(name: str, paths: list[str]) -> None:
+    """Refuses a method that makes each picture anew."""
+    from cut.methods import NOT_TRAINED, find_translator
+    from cut.methods.base import Method
+
+    if not issubclass(find_translator(name), Method):
+        configs = " ".join(f"--config {path}" for path in paths)
+        raise UserError(f"{' + '.join(paths)}: {name} {NOT_TRAINED}; run: cut-test {configs} --output DIR")
 
 
 def _run(trainer: "Trainer", args: argparse.Namespace) -> int:

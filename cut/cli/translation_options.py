@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from cut.config import RunConfig
     from cut.inference.request import Request
-    from cut.methods.base import Method
+    from cut.methods.base import Translator
 
 
 def add_translation_options(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +51,7 @@ def add_translation_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def make_request(args: argparse.Namespace, method: "Method", config: "RunConfig", fabric: "Fabric") -> "Request":
+def make_request(args: argparse.Namespace, method: "Translator", config: "RunConfig", fabric: "Fabric") -> "Request":
     """What the command line asks of a method that translates pictures.
 
     Raises:
@@ -83,7 +83,7 @@ def say_scale(args: argparse.Namespace, config: "RunConfig", pictures: "Sequence
         say(f"cut-test: note: {line}; --load-px {getattr(config.data, 'load_px', None)} scales these so too")
 
 
-def asked_labels(args: argparse.Namespace, method: "Method", name: str) -> list[tuple[int, str]]:
+def asked_labels(args: argparse.Namespace, method: "Translator", name: str) -> list[tuple[int, str]]:
     """Number and name of each class that is asked for; none where the method knows no classes.
 
     Raises:
@@ -102,7 +102,7 @@ def asked_labels(args: argparse.Namespace, method: "Method", name: str) -> list[
 
 def _guide_styles(
     path: Path,
-    method: "Method",
+    method: "Translator",
     config: "RunConfig",
     fabric: "Fabric",
     direction: str,

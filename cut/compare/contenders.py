@@ -7,7 +7,8 @@ from pathlib import Path
 from cut.config import RunConfig, ScheduleConfig
 from cut.config.load import load_config
 from cut.errors import UserError
-from cut.methods import find_method, method_config
+from cut.methods import find_translator, method_config
+from cut.methods.stylizer import Stylizer
 from cut.storage.files import real_path
 
 
@@ -28,9 +29,14 @@ class Contender:
     config: RunConfig
 
     @property
+    def is_trained(self) -> bool:
+        """Whether there is a run to train first."""
+        return not issubclass(find_translator(self.config.method.name), Stylizer)
+
+    @property
     def takes_styles(self) -> bool:
         """Whether a picture has many translations, one per style."""
-        return "style" in find_method(self.config.method.name).inputs
+        return "style" in find_translator(self.config.method.name).inputs
 
 
 def plan_contenders(
@@ -51,8 +57,11 @@ def plan_contenders(
     for name, path in zip(_names(paths), paths, strict=True):
         files = (path, *overlays)
         config = load_config(files, overrides, method_config)
-        settings = (*overrides, *(_budget(config.schedule, num_steps) if num_steps else ()))
-        contenders.append(Contender(name, files, settings, load_config(files, settings, method_config)))
+        contender = Contender(name, files, tuple(overrides), config)
+        if num_steps and contender.is_trained:
+            settings = (*overrides, *_budget(config.schedule, num_steps))
+            contender = Contender(name, files, settings, load_config(files, settings, method_config))
+        contenders.append(contender)
     return contenders
 
 

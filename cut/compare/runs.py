@@ -1,9 +1,7 @@
 """Trains, translates and scores one run after the other, each by the program that a user would call."""
 
-import json
 import os
 import signal
-import statistics
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -12,21 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from cut.compare.contenders import Contender
-from cut.config import RunConfig
+from cut.compare.results import costs_of, costs_of_test, read_json, remarks_of, scores_of, test_json, training_list
 from cut.config.own_code import own_code
 from cut.data.evaluation_set import EvaluationSet, empty_folder, require_own_pictures
 from cut.data.images import list_images
-from cut.data.kinds import open_stream
-from cut.data.picture_list import OTHER_RUN, PictureList, changes_of_pictures
+from cut.data.picture_list import changes_of_pictures
 from cut.errors import UserError, listed
-from cut.metrics.names import NEEDS_OUTPUTS, NEEDS_PALETTE, NUM_OUTPUTS, READS_FEATURES
+from cut.metrics.names import NEEDS_OUTPUTS, NEEDS_PAIRS, NEEDS_PALETTE, NUM_OUTPUTS, READS_FEATURES, WHEREVER
 from cut.runtime.children import end_group, hand_on, start_child, wait_in_parts
 from cut.runtime.run_lock import lock_holder
 from cut.runtime.signals import Stopped, stop_signals
-from cut.storage.files import open_regular, write_json
+from cut.storage.files import write_json
 from cut.storage.written import SCORES, TRANSLATIONS, is_foreign, mark, was_written
 from cut.terminal import say
-from cut.train.history import curves_of, is_number, read_entries
 
 _INTERRUPTED = {status: number for number in stop_signals() for status in (128 + number, -number)}
 _READERS = {  # which metrics read an option of cut-eval
@@ -40,13 +36,15 @@ _POLL_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run came to: `scores` as cut-eval's JSON has them, and what it cost. `error` is all of a failed one."""
+    """What one run came to: `scores` as cut-eval's JSON has them, and what it cost. `error` is all of a failed one,
+    `remark` what a reader must know of the method."""
 
     name: str
     seed: int
     scores: dict[str, dict[str, Any]]
     costs: dict[str, float]
     error: str | None = None
+    remark: str | None = None
 
 
 @dataclass
@@ -83,10 +81,12 @@ class Runner:
         """
         results = [self.output / name / f"seed_{seed}.json" for name in names for seed in range(num_seeds)]
         several = [_of_several(result) for result in results]
-        for path in (self.output / "input.json", *results, *several):
+        tests = [test_json(result.with_suffix("")) for result in results]
+        for path in (self.output / "input.json", *results, *several, *tests):
             mark(path, SCORES)
             _move_aside(path)
-        files = [*(self.output / name for name in ("table.md", "table.csv", "input.json")), *results, *several]
+        files = [self.output / name for name in ("table.md", "table.csv", "sheet.png", "input.json")]
+        files += [*results, *several, *tests]
         if foreign := [path for path in files if is_foreign(path)]:
             raise UserError(
                 f"{listed(foreign)}: is there already, and cut-compare did not write it, or it was changed since; "
@@ -107,16 +107,25 @@ class Runner:
         settings += [word for override in (*contender.overrides, f"seed={seed}") for word in ("--set", override)]
         result, config = run_dir.with_name(f"{run_dir.name}.json"), contender.config.model_copy(update={"seed": seed})
         known = {"config": config.to_dict(), **self._known}
+        if not contender.is_trained:  # so that other pictures make another result
+            known["made_of"] = training_list(config)
         try:
-            if _scores(result, known) is None:
+            if scores_of(result, known) is None and contender.is_trained:
                 _wait_for_others(run_dir)
                 self._call("train", run_dir, *settings, "--run-dir", run_dir)
-                self._translate_and_score(run_dir, contender, result, {**known, "trained_on": _training_list(config)})
-            elif changes := changes_of_pictures(_read(result).get("trained_on"), _training_list(config)):
+                known_now = {**known, "trained_on": training_list(config)}
+                self._translate_and_score(run_dir, contender, result, known_now, "--run", run_dir)
+            elif scores_of(result, known) is None:
+                self._translate_and_score(run_dir, contender, result, known, *settings)
+            elif contender.is_trained and (
+                changes := changes_of_pictures(read_json(result).get("trained_on"), training_list(config))
+            ):
                 say(f"  warning: {', '.join(changes)} since {run_dir} was trained; delete that to train it again")
-            for remark in _remarks(run_dir):
+            for remark in remarks_of(run_dir):
                 say(f"  warning: {run_dir}: {remark}")
-            return Outcome(contender.name, seed, _scores(result, known) or {}, costs_of(run_dir))
+            costs = costs_of_test(run_dir) | (costs_of(run_dir) if contender.is_trained else {})
+            note = read_json(test_json(run_dir)).get("remark") or config.method.remark
+            return Outcome(contender.name, seed, scores_of(result, known) or {}, costs, remark=note)
         except UserError as error:
             return Outcome(contender.name, seed, {}, {}, str(error))
 
@@ -130,12 +139,15 @@ class Runner:
         """
         result = self.output / "input.json"
         from_noise = self.pictures.inputs is None
-        if _scores(result, self._known) is None:
+        if scores_of(result, self._known) is None:
             folder = self.pictures.inputs or self.pictures.targets
             self._score(folder, result, self.output / "input", self._known)
-        return {} if from_noise else _scores(result, self._known) or {}
+        return {} if from_noise else scores_of(result, self._known) or {}
 
-    def _translate_and_score(self, run_dir: Path, contender: Contender, result: Path, known: dict[str, Any]) -> None:
+    def _translate_and_score(
+        self, run_dir: Path, contender: Contender, result: Path, known: dict[str, Any], *translator: Any
+    ) -> None:
+        """Translates with the run or the YAML that `translator`, arguments of cut-test, names, and scores."""
         translated, several = run_dir.with_name(f"{run_dir.name}_pictures"), _of_several(result)
         empty_folder(translated, TRANSLATIONS)  # of other pictures, which would be scored with these
         if self.pictures.inputs is None:
@@ -144,26 +156,45 @@ class Runner:
             what = ["--input", self.pictures.inputs, "--target", self.pictures.targets, "--format", "png"]
         device = ["--accelerator", contender.config.train.accelerator]
         trusted = ["--allow-import"] if own_code(contender.config.to_dict()) else []  # it was imported to train
-        translate = ["--run", run_dir, *what, *device, *trusted, "--output"]
+        translate = [*translator, *what, *device, *trusted, "--output"]
         further = {}
         if contender.takes_styles and (metrics := self._metrics(of_several=True)):
             empty_folder(several.with_suffix(""), TRANSLATIONS)
             self._call("test", run_dir, *translate, several.with_suffix(""), "--num-outputs", NUM_OUTPUTS)
-            further = self._evaluate(several.with_suffix(""), several, run_dir, metrics)["generated"]["scores"]
-        self._call("test", run_dir, *translate, translated)
+            outputs = several.with_suffix("")
+            further = self._evaluate(outputs, self.pictures.targets, several, run_dir, metrics)["generated"]["scores"]
+        self._call("test", run_dir, *translate, translated, "--json", test_json(run_dir))
         self._score(translated, result, run_dir, known, further)
 
     def _score(
         self, folder: Path, result: Path, log: Path, known: dict[str, Any], further: Mapping[str, Any] | None = None
     ) -> None:
         """Writes cut-eval's JSON, with further scores, and with it what it is the result of."""
-        content = self._evaluate(folder, result, log, self._metrics(of_several=False))
-        content["generated"]["scores"] |= further or {}
+        content: dict[str, Any] = {}
+        scores: dict[str, Any] = {}
+        for title, target, metrics in self._references():
+            content = self._evaluate(folder, target, result, log, metrics)
+            scores |= {f"{name}{title}": score for name, score in content["generated"]["scores"].items()}
+        content["generated"]["scores"] = {**scores, **(further or {})}
         write_json(result, {**content, **known})
 
-    def _evaluate(self, folder: Path, result: Path, log: Path, metrics: Sequence[str]) -> dict[str, Any]:
+    def _references(self) -> list[tuple[str, Path, list[str]]]:
+        """What translations are compared with: the end of a score's name, a folder, and metrics.
+
+        Where targets only have the style, content is compared with the input, and the style with the target.
+        """
+        metrics = self._metrics(of_several=False)
+        if not self.pictures.has_style:
+            return [("", self.pictures.targets, metrics)]
+        assert self.pictures.inputs is not None, "what has a style has an input"
+        of_style = [name for name in metrics if name not in NEEDS_PAIRS or name in WHEREVER]
+        of_content = [name for name in metrics if name not in of_style]
+        parts = (("[input]", self.pictures.inputs, of_content), ("[style]", self.pictures.targets, of_style))
+        return [part for part in parts if part[2]]
+
+    def _evaluate(self, folder: Path, target: Path, result: Path, log: Path, metrics: Sequence[str]) -> dict[str, Any]:
         """What cut-eval writes into `result`."""
-        folders = ["--generated", folder, "--target", self.pictures.targets]
+        folders = ["--generated", folder, "--target", target]
         if not is_foreign(result):
             result.unlink(missing_ok=True)
         others = set(self.metrics) - set(metrics)  # what only they read is left out, what none reads is refused
@@ -171,7 +202,7 @@ class Runner:
         # The spread over seeds is what the table shows; intervals of single runs would take longer than their scores.
         scoring = ["--metrics", ",".join(metrics), *_words(options), "--no-intervals"]
         self._call("eval", log, *folders, "--json", result, *scoring)
-        return _read(result)
+        return read_json(result)
 
     def _metrics(self, of_several: bool) -> list[str]:
         """Those of several outputs of each picture, or the others."""
@@ -252,56 +283,3 @@ def _wait_for_others(run_dir: Path) -> None:
         say(f"  {run_dir}: {holder} is still training here; waiting for it to end (Ctrl-C stops the waiting alone)")
         while lock_holder(run_dir):
             time.sleep(_POLL_SECONDS)
-
-
-def _training_list(config: RunConfig) -> PictureList:
-    """What a run with this config would learn from today; nothing where that is gone."""
-    try:
-        return open_stream(config.data, config.seed).picture_list()
-    except UserError:
-        return {}
-
-
-def _remarks(run_dir: Path) -> list[str]:
-    """What was said when the run was resumed with other pictures than it began with."""
-    warnings = [entry.get("warning") for entry in read_entries(run_dir / "metrics.jsonl")[0]]
-    return [text for text in dict.fromkeys(warnings) if isinstance(text, str) and OTHER_RUN in text]
-
-
-def costs_of(run_dir: Path) -> dict[str, float]:
-    """What a finished run cost: median seconds per step, peak memory in MiB, parameters of its networks, steps.
-
-    Raises:
-        UserError: it has no log.
-    """
-    curves = curves_of(read_entries(run_dir / "metrics.jsonl")[0])
-    if not {"time/seconds_per_step", "memory/peak_mib"} <= curves.keys():
-        raise UserError(f"{run_dir}: holds no metrics.jsonl that says what it cost; delete the folder to train again")
-    steps, seconds = curves["time/seconds_per_step"]
-    parameters = _read(run_dir / "environment.json").get("parameters")
-    return {
-        "seconds_per_step": statistics.median(seconds.tolist()),
-        "peak_mib": curves["memory/peak_mib"][1].max().item(),
-        "steps": int(steps[-1]),
-        "parameters": sum(filter(is_number, parameters.values())) if isinstance(parameters, dict) else 0,
-    }
-
-
-def _scores(result: Path, known: dict[str, Any]) -> dict[str, dict[str, Any]] | None:
-    """The scores of a result; None where it is missing, damaged, or the result of something other than `known`."""
-    content = _read(result)
-    generated = content.get("generated")
-    scores = generated.get("scores") if isinstance(generated, dict) else None
-    if not isinstance(scores, dict) or not known.items() <= content.items():
-        return None
-    values = [score.get("value", "missing") if isinstance(score, dict) else "missing" for score in scores.values()]
-    return scores if all(value is None or is_number(value) for value in values) else None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        with open_regular(path) as file:
-            content = json.load(file)
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}

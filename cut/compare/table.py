@@ -16,28 +16,33 @@ _COSTS = {
     "peak_mib": ("peak memory (GiB)", lambda v: f"{v / 1024:.2f}"),
     "parameters": ("parameters (M)", lambda v: f"{v / 1e6:.2f}"),
     "steps": ("steps", lambda v: f"{v:.0f}"),
+    "training_seconds": ("training (s)", lambda v: f"{v:.0f}"),
+    "seconds_per_picture": ("s/picture", lambda v: f"{v:.2f}"),
 }
+_ALWAYS = ("seconds_per_step", "peak_mib", "parameters", "steps")
 
 
 def markdown_table(outcomes: Sequence[Outcome], baseline: Mapping[str, Mapping[str, Any]]) -> str:
     """A row per config in the order of `outcomes`: mean ± standard deviation over seeds (of the sample, n - 1), the
     best mean of each score in bold, and an arrow for the better direction."""
-    names = _score_names(outcomes)
-    rows = [["method", "seeds", *(f"{n} {'↑' if is_higher_better(n) else '↓'}" for n in names), *_cost_titles()]]
+    names, costs = _score_names(outcomes), _measured_costs(outcomes)
+    titles = [_COSTS[key][0] for key in costs]
+    rows = [["method", "seeds", *(f"{n} {'↑' if is_higher_better(n) else '↓'}" for n in names), *titles]]
     means = {}
     for name, runs in _by_config(outcomes).items():
         means[name] = [_mean(runs, score) for score in names]
     for name, runs in _by_config(outcomes).items():
         done = [run for run in runs if not run.error]
         cells = [_cell(done, score, _is_best(means, name, place, score)) for place, score in enumerate(names)]
-        costs = [
-            show(statistics.fmean(run.costs[key] for run in done)) if done else "" for key, (_, show) in _COSTS.items()
-        ]
         failed = f" ({len(runs) - len(done)} failed)" if len(done) < len(runs) else ""
-        rows.append([printable(name).replace("|", "\\|"), f"{len(done)}{failed}", *cells, *costs])
+        remarks = {run.remark for run in runs if run.remark}
+        title = " ".join([name, *(f"({remark})" for remark in sorted(remarks))])
+        rows.append(
+            [printable(title).replace("|", "\\|"), f"{len(done)}{failed}", *cells, *(_cost(done, key) for key in costs)]
+        )
     if baseline:
         cells = [_number(baseline[name]["value"]) if name in baseline else "" for name in names]
-        rows.append(["input, untranslated", "", *cells, *("" for _ in _COSTS)])
+        rows.append(["input, untranslated", "", *cells, *("" for _ in costs)])
     lines = [f"| {' | '.join(row)} |" for row in rows]
     lines.insert(1, "|---|" + "---:|" * (len(rows[0]) - 1))
     return "\n".join(lines) + "\n"
@@ -76,6 +81,12 @@ def csv_table(outcomes: Sequence[Outcome], baseline: Mapping[str, Mapping[str, A
     return text.getvalue()
 
 
+def _cost(runs: Sequence[Outcome], key: str) -> str:
+    """The mean of what runs cost; empty where it was not measured, or there is nothing such."""
+    values = [run.costs[key] for run in runs if key in run.costs]
+    return _COSTS[key][1](statistics.fmean(values)) if values else ""
+
+
 def _by_config(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
     grouped: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
@@ -87,8 +98,9 @@ def _score_names(outcomes: Sequence[Outcome]) -> list[str]:
     return list(dict.fromkeys(name for outcome in outcomes for name in outcome.scores))
 
 
-def _cost_titles() -> list[str]:
-    return [title for title, _ in _COSTS.values()]
+def _measured_costs(outcomes: Sequence[Outcome]) -> list[str]:
+    """The costs that the table shows: those of any training, and others where they were measured."""
+    return [key for key in _COSTS if key in _ALWAYS or any(key in outcome.costs for outcome in outcomes)]
 
 
 def _values(runs: Sequence[Outcome], score: str) -> list[float]:

@@ -2,7 +2,7 @@
 
 import textwrap
 import typing
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import yaml
@@ -14,13 +14,20 @@ from cut.config.run import RunConfig
 _WIDTH = 118
 
 
-def to_explained_yaml(config: RunConfig) -> str:
-    """`RunConfig.to_yaml`, with the text of each field above the line that holds its value."""
-    return "\n".join(_lines(config, config.to_dict(), "")) + "\n"
+def to_explained_yaml(config: RunConfig, sections: Collection[str] | None = None) -> str:
+    """`RunConfig.to_yaml`, with the text of each field above the line that holds its value.
+
+    Args:
+        config: Config to print.
+        sections: Settings of the whole run that are printed; None prints all.
+    """
+    values = config.to_dict()
+    return "\n".join(_lines(config, {k: v for k, v in values.items() if sections is None or k in sections}, "")) + "\n"
 
 
 def _lines(section: BaseModel, values: dict[str, Any], indent: str) -> Iterator[str]:
-    for place, (key, field) in enumerate(type(section).model_fields.items()):
+    fields = {key: field for key, field in type(section).model_fields.items() if key in values}
+    for place, (key, field) in enumerate(fields.items()):
         value, part = values[key], getattr(section, key)
         flow = None if isinstance(value, dict | list) else False
         lines = yaml.safe_dump({key: value}, sort_keys=False, default_flow_style=flow, width=_WIDTH).splitlines()

@@ -37,6 +37,7 @@ def _to_store(path: str, info: SerializationInfo) -> str:
 
 PathText = Annotated[str, AfterValidator(ExpandedPath), PlainSerializer(_to_store)]
 Unit = Annotated[float, Field(ge=0.0, lt=1.0)]
+RANDOM_WEIGHTS = "random"  # in place of a file of weights
 _LARGEST = 10**12  # of any whole number but the seed; products of a few of them still fit into 64 bits
 
 
@@ -76,3 +77,8 @@ class MethodConfig(Section):
         Raises:
             ValueError: The method cannot learn from such data; the text names the key, and what to do.
         """
+
+    @property
+    def remark(self) -> str | None:
+        """What whoever looks at the method's pictures or scores must know, such as that its weights are random."""
+        return None

@@ -4,12 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from cut.config import DataConfig, FolderConfig, PairedDataConfig, UnpairedDataConfig
-from cut.data.images import copy_picture, evenly_chosen, images_if_any, list_images, write_image
+import numpy as np
+
+from cut.config import DataConfig, FolderConfig, PairedDataConfig, SingleDataConfig, UnpairedDataConfig
+from cut.data.images import copy_picture, evenly_chosen, images_if_any, list_images, read_image, write_image
 from cut.data.paired import find_pairs, list_of_pairs, read_pair
 from cut.data.picture_list import PictureList
+from cut.data.scale import scale_as_in_training
+from cut.data.single import require_picture
 from cut.data.stream import SampleStream
-from cut.data.transforms import to_picture
+from cut.data.transforms import resized, to_float, to_picture
 from cut.data.unpaired import list_of_domains
 from cut.errors import UserError, listed
 from cut.storage.written import is_foreign, list_beside, remove_own
@@ -19,10 +23,14 @@ NUM_FROM_NOISE = 1000  # images drawn, and training pictures to compare them wit
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """What to translate and what it should look like; `inputs` is None where a method draws from noise."""
+    """What to translate and what it should look like; `inputs` is None where a method draws from noise.
+
+    With `has_style`, `targets` shows only in which style: other contents, so that pixels cannot be compared.
+    """
 
     inputs: Path | None
     targets: Path
+    has_style: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,24 @@ def noise_evaluation_set(stream: SampleStream, folder: Path, num_images: int | N
             raise sample
         write_image(targets / f"{n:05}.png", to_picture(sample["real"]), checked=True)
     return EvaluationSet(None, targets)
+
+
+def single_evaluation_set(config: SingleDataConfig, folder: Path) -> TranslationSet:
+    """Picture a, at most as large as `data.load_px` allows, and picture b at its size and under its name.
+
+    Raises:
+        UserError: a picture is missing or broken, or cannot be written.
+    """
+    found = TranslationSet(folder / "inputs", folder / "targets", has_style=True)
+    photo, painting = (read_image(require_picture(config, domain), config.channels[domain]) for domain in ("a", "b"))
+    if config.load_px and max(photo.shape[:2]) > config.load_px:
+        photo = scale_as_in_training(photo, config, config.load_px)
+    height, width = photo.shape[:2]
+    painting = np.ascontiguousarray(to_picture(to_float(resized(painting, (height, width)))))
+    for part, picture in ((found.inputs, photo), (found.targets, painting)):
+        empty_folder(part)
+        write_image(part / Path(config.a).with_suffix(".png").name, picture, checked=True)
+    return found
 
 
 def list_of_split(config: DataConfig, split: str) -> PictureList:

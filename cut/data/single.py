@@ -93,13 +93,23 @@ def random_places(height: int, width: int, crop_px: int, count: int, rng: np.ran
     return places
 
 
-def _read(config: SingleDataConfig, domain: str) -> Tensor:
-    """The picture of a domain, `(C, H, W)`, uint8, or float in [-1, 1] where the file holds 16 bits."""
+def require_picture(config: SingleDataConfig, domain: str) -> Path:
+    """The path of a domain's picture.
+
+    Raises:
+        UserError: there is none; the line says how to get it.
+    """
     path = Path(getattr(config, domain))
     if not path.is_file():
         command = fetch_command(str(path.parent.parent))  # <data set>/trainA/<picture>
         how = f"fetch it with: {command}" if command else f"put a picture there, or set data.{domain} to yours"
         raise UserError(f"data.{domain}: {path}: {'is a folder' if path.is_dir() else 'no such picture'}; {how}")
+    return path
+
+
+def _read(config: SingleDataConfig, domain: str) -> Tensor:
+    """The picture of a domain, `(C, H, W)`, uint8, or float in [-1, 1] where the file holds 16 bits."""
+    path = require_picture(config, domain)
     array = read_image(path, config.channels[domain])
     picture = torch.from_numpy(array).permute(2, 0, 1) if array.dtype == np.uint8 else to_tensor(array)
     fitted = _fit(picture, config.load_px, multiple=1) if config.load_px else picture.contiguous()

@@ -122,7 +122,7 @@ def translate(
             output.written.add(jobs[index].output)
             if index in shown:
                 name = jobs[index].name
-                partner = _small_partner(partners.get(pair_name(Path(name))))
+                partner = small_partner(partners.get(pair_name(Path(name))))
                 small = [shrink(picture, SHEET_PX), shrink(translated, SHEET_PX), partner]
                 rows.append((name + jobs[index].given.suffix, small))
             bar.update()
@@ -205,7 +205,7 @@ def _groups(
         yield group
 
 
-def _small_partner(path: Path | None) -> np.ndarray | None:
+def small_partner(path: Path | None) -> np.ndarray | None:
     """The target picture in 8 bits; None leaves its place on the sheet empty."""
     try:
         return shrink(read_image(path, 3), SHEET_PX) if path else None

@@ -92,6 +92,18 @@ class Networks(Protocol):
     def initialise(self, network: nn.Module) -> nn.Module:
         """Initialises a network of the method's own as the generator is."""
 
+    def weights(self, key: str, given: str | None, *addresses: str) -> dict[str, Tensor] | None:
+        """Weights by key, of a file that others publish or a run has saved; None for new ones.
+
+        Args:
+            key: Setting of the method that names the file, for errors.
+            given: File, run directory, or `random` for new ones; None looks in torch.hub's folder.
+            addresses: Where the public files are, under whose names torch.hub keeps them; the first that is there.
+
+        Raises:
+            UserError: There is no such file, or it is none of weights; the line has the addresses.
+        """
+
 
 class Translator(nn.Module):
     """What translates: all that cut-test, tiles, averages, sample sheets and scores know of a method.
@@ -99,6 +111,7 @@ class Translator(nn.Module):
     Domains are called `a`, the source, and `b`, the target. Nothing here knows devices, files or steps.
     """
 
+    Config: ClassVar[type[MethodConfig]] = MethodConfig
     generator: nn.Module  # where there is one of this name, the methods below need not be written
 
     inputs: ClassVar[frozenset[str]] = frozenset({"image"})
@@ -172,7 +185,6 @@ class Method(Translator):
     module, so that checkpoints hold it.
     """
 
-    Config: ClassVar[type[MethodConfig]] = MethodConfig
     output_columns: ClassVar[tuple[str, ...]] = ("translation",)
     """Keys of `visuals` whose images a generator made."""
     averages_buffers: ClassVar[bool] = False

@@ -38,6 +38,7 @@ class CycleGANConfig(MethodConfig):
         "init": "normal",
     }
     default_discriminator: ClassVar[dict[str, Any]] = {"name": "patch", "antialias": False, "init": "normal"}
+    data_names: ClassVar[tuple[str, ...]] = ("unpaired", "single")
 
     name: str = "cyclegan"
     """Method: CycleGAN."""

@@ -11,6 +11,7 @@ _OF_PAIRS = {
     "l1": "mean absolute difference, 0 to 1",
     "ms_ssim": "SSIM over five scales; pictures of more than 160 px",
     "lpips": "learned perceptual distance; pip install cut[lpips]",
+    "swd": "sliced Wasserstein distance of patches, wherever they lie",
 }
 _OF_FEATURES = {
     "fid": "Frechet distance between the two folders' features",
@@ -39,7 +40,8 @@ NEEDS_PALETTE = tuple(_OF_LABELS)  # the colours of classes, and of photographs 
 NEEDS_PAIRS = (*_OF_PAIRS, *_OF_LABELS)  # a target of the same name
 READS_FEATURES = (*NEEDS_FEATURES, *NEEDS_OUTPUTS)
 NUM_OUTPUTS = 5  # of each picture, where the program itself translates for NEEDS_OUTPUTS
-LOWER_IS_BETTER = ("l1", "lpips", "fid", "kid")
+WHEREVER = ("swd",)  # of pairs, but does not ask for the same things at the same places
+LOWER_IS_BETTER = ("l1", "lpips", "swd", "fid", "kid")
 HIGHER_IS_BETTER = tuple(name for name in METRICS if name not in LOWER_IS_BETTER)
 _WITH_ANOTHER_NETWORK = {"fid": "fd", "kid": "kd"}  # the I stands for Inception
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from cut.errors import UserError
+from cut.metrics.patches import swd
 
 SSIM_WINDOW_PX = 11
 _SIGMA_PX = 1.5
@@ -96,4 +97,4 @@ def _halve(x: np.ndarray) -> np.ndarray:
     return (x[::2, ::2] + x[1::2, ::2] + x[::2, 1::2] + x[1::2, 1::2]) / 4.0
 
 
-PAIR_METRICS = {"ssim": ssim, "psnr": psnr, "l1": l1, "ms_ssim": ms_ssim}
+PAIR_METRICS = {"ssim": ssim, "psnr": psnr, "l1": l1, "ms_ssim": ms_ssim, "swd": swd}

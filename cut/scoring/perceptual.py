@@ -12,6 +12,7 @@ from torch import nn
 from cut.errors import UserError
 from cut.scoring.torchscript import first_line
 from cut.storage.files import why_unreadable
+from cut.storage.public_weights import hub_file
 from cut.storage.torch_file import read_torch_file
 
 LPIPS_SMALLEST_PX = 64  # which AlexNet's poolings leave anything of
@@ -71,7 +72,7 @@ class Lpips(nn.Module):
 
 def default_backbone() -> Path:
     """Where torch.hub keeps AlexNet's weights."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / _BACKBONE_URL.rsplit("/", 1)[-1]
+    return hub_file(_BACKBONE_URL)
 
 
 def _network(weights: dict[str, torch.Tensor]) -> nn.Module:

@@ -91,7 +91,7 @@ def test_all_computes_whatever_folders_and_options_allow_and_says_what_is_missin
     names = [line.split()[0] for line in out.splitlines()[1:]]
     of_sets = ["fd", "kd", "precision", "recall", "density", "coverage"]
     labels = ["pixel_accuracy", "class_accuracy", "class_iou", "mean_average_precision"]
-    assert names == ["ssim", "psnr", "l1", *(f"{name}[net.pt]" for name in of_sets), *labels]
+    assert names == ["ssim", "psnr", "l1", "swd", *(f"{name}[net.pt]" for name in of_sets), *labels]
     assert "[0." not in out  # no interval
     notes = [line for line in err.splitlines() if "--metrics all" in line]
     assert [note.split(":")[2].split()[1] for note in notes] == ["lpips", "diversity", "ms_ssim"]
@@ -104,7 +104,7 @@ def test_all_leaves_out_what_needs_pairs_where_there_are_none(folders, tmp_path,
     settings = {"--metrics": "all", "--features": tmp_path / "net.pt", "--cache-dir": tmp_path / "cache"}
     out, err = scored(options(folders | settings), capsys)
     assert [line.split("[")[0] for line in out.splitlines()[1:]] == ["fd", "kd", *NEEDS_FEATURES[2:]]
-    assert "without ssim, psnr, l1, ms_ssim: " in err and "other.png: no partner" in err
+    assert "without ssim, psnr, l1, ms_ssim, swd: " in err and "other.png: no partner" in err
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 

@@ -1,0 +1,79 @@
+"""What the runs of a comparison have left on disk: scores, costs, pictures that they learnt from."""
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+from cut.config import RunConfig
+from cut.data.kinds import open_stream
+from cut.data.picture_list import OTHER_RUN, PictureList
+from cut.errors import UserError
+from cut.storage.files import open_regular
+from cut.train.history import curves_of, is_number, read_entries
+
+
+def training_list(config: RunConfig) -> PictureList:
+    """What a run with this config would learn from today; nothing where that is gone."""
+    try:
+        return open_stream(config.data, config.seed).picture_list()
+    except UserError:
+        return {}
+
+
+def remarks_of(run_dir: Path) -> list[str]:
+    """What was said when the run was resumed with other pictures than it began with."""
+    warnings = [entry.get("warning") for entry in read_entries(run_dir / "metrics.jsonl")[0]]
+    return [text for text in dict.fromkeys(warnings) if isinstance(text, str) and OTHER_RUN in text]
+
+
+def test_json(run_dir: Path) -> Path:
+    """Where cut-test writes what it took."""
+    return run_dir.with_name(f"{run_dir.name}_test.json")
+
+
+def costs_of_test(run_dir: Path) -> dict[str, float]:
+    """Seconds per picture and peak memory in MiB, as cut-test has measured them."""
+    took = read_json(test_json(run_dir))  # not there in older comparisons
+    return {key: took[key] for key in ("peak_mib", "seconds_per_picture") if is_number(took.get(key))}
+
+
+def costs_of(run_dir: Path) -> dict[str, float]:
+    """What a finished run cost: median seconds per step, peak memory in MiB, parameters of its networks, steps.
+
+    Raises:
+        UserError: it has no log.
+    """
+    curves = curves_of(read_entries(run_dir / "metrics.jsonl")[0])
+    if not {"time/seconds_per_step", "memory/peak_mib"} <= curves.keys():
+        raise UserError(f"{run_dir}: holds no metrics.jsonl that says what it cost; delete the folder to train again")
+    steps, seconds = curves["time/seconds_per_step"]
+    parameters = read_json(run_dir / "environment.json").get("parameters")
+    return {
+        "seconds_per_step": statistics.median(seconds.tolist()),
+        "peak_mib": curves["memory/peak_mib"][1].max().item(),
+        "steps": int(steps[-1]),
+        "training_seconds": statistics.median(seconds.tolist()) * int(steps[-1]),
+        "parameters": sum(filter(is_number, parameters.values())) if isinstance(parameters, dict) else 0,
+    }
+
+
+def scores_of(result: Path, known: dict[str, Any]) -> dict[str, dict[str, Any]] | None:
+    """The scores of a result; None where it is missing, damaged, or the result of something other than `known`."""
+    content = read_json(result)
+    generated = content.get("generated")
+    scores = generated.get("scores") if isinstance(generated, dict) else None
+    if not isinstance(scores, dict) or not known.items() <= content.items():
+        return None
+    values = [score.get("value", "missing") if isinstance(score, dict) else "missing" for score in scores.values()]
+    return scores if all(value is None or is_number(value) for value in values) else None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The mapping that a file holds; empty where there is none."""
+    try:
+        with open_regular(path) as file:
+            content = json.load(file)
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -5,12 +5,13 @@ DATA := datasets/earth2map
 RUN := runs/quickstart
 RESULTS := results/quickstart
 
-.PHONY: help install demo test soak lint style audit clean
+.PHONY: help install demo test soak gpu lint style audit clean
 
 help:
 	@echo "make demo    make a small satellite -> map set, train CUT on it, translate, score (about 5 minutes on 2 cores)"
 	@echo "make test    run the tests (about 5 minutes)"
 	@echo "make soak    kill, cut, fill and feed with hostile files, thousands of times (about 15 minutes)"
+	@echo "make gpu     check and time everything on a GPU (about 8 minutes; first make demo, or cut-data earth2map, for the pictures)"
 	@echo "make lint    check style and types, and the installed packages for known vulnerabilities"
 	@echo "make clean   delete .venv; data, runs and results are kept"
 
@@ -35,6 +36,9 @@ test: install
 
 soak: install
 	$(BIN)/python -m pytest tests/faults -m "soak or not soak" -v
+
+gpu: install
+	$(BIN)/python scripts/gpu_check.py --data $(DATA)
 
 lint: style audit
 

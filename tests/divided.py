@@ -153,14 +153,20 @@ def make_data(folder: Path) -> None:
     make_single(folder / "single")
 
 
-def train(folder: Path, settings: dict, dtype: torch.dtype = torch.float64, eps: float = ADAM_EPS) -> dict:
-    """Losses of each step, and everything that a run then holds."""
+def train(
+    folder: Path,
+    settings: dict,
+    dtype: torch.dtype = torch.float64,
+    eps: float = ADAM_EPS,
+    accelerator: str = "cpu",
+) -> dict:
+    """Losses of each step, and everything that a run then holds, on the CPU."""
     paths = {"data.root", "data.a", "data.b"}
     settings = {key: str(folder / value) if key in paths else value for key, value in settings.items()}
     settings |= {
         "schedule": {"name": "constant", "total_steps": STEPS},
         "data.num_workers": 0,
-        "train.accelerator": "cpu",
+        "train.accelerator": accelerator,
         "optim.eps": eps,
     }
     overrides = [f"{key}={value}".replace("'", '"') for key, value in settings.items()]
@@ -174,7 +180,7 @@ def train(folder: Path, settings: dict, dtype: torch.dtype = torch.float64, eps:
         trainer._require_equal()
     finally:
         torch.set_default_dtype(torch.float32)
-    return {"losses": losses, "tensors": [tensor.clone() for tensor in tensors_in(trainer.method.state_dict())]}
+    return {"losses": losses, "tensors": [tensor.cpu().clone() for tensor in tensors_in(trainer.method.state_dict())]}
 
 
 def largest_difference(one: dict, other: dict) -> float:

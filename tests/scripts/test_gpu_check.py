@@ -1,0 +1,40 @@
+"""scripts/gpu_check.py on a CPU, so that no mistake in it costs time on a GPU."""
+
+import argparse
+import subprocess
+import sys
+
+import pytest
+from conftest import REPOSITORY, make_unpaired
+
+sys.path.insert(0, str(REPOSITORY / "scripts"))
+
+from gpu_check import to_markdown
+from gpu_sections import SECTIONS
+
+
+@pytest.mark.parametrize("section", ["machine", "steps", "precisions", "profile", "inference"])
+def test_a_section_finds_no_fault_on_a_cpu(section, tmp_path, switches):
+    args = argparse.Namespace(device="cpu", quick=True, output=tmp_path, data=None, pairs=None, against=None)
+    found = list(SECTIONS[section][0](args))
+    assert found and not any(record.get("failed") for record in found), found
+
+
+@pytest.mark.slow
+def test_the_whole_command_runs_on_a_cpu(tmp_path):
+    words = [REPOSITORY / "scripts/gpu_check.py", "--device", "cpu", "--quick", "--output", tmp_path / "out"]
+    words += ["--data", make_unpaired(tmp_path / "data", size=80)]
+    done = subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True)
+    report = (tmp_path / "out/report.md").read_text()
+    assert done.returncode == 0 and "0 failures" in report, report
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == list(SECTIONS)
+    assert (tmp_path / "out/horse2zebra_cut.png").is_file() and "l1" in report
+
+
+def test_failures_stand_first():
+    results = [
+        {"section": "steps", "case": "cut", "difference": 0.5, "failed": True},
+        {"section": "speed", "ours": 1.0},
+    ]
+    page = to_markdown(results)
+    assert "1 failures" in page and page.index("0.5, 'failed'") < page.index("## steps") < page.index("## speed")

@@ -201,18 +201,27 @@ class Model:
         with undisturbed():
             return pack(self._translate(items, outputs, request, tile_px, batch_size))
 
-    def sample(self, count: int, seed: int = 0) -> list[Image.Image]:
-        """New images of a model that draws from noise (DCGAN); image i depends on the seed and i alone.
+    def sample(self, count: int, seed: int = 0, label: str | None = None) -> list[Image.Image]:
+        """New images of a model that draws from noise (DCGAN, BigGAN); image i depends on the seed, i and its class.
+
+        Args:
+            count: Number of images.
+            seed: Seed of the latents.
+            label: Class to draw; None lets the classes take turns, where there are classes.
 
         Raises:
-            cut.UserError: The model translates pictures.
+            cut.UserError: The model translates pictures, or has no such class.
         """
         self._require(image=False)
+        require_inputs(self.method, self.config.method.name, {"label": ("label", label)})
+        knows_classes = "label" in self.method.inputs
+        labels = [n for n, _ in find_labels(label or "all", self.method, "label")] if knows_classes else []
         drawn = []
         for number in range(count):
             latent = self.method.latents(1, torch.Generator().manual_seed(stream_seed(seed, number)))
             with torch.inference_mode(), self._fabric.autocast():
-                drawn.append(self.method(self._fabric.to_device(latent))[0])
+                given = {"label": torch.tensor([labels[number % len(labels)]])} if labels else {}
+                drawn.append(self.method(self._fabric.to_device(latent), **self._fabric.to_device(given))[0])
         return [to_pillow(to_picture(image)) for image in drawn]
 
     def export(

@@ -159,6 +159,7 @@ def _say_end(trainer: "Trainer", run_dir: Path) -> None:
     from_noise = "image" not in trainer.method.inputs
     use = "draw images with" if from_noise else "translate pictures with"
     what = "--num-images 64" if from_noise else "--input FOLDER"
+    what += " --label all" if "label" in trainer.method.inputs else ""
     say(f"{run_dir}: finished; {use}: cut-test --run {run_dir} {what} --output FOLDER", sys.stdout)
 
 

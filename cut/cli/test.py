@@ -62,7 +62,8 @@ Gatys, STROTSS and WCT2 are not trained: --config names their YAML, whose pictur
 
 A method that makes images from noise (dcgan, biggan) takes no --input: it draws 00000.png, 00001.png and so on; the
 same seed draws the same images, whatever the batch size and however many. Where there are classes (biggan), --label a
-draws images of the class a, --label all as many of each class: 00000_a.png, 00000_b.png and so on from one latent.
+draws images of the class a, --label all as many of each class, 00000_a.png, 00000_b.png and so on from one latent, and
+without --label the classes take turns.
 """
 
 

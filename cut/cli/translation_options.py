@@ -84,10 +84,10 @@ def say_scale(args: argparse.Namespace, config: "RunConfig", pictures: "Sequence
 
 
 def asked_labels(args: argparse.Namespace, method: "Translator", name: str) -> list[tuple[int, str]]:
-    """Number and name of each class that is asked for; none where the method knows no classes.
+    """Number and name of each class that is asked for; none where the method knows no classes, or draws them in turn.
 
     Raises:
-        UserError: There is no such class, none is named, or the method takes no such option.
+        UserError: There is no such class, none is named for a translation, or the method takes no such option.
     """
     from cut.api.choices import find_labels, require_inputs
 
@@ -97,7 +97,8 @@ def asked_labels(args: argparse.Namespace, method: "Translator", name: str) -> l
         "label": ("--label", args.label),
     }
     require_inputs(method, name, given)
-    return find_labels(args.label, method, "--label") if "label" in method.inputs else []
+    in_turn = args.label is None and "image" not in method.inputs
+    return find_labels(args.label, method, "--label") if "label" in method.inputs and not in_turn else []
 
 
 def _guide_styles(

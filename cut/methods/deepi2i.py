@@ -198,7 +198,7 @@ class DeepI2I(Method):
     def start_from(self, tensors: Mapping[str, Tensor]) -> list[str]:
         """As `Method.start_from`; E starts as the discriminator where the weights have no encoder, and of embeddings of
         other classes the first rows are taken."""
-        given = dict(tensors)
+        given = {key: tensor for key, tensor in tensors.items() if key != "sheet_seed"}
         if not any(key.startswith("encoder.") for key in given):
             of_d = {k.removeprefix("discriminator."): v for k, v in given.items() if k.startswith("discriminator.")}
             given |= {f"encoder.{key}": value for key, value in of_d.items()}

@@ -12,6 +12,7 @@ from golden_steps import training_step_of
 from PIL import Image
 from programs import inside, told
 
+import cut
 from cut.build import build_trainer, read_config
 from cut.errors import UserError
 from cut.methods import conditional
@@ -150,8 +151,17 @@ def test_trains_and_draws_classes_by_name_from_the_command_line(tiny_biggan, tmp
         assert abs(one - other).max() <= 1 and one.shape == (32, 32, 3)
     a, b = (np.asarray(Image.open(out / "all" / f"00000_{name}.png")) for name in "ab")
     assert (a != b).any()
-    for words, text in ((["--label", "x"], "--label x: no such class"), ([], "--label: missing")):
-        assert f"{text} (known: a, b, c, or all)" in told("test", "--run", run, *words, "--output", out / "wrong")
+    inside("test", "--run", run, "--num-images", 4, "--output", out / "turns")
+    for number, name in enumerate("ab"):
+        one, other = (
+            np.asarray(Image.open(out / p)) for p in (f"turns/0000{number}.png", f"all/0000{number}_{name}.png")
+        )
+        assert abs(one.astype(int) - other).max() <= 1
+    for label, count, file in (("b", 2, "b/00001.png"), (None, 4, "turns/00003.png")):
+        drawn = np.asarray(cut.load(run).sample(count, label=label)[-1])
+        assert abs(drawn.astype(int) - np.asarray(Image.open(out / file))).max() <= 1
+    refused = told("test", "--run", run, "--label", "x", "--output", out / "wrong")
+    assert "--label x: no such class (known: a, b, c, or all)" in refused
 
 
 def test_idx_files_bring_their_labels(tmp_path):

@@ -55,12 +55,16 @@ def everything(args: argparse.Namespace, folders: list[Path]) -> tuple[tuple[str
         left_out |= {name: reason for name in METRICS if name not in NEEDS_PALETTE}
     else:
         left_out |= _missing_networks(args)
+    by_lpips = "lpips" not in left_out
     for folder in folders:
         for name in [name for name in METRICS if name not in left_out]:
             try:
                 find_pictures(folder, args.target, [name])
             except UserError as error:
                 left_out[name] = str(error)
+        sizes = [size for path in list_images(folder) if (size := stored_size_px(path))]
+        if by_lpips and min(map(min, sizes), default=LPIPS_SMALLEST_PX) < LPIPS_SMALLEST_PX:
+            left_out.setdefault("diversity", f"it needs pictures of {LPIPS_SMALLEST_PX} px or more")
         if not args.segmenter and "l1" not in left_out:
             for name, reason in _unfit_sizes(folder, args.target).items():
                 left_out.setdefault(name, reason)

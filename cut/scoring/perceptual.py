@@ -63,7 +63,8 @@ class Lpips(nn.Module):
         height, width, _ = image.shape
         if min(height, width) < LPIPS_SMALLEST_PX:
             raise UserError(
-                f"picture of {width}x{height} px is smaller than the {LPIPS_SMALLEST_PX} px of lpips; leave lpips out"
+                f"picture of {width}x{height} px is smaller than the {LPIPS_SMALLEST_PX} px of lpips; leave the metric "
+                "out"
             )
         device = next(self.network.parameters()).device
         pair = [torch.from_numpy(a).float().permute(2, 0, 1)[None].to(device) * 2.0 - 1.0 for a in (image, target)]

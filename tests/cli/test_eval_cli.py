@@ -126,6 +126,27 @@ def test_all_leaves_out_what_any_pictures_size_does_not_allow(folders, tmp_path,
     assert capsys.readouterr().err.endswith("none: no such folder\n")
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_all_scores_the_diversity_of_several_outputs_unless_they_are_too_small_for_lpips(
+    folders, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    torch.jit.script(nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())).save(str(tmp_path / "net.pt"))
+    generated = folders["--generated"]
+    for path in sorted(generated.iterdir()):
+        path.rename(generated / f"horse_{path.name}")  # six outputs of one picture
+    settings = ["--generated", generated, "--target", folders["--target"], "--metrics", "all", "--no-cache"]
+    settings += ["--features", tmp_path / "net.pt"]
+    out, err = scored(settings, capsys)
+    assert "diversity[net.pt]  higher" in out and "horse_0.png: no partner" in err
+    shapes = {0: (64, 3, 11, 11), 3: (192, 64, 5, 5), 6: (384, 192, 3, 3), 8: (256, 384, 3, 3), 10: (256, 256, 3, 3)}
+    weights = {f"features.{number}.weight": torch.zeros(shape) for number, shape in shapes.items()}
+    weights |= {f"features.{number}.bias": torch.zeros(shape[0]) for number, shape in shapes.items()}
+    torch.save(weights, tmp_path / "alexnet.pth")
+    out, err = scored([*settings, "--lpips-backbone", tmp_path / "alexnet.pth"], capsys)
+    assert "diversity" not in out and "without diversity: it needs pictures of 64 px or more" in err
+
+
 def test_json_alone_on_standard_output_is_valid_even_for_identical_pictures(folders):
     target = folders["--target"]
     run = cut_eval("--generated", target, "--target", target, "--metrics", "psnr,l1", "--json", "-")

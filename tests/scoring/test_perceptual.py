@@ -75,5 +75,5 @@ def test_a_missing_package_is_one_line_with_the_command_that_installs_it(backbon
 
 
 def test_a_picture_too_small_for_alexnet_is_a_users_mistake(network):
-    with pytest.raises(UserError, match="picture of 70x40 px is smaller than the 64 px of lpips; leave lpips out"):
+    with pytest.raises(UserError, match="picture of 70x40 px is smaller than the 64 px of lpips; leave the metric out"):
         network(np.zeros((40, 70, 3)), np.zeros((40, 70, 3)))

@@ -80,9 +80,7 @@ def stylize_pictures(args: argparse.Namespace) -> None:
     request = make_request(args, method, config, fabric)
     jobs = plan_jobs(args.input, args.output, suffix, request.outputs)
     if method.regions is not None and len(jobs) > 1:
-        raise UserError(
-            f"method.regions: labels one photograph and one painting, but {len(jobs)} pictures are asked for"
-        )
+        raise UserError(f"method.regions: labels one photograph and one painting, not those of {len(jobs)} pictures")
     read = [job.source for job in jobs]
     for given in (args.target, args.guide):
         read += list_images(given) if given and given.is_dir() else [given] if given else []

@@ -35,7 +35,7 @@ def add_stylizer_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--print-config",
         action="store_true",
-        help="with --config alone: print the complete config with what each setting means, and exit",
+        help="with --config alone: print the config with what each setting means, and exit",
     )
 
 
@@ -46,7 +46,7 @@ def stylize_pictures(args: argparse.Namespace) -> None:
         UserError: The YAML is wrong or of a method that is trained, weights or pictures are missing, or an option is
             for other methods.
     """
-    from cut.build import build_fabric, build_stylizer, read_config
+    from cut.build import read_config
 
     config = read_config(args.config, args.set)
     _require_stylizer(args.config, config.method.name)
@@ -55,13 +55,6 @@ def stylize_pictures(args: argparse.Namespace) -> None:
 
         print(to_explained_yaml(config, _SECTIONS), end="")
         return
-    from cut.data.images import list_images
-    from cut.data.left_out import describe_left_out
-    from cut.inference.output_folder import OutputFolder
-    from cut.inference.stylize import stylize
-    from cut.inference.translate import plan_jobs
-    from cut.runtime.memory import keep_freed_memory, peak_memory_mib
-
     for name, why in _FOREIGN.items():
         if getattr(args, name) is not None:
             raise UserError(f"--{name.replace('_', '-')}: {why}; leave it out")
@@ -69,6 +62,20 @@ def stylize_pictures(args: argparse.Namespace) -> None:
         given or _own_picture(config, domain) for given, domain in ((args.input, "a"), (args.guide, "b"))
     )
     args.seed = config.seed if args.seed is None else args.seed
+    args.load_px = args.load_px or cast("SingleDataConfig", config.data).load_px
+    _stylize(args, config)
+
+
+def _stylize(args: argparse.Namespace, config: "RunConfig") -> None:
+    """Plans, makes and writes the pictures."""
+    from cut.build import build_fabric, build_stylizer
+    from cut.data.images import list_images
+    from cut.data.left_out import describe_left_out
+    from cut.inference.output_folder import OutputFolder
+    from cut.inference.stylize import stylize
+    from cut.inference.translate import plan_jobs
+    from cut.runtime.memory import keep_freed_memory, peak_memory_mib
+
     suffix = f".{args.format.lower().lstrip('.')}" if args.format else None
     output = OutputFolder(args.output, args.remove_old)
     plan_jobs(args.input, args.output, suffix)  # a mistake in the paths is told before weights are read
@@ -80,9 +87,7 @@ def stylize_pictures(args: argparse.Namespace) -> None:
     request = make_request(args, method, config, fabric)
     jobs = plan_jobs(args.input, args.output, suffix, request.outputs)
     if method.regions is not None and len(jobs) > 1:
-        raise UserError(
-            f"method.regions: labels one photograph and one painting, but {len(jobs)} pictures are asked for"
-        )
+        raise UserError(f"method.regions: labels one photograph and one painting, not those of {len(jobs)} pictures")
     read = [job.source for job in jobs]
     for given in (args.target, args.guide):
         read += list_images(given) if given and given.is_dir() else [given] if given else []

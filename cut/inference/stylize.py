@@ -20,6 +20,7 @@ from cut.inference.sheet import shrink, write_sheet
 from cut.inference.translate import SHEET_PX, SHEET_ROWS, Job, small_partner
 from cut.methods.stylizer import Progress, Stylizer
 
+_MOST_PIXELS = 2**26  # of a picture as it is made; a long and narrow one would grow without a bound
 _STAGES = 4  # intermediate pictures of each on the sheet
 
 
@@ -133,6 +134,11 @@ def _make(
 ) -> np.ndarray:
     """One picture, of the size and depth of its photograph; its progress goes to the terminal and onto the sheet."""
     assert job.given.style is not None, "every job has a painting"
+    height, width = method.working_size(*photo.shape[:2])
+    if height * width > _MOST_PIXELS:
+        raise UserError(
+            f"{job.name}: would be made at {width}x{height} px; lower {method.size_setting}, or cut a part out of it"
+        )
     stream = torch.Generator().manual_seed(stream_seed(seed, job.name, job.given.number))
     with tqdm(desc=printable(row.name), unit="evaluation", dynamic_ncols=True, disable=None) as bar:
 

@@ -65,8 +65,6 @@ class Progress:
 
 
 Report = Callable[[Progress], None]
-
-
 Watch = Callable[[int, Mapping[str, Tensor], Tensor], None]
 
 
@@ -74,7 +72,7 @@ def watching(report: Report, before: int, total: int, restore: Callable[[Tensor]
     """What an optimisation calls after each evaluation, with its number, the terms and the picture.
 
     Args:
-        report: Is told of it.
+        report: Called with it.
         before: Evaluations that were done before.
         total: Evaluations that there will be, about.
         restore: Brings the picture to [0, 1].

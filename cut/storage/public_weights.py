@@ -8,6 +8,7 @@ from torch import Tensor
 
 from cut.errors import UserError, reason
 from cut.storage.checkpoint import INFERENCE_FILE, load_inference_file
+from cut.storage.files import why_unreadable
 from cut.storage.torch_file import read_torch_file
 
 
@@ -33,7 +34,7 @@ def read_public_weights(key: str, given: str | None, addresses: Sequence[str]) -
     from_where = " or ".join(addresses)
     if not path.is_file():
         put = f"put {from_where} there (nothing is downloaded by itself), or set {key} to a file of it, or to random"
-        raise UserError(f"{key}: {path}: no such file; {put}")
+        raise UserError(f"{key}: {path}: {why_unreadable(path)}; {put}")
     if path.suffix == ".safetensors":
         return load_inference_file(path)[0]
     try:

@@ -87,6 +87,8 @@ def test_inputs_guides_and_sizes_are_those_of_the_command_line(yaml_of, tmp_path
     assert found["y_dawn.png"].shape == (40, 48, 3) and (found["x_dawn.png"] != found["x_dusk.png"]).any()
     inside("test", "--config", config, "--load-px", 24, "--format", "jpg", "--output", tmp_path / "small")
     assert picture(tmp_path / "small" / "photo.jpg").shape == (19, 24, 3)
+    inside("test", "--config", config, "--set", "data.load_px=30", "--output", tmp_path / "limited")
+    assert picture(tmp_path / "limited" / "photo.png").shape == (24, 30, 3)
 
 
 def test_nothing_of_the_users_is_overwritten(yaml_of, tmp_path):
@@ -152,6 +154,13 @@ def test_mistakes_are_told_in_one_line(yaml_of, tmp_path, monkeypatch):
 def test_an_objective_that_is_not_finite_is_reported_at_once(yaml_of, tmp_path):
     run = ("test", "--config", yaml_of("gatys"), "--output", tmp_path / "out")
     assert "the objective is not finite at evaluation 1 (style" in told(*run, "--set", "method.lambda_style=1e38")
+
+
+def test_a_long_and_narrow_photograph_is_refused_before_it_takes_all_memory(yaml_of, tmp_path):
+    Image.new("RGB", (3000, 1)).save(tmp_path / "line.png")
+    run = ("test", "--config", yaml_of("gatys"), "--output", tmp_path / "out", "--input", tmp_path / "line.png")
+    line = told(*run, "--set", "method.stages=[[512, 20]]")
+    assert line == "line.png: would be made at 1536000x512 px; lower method.stages, or cut a part out of it"
 
 
 def test_weights_of_torchvision_and_of_caffe_are_read_from_torch_hubs_folder(yaml_of, tmp_path, monkeypatch):

@@ -8,7 +8,6 @@ from cut.config import RunConfig, ScheduleConfig
 from cut.config.load import load_config
 from cut.errors import UserError
 from cut.methods import find_translator, method_config
-from cut.methods.stylizer import Stylizer
 from cut.storage.files import real_path
 
 
@@ -31,6 +30,8 @@ class Contender:
     @property
     def is_trained(self) -> bool:
         """Whether there is a run to train first."""
+        from cut.methods.stylizer import Stylizer  # only now, because it imports torch
+
         return not issubclass(find_translator(self.config.method.name), Stylizer)
 
     @property

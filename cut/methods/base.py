@@ -31,6 +31,7 @@ class Player:
         lr_factor: Factor of the learning rate, such as 0.4 of DRIT's content discriminator.
         clip_norm: Largest norm of the gradient of all `networks` together; None does not clip.
         lr_factors: Factors of the learning rate of single networks, by their attribute names in the method.
+        parts: Networks among `networks` by the names under which `optim.per_player` may set them apart.
         joins: First step, counted from 0, at which a network is updated too, by the network's attribute name in the
             method; the others are updated from the beginning.
     """
@@ -42,6 +43,7 @@ class Player:
     lr_factor: float = 1.0
     clip_norm: float | None = None
     lr_factors: Mapping[str, float] = field(default_factory=dict)
+    parts: Mapping[str, tuple[nn.Module, ...]] = field(default_factory=dict)
     joins: Mapping[str, int] = field(default_factory=dict)
 
 

@@ -1,6 +1,7 @@
 """Whole steps of methods whose golden files hold the weights: sets them, trains, and compares what comes of them."""
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -35,6 +36,20 @@ def assert_final_weights(method: nn.Module, final: Mapping[str, Tensor]) -> None
 def sketch(tensors: Iterable[Tensor]) -> Tensor:
     """Of each tensor its norm and its product with cos(0), cos(1), ...: `(tensors, 2)`."""
     return torch.stack([torch.stack([t.norm(), t.flatten() @ torch.arange(t.numel()).to(t).cos()]) for t in tensors])
+
+
+def assert_sketches(method: nn.Module, expected: Mapping[str, Any], names: Mapping[str, str]) -> None:
+    """The final weights, whose sketches stand one network behind the other.
+
+    Args:
+        method: Method after the steps.
+        expected: What is stored: `final`, and of `networks` the number of tensors by the authors' names.
+        names: Our names of the networks by theirs.
+    """
+    finals = expected["final"].split(list(expected["networks"].values()))
+    for theirs, final in zip(expected["networks"], finals, strict=True):
+        ours = sketch(method.get_submodule(names[theirs]).parameters()).detach()
+        torch.testing.assert_close(ours, final, rtol=1e-6, atol=1e-6)
 
 
 def training_step_of(method: Method, adam: AdamConfig = ADAM) -> TrainingStep:

@@ -16,16 +16,16 @@ OFF_DIAGONAL = ~torch.eye(20, dtype=torch.bool)
 @pytest.mark.parametrize("detached", [False, True])
 def test_monce_equals_the_authors(case, detached, golden):
     g = golden("monce_loss")
-    expected = g["cases"][case]
+    expected = {name: values[case] for name, values in g["cases"].items()}
     query, places = g["query"].clone().requires_grad_(), g["query"].shape[1]
     loss = monce_loss(
         query,
         g["key"],
-        float(g["temperature"]),
-        hard=bool(expected["hard"]),
-        epsilon=float(expected["eps"]),
+        g["temperature"],
+        hard=expected["hard"],
+        epsilon=expected["eps"],
         # Their weights sum to `num_patches` - 1, ours to the number of other places.
-        negative_weight=float(expected["negative_weight"]) * (int(expected["num_patches"]) - 1) / (places - 1),
+        negative_weight=expected["negative_weight"] * (expected["num_patches"] - 1) / (places - 1),
         detach_weights=detached,
     )
     loss.mean().backward()
@@ -37,20 +37,20 @@ def test_monce_equals_the_authors(case, detached, golden):
 def test_hdce_and_src_equal_the_authors(case, golden):
     """They log the cross-entropy, of which only the gradient is that of the loss."""
     g = golden("hdce_src_loss")
-    expected = g["cases"][case]
-    gamma, end, epoch = float(expected["gamma"]), float(expected["gamma_min"]), int(expected["epoch"])
+    expected = {name: values[case] for name, values in g["cases"].items()}
+    gamma, end, epoch = expected["gamma"], expected["gamma_min"], expected["epoch"]
     if expected["curriculum"]:
         gamma = 1.0 if expected["stepped"] else gamma + (end - gamma) * epoch / 400
     torch.testing.assert_close(hardness(g["key"], gamma)[:, OFF_DIAGONAL], expected["weight"][:, OFF_DIAGONAL], **EXACT)
     query = g["query"].clone().requires_grad_()
     for name, softness in (("hdce", gamma), ("dce", None)):
-        loss = hdce_loss(query, g["key"], float(g["temperature"]), gamma=softness)
+        loss = hdce_loss(query, g["key"], g["temperature"], gamma=softness)
         torch.testing.assert_close(F.softplus(loss), expected[name], **EXACT)
         (gradient,) = torch.autograd.grad(loss.mean(), query)
         torch.testing.assert_close(gradient, expected[f"grad_query_{name}"], **EXACT)
     loss = relation_loss(query, g["key"])
-    torch.testing.assert_close(loss, expected["src"], **EXACT)
-    torch.testing.assert_close(torch.autograd.grad(loss, query)[0], expected["grad_query_src"], **EXACT)
+    torch.testing.assert_close(loss, g["src"], **EXACT)
+    torch.testing.assert_close(torch.autograd.grad(loss, query)[0], g["grad_query_src"], **EXACT)
 
 
 def unit_vectors(*shape):

@@ -124,6 +124,9 @@ CASES = {
     "cut: attention, flips, MoNCE": _CUT
     | {"method.patches": {"name": "attention"}, "method.nce_loss": {"name": "monce"}}
     | {"method.flip_equivariance": True, "method.lambda_identity": 1.0},
+    "cut: augmented, with spectral norm, under R1": _CUT
+    | {"discriminator.augment": ["color", "translation", "cutout"], "method.lambda_r1": 1.0}
+    | {"discriminator.spectral_norm": True, "discriminator.norm": "none"},
     "cut: batch norm under R1, dropout": _CUT
     | {"generator.norm": "batch", "generator.dropout": 0.5, "discriminator.norm": "batch", "method.lambda_r1": 1.0},
     "cyclegan": _CYCLEGAN,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from cut.config import MethodConfig
 from cut.losses.adversarial import decision_threshold
 from cut.models.batch_norm import has_batch_norm
+from cut.models.spectral_norm import has_spectral_norm
 
 Batch = Mapping[str, Any]  # what the data give: "real_a", "real_b" (N, C, H, W) in [-1, 1], or others
 Terms = dict[str, Tensor]  # already weighted scalars whose sum is the loss
@@ -221,6 +222,8 @@ class Method(Translator):
         """
         if has_batch_norm(self):
             return "batch norm takes its statistics over all images of the batch; use norm: instance or none"
+        if has_spectral_norm(self):
+            return "spectral norm moves on at every pass; use discriminator.spectral_norm: false"
         return None
 
     @property

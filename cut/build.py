@@ -107,29 +107,42 @@ def build_optimizers(method: Method, adam: AdamConfig, fabric: Fabric) -> dict[s
     fused = True if fabric.device.type == "cpu" else None  # four times as fast; elsewhere torch chooses well itself
     networks: dict[str, list[nn.Module]] = {}
     factors: dict[nn.Module, float] = {}
+    parts: dict[nn.Parameter, str] = {}
     for player in method.players():
         networks.setdefault(player.name, []).extend(player.networks)
         factors |= {getattr(method, name): factor for name, factor in player.lr_factors.items()}
-    if unknown := [name for name in adam.per_player if name not in networks]:
-        raise UserError(f"optim.per_player: no player '{unknown[0]}' (this method has: {', '.join(networks)})")
+        parts |= {p: part for part, apart in player.parts.items() for network in apart for p in network.parameters()}
+    known = dict.fromkeys([*networks, *(part for player in method.players() for part in player.parts)])
+    if unknown := [name for name in adam.per_player if name not in known]:
+        raise UserError(f"optim.per_player: no player '{unknown[0]}' (this method has: {', '.join(known)})")
     optimizers = {}
     for name, trained in networks.items():
-        groups = _parameter_groups(trained, factors)
         own = adam.of(name)
+        groups = _parameter_groups(trained, factors, parts, own)
         optimizer = torch.optim.Adam(groups, own.lr, own.betas, own.eps, own.weight_decay, fused=fused)
         optimizers[name] = cast(Optimizer, fabric.setup_optimizers(optimizer))  # one in, one out
     return optimizers
 
 
-def _parameter_groups(networks: Sequence[nn.Module], factors: Mapping[nn.Module, float]) -> list[dict[str, Any]]:
-    """All parameters once, those of networks with another learning rate in groups of their own."""
-    groups: dict[float, list[nn.Parameter]] = {}
+def _parameter_groups(
+    networks: Sequence[nn.Module],
+    factors: Mapping[nn.Module, float],
+    parts: Mapping[nn.Parameter, str],
+    adam: AdamConfig,
+) -> list[dict[str, Any]]:
+    """All parameters once, those of networks with another learning rate or with settings of their own in groups."""
+    groups: dict[tuple[str, float], list[nn.Parameter]] = {}
     seen: set[nn.Parameter] = set()
     for network in networks:
         parameters = [parameter for parameter in network.parameters() if parameter not in seen]
-        groups.setdefault(factors.get(network, 1.0), []).extend(parameters)
+        for parameter in parameters:
+            groups.setdefault((parts.get(parameter, ""), factors.get(network, 1.0)), []).append(parameter)
         seen.update(parameters)
-    return [{"params": found} | ({"lr_factor": factor} if factor != 1.0 else {}) for factor, found in groups.items()]
+    described: list[dict[str, Any]] = []
+    for (part, factor), found in groups.items():
+        settings = adam.of(part).model_dump(exclude={"name", "per_player"}) | {"part": part} if part else {}
+        described.append({"params": found} | settings | ({"lr_factor": factor} if factor != 1.0 else {}))
+    return described
 
 
 def build_trainer(config: RunConfig) -> Trainer:

@@ -10,6 +10,7 @@ from cut.config import NetworkConfig, RunConfig
 from cut.config.own_code import import_own, is_own
 from cut.config.section import RANDOM_WEIGHTS
 from cut.errors import UserError
+from cut.models.augmentation import Augmentation
 from cut.models.initialisation import initialise
 from cut.models.patch_discriminator import PatchDiscriminator, PixelDiscriminator
 from cut.models.resnet import ResnetGenerator
@@ -66,9 +67,12 @@ class ConfiguredNetworks:
     def discriminator(self, domains: str = "b", image_px: int | None = None) -> nn.Module:
         section = self.config.discriminator
         assert section is not None, "a method that asks for a discriminator has a default one"
-        channels = sum(self.channels[domain] for domain in domains)
+        channels = [self.channels[domain] for domain in domains]
         size = {"image_px": image_px or self.image_px} if section.has_one_size else {}
-        return _initialised(_build(_DISCRIMINATORS, section, "discriminator", channels, **size), section)
+        network = _initialised(_build(_DISCRIMINATORS, section, "discriminator", sum(channels), **size), section)
+        if kinds := getattr(section, "augment", ()):
+            network.register_forward_pre_hook(Augmentation(kinds, channels))
+        return network
 
     def initialise(self, network: nn.Module) -> nn.Module:
         return initialise(network, **_init_settings(self.config.generator))

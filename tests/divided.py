@@ -96,6 +96,11 @@ _DRIT = _STYLED | {
 _GCGAN = {**_RESNET, **_PATCH, **_SMALL, "data.root": "unpaired", "method.name": "gcgan", "method.pool_size": 3}
 _DISTANCEGAN = {**_RESNET, **_PATCH, **_SMALL, "data.root": "many", "method.name": "distancegan"}
 _DISTANCEGAN |= {"method.pool_size": 3, "data.batch_size": 4}
+_HDCE = {"method.nce_loss": {"name": "hdce"}, "method.lambda_src": 0.5}
+_ENCO = {**_RESNET, **_PATCH, **_SMALL, "data.root": "unpaired", "method.name": "enco", "method.num_patches": 8}
+_ENCO |= {"method.head_channels": 4, "method.layer_pairs": [[3, -4], [7, -8], [12, 13]]}
+_DCLGAN = {**_RESNET, **_PATCH, **_SMALL, "data.root": "unpaired", "method.name": "dclgan", "method.pool_size": 3}
+_DCLGAN |= {"method.num_patches": 8, "method.head_channels": 4, "method.nce_layers": [4, 8, 12]}
 _FLIP = {"method.flip_equivariance": True, "method.pool_size": 3}
 _WCT2_DECODER = {"method.name": "wct2_decoder", "method.vgg": "random", "method.base_channels": 2}
 _WCT2_DECODER |= {"data.name": "images", "data.root": "unpaired/trainA", **_SMALL}
@@ -113,10 +118,20 @@ CASES = {
     "cut: negatives of the minibatch": _CUT | {"method.negatives": "minibatch"},
     "cut: external negatives, momentum": _CUT
     | {"method.negatives": "image_and_external", "method.queue_size": 40, "method.momentum_encoder": 0.9},
+    "cut: hDCE, SRC": _CUT | _HDCE,
+    "cut: hDCE of the minibatch": _CUT | {"method.nce_loss": {"name": "hdce"}, "method.negatives": "minibatch"},
+    "cut: MoNCE of the minibatch": _CUT | {"method.nce_loss": {"name": "monce"}, "method.negatives": "minibatch"},
+    "cut: attention, flips, MoNCE": _CUT
+    | {"method.patches": {"name": "attention"}, "method.nce_loss": {"name": "monce"}}
+    | {"method.flip_equivariance": True, "method.lambda_identity": 1.0},
+    "cut: augmented, with spectral norm, under R1": _CUT
+    | {"discriminator.augment": ["color", "translation", "cutout"], "method.lambda_r1": 1.0}
+    | {"discriminator.spectral_norm": True, "discriminator.norm": "none"},
     "cut: batch norm under R1, dropout": _CUT
     | {"generator.norm": "batch", "generator.dropout": 0.5, "discriminator.norm": "batch", "method.lambda_r1": 1.0},
     "cyclegan": _CYCLEGAN,
     "sincut": _SINCUT,
+    "sincut: hDCE, SRC of the minibatch": _SINCUT | _HDCE,
     "pix2pix": _PIX2PIX,
     "dcgan": _DCGAN,
     "dcgan: VGG-16 with dropout": _DCGAN
@@ -139,6 +154,13 @@ CASES = {
     "distancegan: two pairs in a process, four across": _DISTANCEGAN,
     "distancegan: pairs across processes alone": _DISTANCEGAN | {"data.batch_size": 2},
     "distancegan: halves": _DISTANCEGAN | {"method.distance": "halves"},
+    "enco": _ENCO,
+    "enco: layer norm, micro-batches too": _ENCO
+    | {"method.head_norm": "layer", "data.batch_size": 4, "train.num_micro_batches": 2},
+    "dclgan": _DCLGAN,
+    "simdcl: micro-batches too": _DCLGAN
+    | {"method.lambda_similarity": 10.0, "method.negatives": "image", "method.pool_size": 0}
+    | {"data.batch_size": 4, "train.num_micro_batches": 2},
     "cyclegan: micro-batches too": _CYCLEGAN | {"data.batch_size": 4, "train.num_micro_batches": 2},
 }
 

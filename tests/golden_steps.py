@@ -1,6 +1,7 @@
 """Whole steps of methods whose golden files hold the weights: sets them, trains, and compares what comes of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -32,10 +33,29 @@ def assert_final_weights(method: nn.Module, final: Mapping[str, Tensor]) -> None
         assert (ours - expected).abs().max() < 1e-6, name
 
 
+def sketch(tensors: Iterable[Tensor]) -> Tensor:
+    """Of each tensor its norm and its product with cos(0), cos(1), ...: `(tensors, 2)`."""
+    return torch.stack([torch.stack([t.norm(), t.flatten() @ torch.arange(t.numel()).to(t).cos()]) for t in tensors])
+
+
+def assert_sketches(method: nn.Module, expected: Mapping[str, Any], names: Mapping[str, str]) -> None:
+    """The final weights, whose sketches stand one network behind the other.
+
+    Args:
+        method: Method after the steps.
+        expected: What is stored: `final`, and of `networks` the number of tensors by the authors' names.
+        names: Our names of the networks by theirs.
+    """
+    finals = expected["final"].split(list(expected["networks"].values()))
+    for theirs, final in zip(expected["networks"], finals, strict=True):
+        ours = sketch(method.get_submodule(names[theirs]).parameters()).detach()
+        torch.testing.assert_close(ours, final, rtol=1e-6, atol=1e-6)
+
+
 def training_step_of(method: Method, adam: AdamConfig = ADAM) -> TrainingStep:
     """The trainer's step on the CPU, with the authors' Adam for each player."""
     fabric = Fabric(accelerator="cpu", devices=1)
-    rates = {player.name: adam.of(player.name).lr for player in method.players()}
+    rates = {name: adam.of(p.name).of(name).lr for p in method.players() for name in (p.name, *p.parts)}
     return TrainingStep(method, build_optimizers(method, adam, fabric), rates, fabric, Processes(fabric))
 
 

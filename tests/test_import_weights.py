@@ -169,6 +169,20 @@ def test_the_files_of_cyclegan_are_one_direction_each(public, saved):
         assert set(method.directions()) == {"ab"} and method.inference_networks().keys() == {"generator_ab"}
 
 
+def test_the_files_of_dclgan_are_one_direction_each_and_translate_as_theirs(golden, public, saved, tmp_path):
+    """CUT's generator in files that are called as CycleGAN's."""
+    expected = golden("public_generators")["resnet9_antialias"]["output"]
+    config = tmp_path / "dclgan.yaml"
+    config.write_text("method: {name: dclgan}\ngenerator: {base_channels: 4}\ndata: {root: nowhere}\n")
+    for name, direction in (("G_A", "AtoB"), ("G_B", "BtoA")):
+        path = saved(public("resnet9_antialias"), f"latest_net_{name}.pth")
+        for given in (None, config):
+            method, resolved, _ = import_generator(path, given)
+            assert (resolved.method.name, resolved.data.direction) == ("dclgan", direction)
+            assert set(method.directions()) == {"ab"}
+            torch.testing.assert_close(output_of(path, given), expected, rtol=1e-4, atol=ROUNDING)
+
+
 CONFIG = """
 method: {{name: {method}}}
 generator: {{name: {network}, base_channels: 4{more}}}

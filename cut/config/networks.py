@@ -107,7 +107,17 @@ _ReceptiveFieldPx = Literal[1, 16, 34, 70, 142, 286, 574, 1150]  # of 0, 1, ... 
 _RECEPTIVE_FIELDS_PX: tuple[int, ...] = get_args(_ReceptiveFieldPx)
 
 
-class PatchDiscriminatorConfig(NetworkConfig):
+class AugmentedConfig(NetworkConfig):
+    """What the sections of discriminators have that judge images alone."""
+
+    augment: tuple[Literal["color", "translation", "cutout"], ...] = ()
+    """Random changes of all that the discriminator sees (DiffAugment), for few pictures: color, translation, cutout."""
+
+    def arguments(self) -> dict[str, Any]:
+        return {key: value for key, value in super().arguments().items() if key != "augment"}
+
+
+class PatchDiscriminatorConfig(AugmentedConfig):
     """A PatchGAN, whose size either `receptive_field_px` or `num_layers` names; null leaves it to the other."""
 
     name: Literal["patch"] = "patch"
@@ -122,6 +132,8 @@ class PatchDiscriminatorConfig(NetworkConfig):
     """Normalisation behind each convolution but the first and the last."""
     antialias: bool = True
     """Blur before halving the size, instead of a strided convolution."""
+    spectral_norm: bool = False
+    """Divide the weight of each convolution by its largest singular value; best with norm: none."""
     init: Initialisation = "xavier"
     """Distribution of the initial weights."""
     init_gain: float = Field(0.02, gt=0)
@@ -153,7 +165,7 @@ class PatchDiscriminatorConfig(NetworkConfig):
         return self
 
 
-class PixelDiscriminatorConfig(NetworkConfig):
+class PixelDiscriminatorConfig(AugmentedConfig):
     """A PatchGAN whose patches are single pixels."""
 
     name: Literal["pixel"] = "pixel"
@@ -162,13 +174,15 @@ class PixelDiscriminatorConfig(NetworkConfig):
     """Channels of the first layer (ndf)."""
     norm: Norm = "instance"
     """Normalisation behind the second convolution."""
+    spectral_norm: bool = False
+    """Divide the weight of each convolution by its largest singular value; best with norm: none."""
     init: Initialisation = "xavier"
     """Distribution of the initial weights."""
     init_gain: float = Field(0.02, gt=0)
     """Scale of the initial weights, the standard deviation of init: normal; kaiming has none."""
 
 
-class StyleGAN2DiscriminatorConfig(NetworkConfig):
+class StyleGAN2DiscriminatorConfig(AugmentedConfig):
     """SinCUT's; it judges images of one size, and its layers have an initialisation of their own."""
 
     has_one_size = True

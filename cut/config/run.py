@@ -41,7 +41,7 @@ class AdamConfig(Section):
     weight_decay: float = Field(0.0, ge=0)
     """Weight of half the sum of all squared parameters in the loss."""
     per_player: dict[str, PlayerAdamConfig] = Field({})
-    """What single players have otherwise, by their names, e.g. {discriminator: {lr: 1e-4}}."""
+    """What single players, or parts of them, have otherwise, by their names, e.g. {discriminator: {lr: 1e-4}}."""
 
     def of(self, player: str) -> "AdamConfig":
         """The settings of one player's optimizer."""

@@ -1,15 +1,16 @@
-"""The generators that the authors of CUT, CycleGAN, pix2pix, DistanceGAN, MUNIT, DRIT and BigGAN publish, as methods of
-ours.
+"""Generators that the authors of CUT, CycleGAN, pix2pix, DistanceGAN, MUNIT, DRIT, DCLGAN and BigGAN publish.
 
 Facts about the files: taesungp/contrastive-unpaired-translation, commit b3ac297, and junyanz/
 pytorch-CycleGAN-and-pix2pix, commit 2a7afba (`latest_net_G.pth`): a file holds one generator's weights and nothing
 else; what else a config says does not change how it translates, but for pix2pix, whose noise and batch statistics are
 its method's. NVlabs/MUNIT, commit a82e222b (`gen_00500000.pt`), and HsinYingLee/DRIT, commit f19f50a8 (`00999.pth`):
-a file holds the networks of both directions.
+a file holds the networks of both directions. JunlinHan/DCLGAN, commit abb805c (`latest_net_G_A.pth`): CUT's generators,
+one direction in a file.
 """
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,10 @@ def _describe(found: Found, config: RunConfig) -> str:
 
 def _guessed_config(found: Found, path: Path) -> RunConfig:
     """The config of the method that publishes such generators."""
+    if found.method == "cut" and re.search(r"net_G_[AB]\b", path.name):  # the same network, one of two
+        found = replace(found, method="dclgan")
     method: dict[str, Any] = {"name": found.method} | found.settings
-    if found.method == "cyclegan" and found.in_channels != found.out_channels:
+    if found.method in ("cyclegan", "dclgan") and found.in_channels != found.out_channels:
         method["lambda_identity"] = 0.0
     if found.method == "sincut":  # the authors' small one has fewer layers than training looks at by default
         last = 1 + found.generator["num_downsamplings"] + found.generator["num_blocks"] // 2
@@ -170,5 +173,5 @@ def _build_on_meta(config: RunConfig) -> Method:
 
 
 def _is_inverse(path: Path) -> bool:
-    """CycleGAN's files: G_A translates A to B, and G_B the other way round."""
+    """CycleGAN's and DCLGAN's files: G_A translates A to B, and G_B the other way round."""
     return re.search(r"net_G_B\b", path.name) is not None

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from cut.runtime.sharding import draw_rows, num_processes, num_shards, sum_over_processes
 
 
-class BatchNorm2d(nn.BatchNorm2d):
+class _Synchronised(nn.modules.batchnorm._BatchNorm):
     """Batch norm with the statistics of all processes' images (Ioffe & Szegedy, ICML 2015, algorithm 1).
 
     torch's own is used wherever a batch is not shared. Its SyncBatchNorm knows GPUs alone and can be differentiated but
@@ -15,22 +15,23 @@ class BatchNorm2d(nn.BatchNorm2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(N, C, H, W)` -> the same shape."""
+        """`(N, C, ...)` -> the same shape."""
         if not self.training or num_processes() == 1:
             return super().forward(x)
         exact = x.to(torch.promote_types(x.dtype, torch.float32))  # statistics of bfloat16 are too coarse
         count = exact.numel() // exact.shape[1] * num_processes()
         if count == 1:
             raise ValueError("batch norm needs more than one value per channel while training")
-        mean = sum_over_processes(exact.sum((0, 2, 3))) / count  # (C,)
-        centred = exact - mean[:, None, None]
-        variance = sum_over_processes(centred.square().sum((0, 2, 3))) / count  # (C,), biased
+        others, shape = [0, *range(2, x.dim())], (-1, *[1] * (x.dim() - 2))  # all dimensions but the channels'
+        mean = sum_over_processes(exact.sum(others)) / count  # (C,)
+        centred = exact - mean.view(shape)
+        variance = sum_over_processes(centred.square().sum(others)) / count  # (C,), biased
         if self.track_running_stats:
             self._follow(mean.detach(), variance.detach() * count / (count - 1))
         scale = (variance + self.eps).rsqrt()
-        if not self.affine:
-            return (centred * scale[:, None, None]).to(x.dtype)
-        return (centred * (self.weight * scale)[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+        if self.weight is None:
+            return (centred * scale.view(shape)).to(x.dtype)
+        return (centred * (self.weight * scale).view(shape) + self.bias.view(shape)).to(x.dtype)
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor) -> None:
@@ -39,6 +40,14 @@ class BatchNorm2d(nn.BatchNorm2d):
         self.num_batches_tracked += 1
         self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
         self.running_var.lerp_(variance.to(self.running_var), self.momentum)
+
+
+class BatchNorm1d(_Synchronised, nn.BatchNorm1d):
+    """Of vectors `(N, C)`, N of them to a batch."""
+
+
+class BatchNorm2d(_Synchronised, nn.BatchNorm2d):
+    """Of maps `(N, C, H, W)`."""
 
 
 class Dropout(nn.Dropout):

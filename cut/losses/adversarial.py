@@ -6,6 +6,8 @@
 - `saturating`: the minimax game itself: the generator minimises log(1 - D(G(z))). Goodfellow et al. 2014, equation 1.
 - `wgangp`: difference of means; needs the gradient penalty. Gulrajani et al., NeurIPS 2017, equation 3.
 - `hinge`: Lim & Ye 2017; Miyato et al., ICLR 2018, equations 16 and 17.
+- `hinge_clamped`: D's as in `hinge`; the generator pays max(0, 1 - D(G(z))), nothing for images that fool D well enough
+  (the code of DCLGAN, Han et al., CVPRW 2021).
 """
 
 import torch
@@ -14,7 +16,7 @@ from torch import Tensor
 
 from cut.losses import full_precision
 
-GAN_LOSSES = ("lsgan", "vanilla", "nonsaturating", "saturating", "wgangp", "hinge")
+GAN_LOSSES = ("lsgan", "vanilla", "nonsaturating", "saturating", "wgangp", "hinge", "hinge_clamped")
 
 
 def discriminator_loss(prediction: Tensor, real: bool, kind: str) -> Tensor:
@@ -29,7 +31,7 @@ def discriminator_loss(prediction: Tensor, real: bool, kind: str) -> Tensor:
         return F.softplus(-sign * prediction).mean()
     if kind == "wgangp":
         return -sign * prediction.mean()
-    if kind == "hinge":
+    if kind in ("hinge", "hinge_clamped"):
         return F.relu(1.0 - sign * prediction).mean()
     raise ValueError(f"no adversarial loss {kind!r}; known: {', '.join(GAN_LOSSES)}")
 

@@ -6,8 +6,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from cut.runtime.sharding import other_rows
-
 
 class Queue(Protocol):
     """A memory of earlier keys."""
@@ -33,16 +31,14 @@ def contrast_over_layers(
         keys: Unit vectors `(N, S, C)` of inputs at the same places, per layer.
         loss: Loss of one layer, called as `loss(query, key, negatives=..., external=...)`, such as
             `losses.patchnce.patchnce_loss`; gives a value for each patch.
-        negatives: Other places of the same image (`image`) or of all images of the batch, also of those that other
-            processes hold (`minibatch`); or none besides the queues' (`none`).
+        negatives: Other places of the same image (`image`) or of all images of the batch (`minibatch`); or none besides
+            the queues' (`none`).
         queues: Memories of earlier keys, per layer, which are further negatives and then take in these keys; None where
             there are none.
     """
     losses = []
     for layer, (query, key) in enumerate(zip(queries, keys, strict=True)):
         external = queues[layer].content() if queues else None
-        if negatives == "minibatch" and (others := other_rows(key)) is not None:
-            external = others.flatten(0, 1)  # (N, S, C) -> (N * S, C)
         losses.append(loss(query, key, negatives=negatives, external=external).mean())
         if queues:
             queues[layer].push(key)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cut.losses import full_precision
+from cut.runtime.sharding import other_rows
 
 
 def patchnce_loss(
@@ -29,8 +30,8 @@ def patchnce_loss(
         query: `(N, S, C)` unit vectors of the translations.
         key: `(N, S, C)` unit vectors of the inputs at the same places; no gradient flows into them.
         temperature: Divisor of the similarities, tau in the paper.
-        negatives: `image`, the other places of the same image; `minibatch`, those of all images; or `none`, only
-            `external` keys.
+        negatives: `image`, the other places of the same image; `minibatch`, those of all images of the batch, also of
+            those that other processes hold; or `none`, only `external` keys.
         gamma: Focusing exponent, 0 or more.
         alpha: Factor of the whole.
         external: `(K, C)` unit vectors of other images, negatives of every query; no gradient flows into them.
@@ -39,6 +40,8 @@ def patchnce_loss(
         `(N * S,)` the loss of each patch.
     """
     if negatives == "minibatch":
+        if (others := other_rows(key)) is not None:
+            external = others.flatten(0, 1)  # (N, S, C) -> (N * S, C)
         query, key = query.flatten(0, 1).unsqueeze(0), key.flatten(0, 1).unsqueeze(0)  # (1, N * S, C)
     with torch.autocast(query.device.type, enabled=False):
         query, key = full_precision(query), full_precision(key.detach())
@@ -50,8 +53,13 @@ def patchnce_loss(
             logits = torch.cat([logits, query @ full_precision(external).T], dim=2)  # (N, S, ... + K)
         log_p = (logits / temperature).log_softmax(dim=2)
         log_p = (log_p[..., 0] if negatives == "none" else log_p.diagonal(dim1=1, dim2=2)).flatten()  # (N * S,)
-        loss = -log_p
-        if gamma:
-            # -expm1 keeps 1 - p exact for easy patches; the clamp keeps its power's slope finite at p = 1.
-            loss = loss * (-torch.expm1(log_p)).clamp_min(1e-12) ** gamma
-        return loss if alpha == 1.0 else alpha * loss
+        return focal(log_p, gamma, alpha)
+
+
+def focal(log_p: Tensor, gamma: float, alpha: float) -> Tensor:
+    """-alpha (1 - p)^gamma log p, elementwise."""
+    loss = -log_p
+    if gamma:
+        # -expm1 keeps 1 - p exact for easy patches; the clamp keeps its power's slope finite at p = 1.
+        loss = loss * (-torch.expm1(log_p)).clamp_min(1e-12) ** gamma
+    return loss if alpha == 1.0 else alpha * loss

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from cut.config import MethodConfig
 from cut.losses.adversarial import decision_threshold
 from cut.models.batch_norm import has_batch_norm
+from cut.models.spectral_norm import has_spectral_norm
 
 Batch = Mapping[str, Any]  # what the data give: "real_a", "real_b" (N, C, H, W) in [-1, 1], or others
 Terms = dict[str, Tensor]  # already weighted scalars whose sum is the loss
@@ -31,6 +32,7 @@ class Player:
         lr_factor: Factor of the learning rate, such as 0.4 of DRIT's content discriminator.
         clip_norm: Largest norm of the gradient of all `networks` together; None does not clip.
         lr_factors: Factors of the learning rate of single networks, by their attribute names in the method.
+        parts: Networks among `networks` by the names under which `optim.per_player` may set them apart.
         joins: First step, counted from 0, at which a network is updated too, by the network's attribute name in the
             method; the others are updated from the beginning.
     """
@@ -42,6 +44,7 @@ class Player:
     lr_factor: float = 1.0
     clip_norm: float | None = None
     lr_factors: Mapping[str, float] = field(default_factory=dict)
+    parts: Mapping[str, tuple[nn.Module, ...]] = field(default_factory=dict)
     joins: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -219,6 +222,8 @@ class Method(Translator):
         """
         if has_batch_norm(self):
             return "batch norm takes its statistics over all images of the batch; use norm: instance or none"
+        if has_spectral_norm(self):
+            return "spectral norm moves on at every pass; use discriminator.spectral_norm: false"
         return None
 
     @property

@@ -10,9 +10,15 @@ and figure 6: "external") come from a queue of earlier keys, optionally made by 
 
 FastCUT is this method with lambda_nce 10, no identity term and flip equivariance (appendix C.1): a YAML, not a mode.
 
-Three terms that CUT has not are options, off by default: R1 on D (Mescheder et al., ICML 2018), the identity in pixels
-and an image pool (both CycleGAN's). A short run of small networks learns colours with them that it misses without: D's
-instance norm takes an image's colour away, and without that norm D needs R1 to stay in bounds.
+CUT's successors change how patches are compared, and are settings of this method: hDCE and SRC (Jung et al., CVPR 2022:
+`nce_loss: hdce`, `lambda_src`), MoNCE (Zhan et al., CVPR 2022: `nce_loss: monce`) and QS-Attn (Hu et al., CVPR 2022:
+`patches: attention`), each with CUT's or FastCUT's other settings.
+
+    L(G, D, H) = ... + lambda_src L_SRC(G, H, X)                                                    (losses/relation.py)
+
+Three further terms that CUT has not are options, off by default: R1 on D (Mescheder et al., ICML 2018), the identity in
+pixels and an image pool (both CycleGAN's). A short run of small networks learns colours with them that it misses
+without: D's instance norm takes an image's colour away, and without that norm D needs R1 to stay in bounds.
 
 As in the authors' code (taesungp/contrastive-unpaired-translation, commit b3ac297) the two PatchNCE terms are averaged,
 so are D's two terms, and D is updated first. What differs from it: the features of x and y come from G's own pass over
@@ -23,7 +29,6 @@ G(x) and G(y) from one pass over both; H exists before the first step; the batch
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, Literal, cast
 
 import torch
@@ -31,34 +36,23 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from cut.config import MethodConfig, Section
+from cut.config import MethodConfig
 from cut.losses.adversarial import discriminator_loss, generator_loss
 from cut.losses.contrast import contrast_over_layers
 from cut.losses.gradient_penalty import gradient_penalty, r1_penalty
-from cut.losses.patchnce import patchnce_loss
+from cut.losses.relation import relation_over_layers
 from cut.methods.base import Batch, Judgement, Method, Networks, Player, Terms, judge_both
-from cut.models.encoding_generator import EncodingGenerator, as_encoding
+from cut.methods.patch_contrast import (
+    AnyPatchesConfig,
+    AnyPatchLossConfig,
+    CrossEntropyConfig,
+    RandomPatchesConfig,
+)
+from cut.models.attention import attention_rows
+from cut.models.encoding_generator import EncodingGenerator, as_encoding, with_channels
 from cut.models.image_pool import ImagePool
 from cut.models.negative_queue import NegativeQueue
 from cut.models.patch_head import PatchHead, random_patch_ids
-
-
-class CrossEntropyConfig(Section):
-    """-log p, p the probability of the positive."""
-
-    name: Literal["cross_entropy"] = "cross_entropy"
-    """-log p, p the probability of its positive, as in the paper."""
-
-
-class FocalConfig(Section):
-    """-alpha (1 - p)^gamma log p: patches that are told apart already count less."""
-
-    name: Literal["focal"] = "focal"
-    """-alpha (1 - p)^gamma log p, p the probability of its positive."""
-    gamma: float = Field(2.0, ge=0)
-    """Exponent of 1 - p; the greater, the less count patches that are told apart already."""
-    alpha: float = Field(0.25, gt=0)
-    """Factor of the whole."""
 
 
 class CUTConfig(MethodConfig):
@@ -66,7 +60,7 @@ class CUTConfig(MethodConfig):
 
     name: str = "cut"
     """Method: CUT, and with other settings FastCUT."""
-    gan_loss: Literal["lsgan", "vanilla", "nonsaturating", "wgangp", "hinge"] = "lsgan"
+    gan_loss: Literal["lsgan", "vanilla", "nonsaturating", "wgangp", "hinge", "hinge_clamped"] = "lsgan"
     """Kind of the adversarial loss."""
     lambda_gan: float = Field(1.0, ge=0)
     """Weight of the adversarial loss; 0: none."""
@@ -80,6 +74,8 @@ class CUTConfig(MethodConfig):
     """Weight of PatchNCE (lambda_X and lambda_Y)."""
     nce_idt: bool = True
     """PatchNCE between y and G(y) too, the identity term."""
+    lambda_src: float = Field(0.0, ge=0)
+    """Weight of SRC, summed over num_patches places (hDCE's horse2zebra: 0.05 with lambda_nce 0.1); 0: none."""
     lambda_identity: float = Field(0.0, ge=0)
     """Weight of |G(y) - y|_1, as in CycleGAN and SinCUT; not in the paper."""
     nce_layers: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 4, 8, 12, 16), min_length=1)
@@ -94,8 +90,10 @@ class CUTConfig(MethodConfig):
     """Number of external keys kept per layer and domain."""
     momentum_encoder: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Decay per step of the averages of G and H that make the keys, e.g. 0.999. null: G and H make them."""
-    nce_loss: Annotated[CrossEntropyConfig | FocalConfig, Field(discriminator="name")] = CrossEntropyConfig()
+    nce_loss: AnyPatchLossConfig = CrossEntropyConfig()
     """Loss of a patch."""
+    patches: AnyPatchesConfig = RandomPatchesConfig()
+    """Choice of the places."""
     head: Literal["mlp", "none"] = "mlp"
     """Patch head (H): a learnt projection of the features, or none: the features themselves, normalised."""
     head_channels: int = Field(256, ge=1)
@@ -107,12 +105,25 @@ class CUTConfig(MethodConfig):
     def _learns_something(self) -> "CUTConfig":
         if not (self.lambda_gan or self.lambda_nce):
             raise ValueError("lambda_gan and lambda_nce are both 0, so there is nothing to learn")
+        if self.lambda_src and not self.lambda_nce:
+            raise ValueError("lambda_src compares the patches of PatchNCE; set lambda_nce above 0")
+        return self
+
+    @model_validator(mode="after")
+    def _patches_fit(self) -> "CUTConfig":
+        if "external" in self.negatives and not self.nce_loss.takes_external:
+            raise ValueError(
+                f"nce_loss: {self.nce_loss.name} weighs the negatives of one batch and has no rule for earlier images; "
+                "use negatives: image or minibatch, or nce_loss: cross_entropy or focal"
+            )
+        if self.patches.num_layers > len(self.nce_layers):
+            raise ValueError(f"patches.num_layers: must be at most {len(self.nce_layers)}, the number of nce_layers")
         return self
 
 
 @dataclass
 class Translated:
-    """What both players read; keys are the encoder's features of x and y, detached."""
+    """What both players read; keys are the encoder's features of x and y, detached unless attention learns."""
 
     real_a: Tensor
     real_b: Tensor
@@ -159,7 +170,7 @@ class CUT(Method):
         if not (self._with_identity or self.config.lambda_identity):
             fake_b, keys_a = self._generate(real_a, flipped)
             return Translated(real_a, real_b, fake_b, None, flipped, keys_a, [])
-        source_b = self._as_source(real_b)
+        source_b = with_channels(real_b, self.generator.in_channels)
         if real_a.shape == source_b.shape:  # one pass for both
             output, keys = self._generate(torch.cat([real_a, source_b]), flipped)  # (2N, C, H, W)
             fake_b, idt_b, keys_a, keys_b = output[:n], output[n:], [k[:n] for k in keys], [k[n:] for k in keys]
@@ -206,9 +217,12 @@ class CUT(Method):
         if config.lambda_nce:
             weight = config.lambda_nce * (0.5 if self._with_identity else 1.0)
             queries_a, queries_b = self._queries(t)
-            terms["nce"] = weight * self._patchnce(queries_a, t.keys_a, "a")
+            patches_a = self._embed(queries_a, t.keys_a)
+            terms["nce"] = weight * self._contrast(*patches_a, "a")
             if self._with_identity:
-                terms["nce_idt"] = weight * self._patchnce(queries_b, t.keys_b, "b")
+                terms["nce_idt"] = weight * self._contrast(*self._embed(queries_b, t.keys_b), "b")
+            if config.lambda_src:
+                terms["src"] = config.lambda_src * relation_over_layers(*patches_a)
         if config.lambda_identity and t.idt_b is not None:
             idt_b = t.idt_b.flip(3) if t.flipped else t.idt_b
             terms["identity"] = config.lambda_identity * F.l1_loss(idt_b, t.real_b)
@@ -221,16 +235,16 @@ class CUT(Method):
         return {"discriminator": Judgement(real, fake, self.config.gan_loss)}
 
     def _generate(self, source: Tensor, flipped: bool) -> tuple[Tensor, list[Tensor]]:
-        """G's output, and the encoder's features of its input, detached; `flipped` mirrors only the former's input."""
+        """G's output, and the encoder's features of its input; `flipped` mirrors only the former's input."""
         taps = self.config.nce_layers if self.config.lambda_nce else ()
         output, features = self.generator.forward_with_features(source.flip(3) if flipped else source, taps)
         # The encoder is not mirror-symmetric, so the keys need the unmirrored images.
         if taps and (flipped or self.key_networks):
             encoder = self.key_networks["generator"] if self.key_networks else self.generator
             assert isinstance(encoder, EncodingGenerator)
-            with torch.no_grad():
+            with torch.set_grad_enabled(torch.is_grad_enabled() and self.config.patches.learns):
                 features = encoder.encode(source, taps)
-        return output, [f.detach() for f in features]
+        return output, features if self.config.patches.learns else [f.detach() for f in features]
 
     def _queries(self, t: Translated) -> tuple[list[Tensor], list[Tensor]]:
         """The encoder's features of G(x) and, for the identity term, of G(y), mirrored back where x and y were."""
@@ -242,19 +256,23 @@ class CUT(Method):
         return self._encode(t.fake_b, t.flipped), self._encode(t.idt_b, t.flipped)
 
     def _encode(self, output: Tensor, flipped: bool) -> list[Tensor]:
-        features = self.generator.encode(self._as_source(output), self.config.nce_layers)
+        features = self.generator.encode(with_channels(output, self.generator.in_channels), self.config.nce_layers)
         return [f.flip(3) for f in features] if flipped else features
 
-    def _patchnce(self, queries: list[Tensor], keys: list[Tensor], domain: str) -> Tensor:
-        """Mean over layers and places of PatchNCE between features of G's output and of its input from `domain`."""
-        config = self.config
-        patch_ids = random_patch_ids(keys, config.num_patches)
+    def _embed(self, queries: list[Tensor], keys: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """H's unit vectors `(N, S, C)` per layer, of features of G's output and of its input at the same places."""
+        count, num_random = self.config.num_patches, len(keys) - self.config.patches.num_layers
+        places = random_patch_ids(keys[:num_random], count)
+        places += [attention_rows(key, count) for key in keys[num_random:]]
         with torch.no_grad():
             key_head = self.key_networks["patch_head"] if self.key_networks else self.patch_head
-            keys = key_head(keys, patch_ids)  # per layer (N, S, C)
-        queries = self.patch_head(queries, patch_ids)
-        focal = config.nce_loss.model_dump(exclude={"name"})  # gamma and alpha, where the loss is focal
-        loss = partial(patchnce_loss, temperature=config.temperature, **focal)
+            keys = key_head(keys, places)
+        return self.patch_head(queries, places), keys
+
+    def _contrast(self, queries: list[Tensor], keys: list[Tensor], domain: str) -> Tensor:
+        """Mean over layers and places of the loss of a patch, with negatives from `domain`."""
+        config = self.config
+        loss = config.nce_loss.loss(config.temperature, self.progress)
         negatives = {"external": "none", "image_and_external": "image"}.get(config.negatives, config.negatives)
         queues = cast(Sequence[NegativeQueue] | None, self.queues[domain] if self.queues else None)
         return contrast_over_layers(queries, keys, loss, negatives, queues)
@@ -274,10 +292,3 @@ class CUT(Method):
     @property
     def _with_identity(self) -> bool:
         return self.config.nce_idt and self.config.lambda_nce > 0
-
-    def _as_source(self, image: Tensor) -> Tensor:
-        """Gives an image of the target domain the source's channels: gray is repeated, colour averaged."""
-        channels = self.generator.in_channels
-        if image.shape[1] == channels:
-            return image
-        return image.mean(1, keepdim=True) if channels == 1 else image.expand(-1, channels, -1, -1)

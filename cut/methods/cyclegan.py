@@ -13,7 +13,6 @@ discriminators see translations from before that update, through pools of 50 ear
 it: G's passes over x and y are one pass over both (the same numbers, unless G has batch norm or dropout).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -24,7 +23,8 @@ from torch import Tensor, nn
 
 from cut.config import MethodConfig
 from cut.losses.adversarial import discriminator_loss, generator_loss
-from cut.methods.base import Batch, Judgement, Method, Networks, Player, Terms, judge_both
+from cut.methods.base import Batch, Judgement, Networks, Player, Terms, judge_both
+from cut.methods.two_way import TwoWayMethod
 from cut.models.image_pool import ImagePool
 
 
@@ -42,7 +42,7 @@ class CycleGANConfig(MethodConfig):
 
     name: str = "cyclegan"
     """Method: CycleGAN."""
-    gan_loss: Literal["lsgan", "vanilla", "nonsaturating", "hinge"] = "lsgan"
+    gan_loss: Literal["lsgan", "vanilla", "nonsaturating", "hinge", "hinge_clamped"] = "lsgan"
     """Kind of the adversarial loss."""
     lambda_cycle_a: float = Field(10.0, ge=0)
     """Weight of |F(G(x)) - x|_1 (lambda)."""
@@ -68,11 +68,8 @@ class Translated:
     idt_b: Tensor | None
 
 
-class CycleGAN(Method):
+class CycleGAN(TwoWayMethod):
     Config = CycleGANConfig
-    output_columns = ("a to b", "b to a")
-
-    generator_ba: nn.Module | None  # None where a file holds one direction alone
 
     def __init__(
         self,
@@ -94,15 +91,6 @@ class CycleGAN(Method):
     def build(cls, config: CycleGANConfig, networks: Networks) -> "CycleGAN":
         generators = networks.generator("ab"), networks.generator("ba")
         return cls(config, *generators, networks.discriminator("a"), networks.discriminator("b"))
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.generator_ab(image)
-
-    def directions(self) -> dict[str, Callable[..., Tensor]]:
-        return {"ab": self.forward} | ({"ba": self.generator_ba} if self.generator_ba else {})
-
-    def inference_networks(self) -> dict[str, nn.Module]:
-        return {"generator_ab": self.generator_ab} | ({"generator_ba": self.generator_ba} if self.generator_ba else {})
 
     def translate(self, batch: Batch) -> Translated:
         assert self.generator_ba is not None, "training has both directions"

@@ -68,7 +68,7 @@ class DistanceGANConfig(MethodConfig):
     """Measure distances in standard deviations of each domain; false: as they are."""
     num_statistics_batches: int = Field(900, ge=2)
     """Largest number of batches from which the means and standard deviations of distances are measured."""
-    gan_loss: Literal["lsgan", "vanilla", "nonsaturating", "hinge"] = "lsgan"
+    gan_loss: Literal["lsgan", "vanilla", "nonsaturating", "hinge", "hinge_clamped"] = "lsgan"
     """Kind of the adversarial loss."""
     lambda_gan: float = Field(1.0, ge=0)
     """Weight of the adversarial loss."""

@@ -70,7 +70,7 @@ class GcGANConfig(MethodConfig):
     """Change f of the geometry: a quarter turn clockwise, or upside down."""
     generators: Literal["shared", "separate"] = "shared"
     """One generator for x and f(x), or one for each, of which only the first translates after training."""
-    gan_loss: Literal["lsgan", "vanilla", "nonsaturating", "hinge"] = "lsgan"
+    gan_loss: Literal["lsgan", "vanilla", "nonsaturating", "hinge", "hinge_clamped"] = "lsgan"
     """Kind of the adversarial loss."""
     lambda_gan: float = Field(1.0, ge=0)
     """Weight of each of the two adversarial losses."""

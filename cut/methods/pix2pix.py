@@ -41,7 +41,7 @@ class Pix2PixConfig(MethodConfig):
 
     name: str = "pix2pix"
     """Method: pix2pix."""
-    gan_loss: Literal["vanilla", "lsgan", "nonsaturating", "hinge"] = "vanilla"
+    gan_loss: Literal["vanilla", "lsgan", "nonsaturating", "hinge", "hinge_clamped"] = "vanilla"
     """Kind of the adversarial loss."""
     lambda_gan: float = Field(1.0, ge=0)
     """Weight of the adversarial loss; 0: there is no discriminator."""

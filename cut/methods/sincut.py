@@ -7,6 +7,7 @@
 Symbols: G generator, its first half the encoder; D discriminator; H patch head (netF in the authors' code); x a crop of
 the source picture (real_a), y of the target picture (real_b); G(x) fake_b, G(y) idt_b. All crops of a batch come from
 the same picture, so the negatives of a patch are the other crops' patches too: with one place per crop, only those.
+With hDCE or MoNCE (`nce_loss`) they are weighed; SRC (`lambda_src`) relates all patches of the batch (methods/cut.py).
 
 As in the authors' code (taesungp/contrastive-unpaired-translation, commit b3ac297) D is updated first and pays R1 at
 every step. What differs from it: the features of x and y come from G's own pass over them, and one pass encodes G(x)
@@ -15,7 +16,6 @@ and G(y) (the same numbers); H exists before the first step; D may see tiles of 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -29,8 +29,9 @@ from cut.losses import full_precision
 from cut.losses.adversarial import discriminator_loss, generator_loss
 from cut.losses.contrast import contrast_over_layers
 from cut.losses.gradient_penalty import r1_penalty
-from cut.losses.patchnce import patchnce_loss
+from cut.losses.relation import relation_over_layers
 from cut.methods.base import Batch, Judgement, Method, Networks, Player, Terms
+from cut.methods.patch_contrast import AnyPatchLossConfig, CrossEntropyConfig
 from cut.models.encoding_generator import EncodingGenerator, as_encoding
 from cut.models.patch_head import PatchHead, random_patch_ids
 from cut.runtime.sharding import num_processes
@@ -53,12 +54,16 @@ class SinCUTConfig(MethodConfig):
     """Weight of PatchNCE."""
     lambda_identity: float = Field(1.0, ge=0)
     """Weight of |G(y) - y|_1; 0: none."""
+    lambda_src: float = Field(0.0, ge=0)
+    """Weight of SRC, summed over the patches of a batch (with hDCE: 10); 0: none."""
     nce_layers: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 2, 4), min_length=1)
     """Numbers of the layers of G's encoder whose features PatchNCE compares (l)."""
     num_patches: int = Field(1, ge=1)
     """Number of places per layer and crop (S); negatives come from the whole batch."""
     temperature: float = Field(0.07, gt=0)
     """Divisor of the similarities (tau)."""
+    nce_loss: AnyPatchLossConfig = CrossEntropyConfig()
+    """Loss of a patch."""
     head_channels: int = Field(256, ge=1)
     """Channels of the learnt projection (H)."""
     discriminator_tile_px: int | None = Field(None, ge=8)
@@ -153,11 +158,14 @@ class SinCUT(Method):
         (queries_a, queries_b), (keys_a, keys_b) = (
             zip(*(f.chunk(2) for f in fs), strict=True) for fs in (queries, t.keys)
         )
+        patches_a, patches_b = self._embed(queries_a, keys_a), self._embed(queries_b, keys_b)
         terms = {
             "gan": config.lambda_gan * generator_loss(self._judge(t.fake_b), "nonsaturating"),
-            "nce": 0.5 * config.lambda_nce * self._patchnce(queries_a, keys_a),
-            "nce_idt": 0.5 * config.lambda_nce * self._patchnce(queries_b, keys_b),
+            "nce": 0.5 * config.lambda_nce * self._contrast(*patches_a),
+            "nce_idt": 0.5 * config.lambda_nce * self._contrast(*patches_b),
         }
+        if config.lambda_src:
+            terms["src"] = config.lambda_src * relation_over_layers(*patches_a, scope="minibatch")
         if config.lambda_identity:
             terms["identity"] = config.lambda_identity * F.l1_loss(full_precision(t.idt_b), full_precision(t.real_b))
         return terms
@@ -174,13 +182,16 @@ class SinCUT(Method):
         tile_px = self.config.discriminator_tile_px
         return self.discriminator(cut_into_tiles(image, tile_px) if tile_px else image)
 
-    def _patchnce(self, queries: Sequence[Tensor], keys: Sequence[Tensor]) -> Tensor:
-        """Mean over layers, places and images of PatchNCE with the negatives of the whole batch."""
+    def _embed(self, queries: Sequence[Tensor], keys: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """H's unit vectors `(N, S, C)` per layer, of features of G's output and of its input at the same places."""
         patch_ids = random_patch_ids(keys, self.config.num_patches)
         with torch.no_grad():
-            keys = self.patch_head(keys, patch_ids)  # per layer (N, S, C)
-        queries = self.patch_head(queries, patch_ids)
-        loss = partial(patchnce_loss, temperature=self.config.temperature)
+            keys = self.patch_head(keys, patch_ids)
+        return self.patch_head(queries, patch_ids), list(keys)
+
+    def _contrast(self, queries: Sequence[Tensor], keys: Sequence[Tensor]) -> Tensor:
+        """Mean over layers, places and images of the loss of a patch with the negatives of the whole batch."""
+        loss = self.config.nce_loss.loss(self.config.temperature, self.progress)
         return contrast_over_layers(queries, keys, loss, "minibatch")
 
 

@@ -37,3 +37,10 @@ def as_encoding(generator: nn.Module) -> EncodingGenerator:
     if not isinstance(generator, EncodingGenerator):
         raise ValueError("PatchNCE reads numbered layers of the generator, which a U-Net has not; use name: resnet")
     return generator
+
+
+def with_channels(image: Tensor, channels: int) -> Tensor:
+    """An image `(N, C, H, W)` with the channels of another domain: gray is repeated, colour averaged."""
+    if image.shape[1] == channels:
+        return image
+    return image.mean(1, keepdim=True) if channels == 1 else image.expand(-1, channels, -1, -1)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from cut.runtime.sharding import draw_rows
+
 
 def random_patch_ids(features: Sequence[Tensor], num_patches: int) -> list[Tensor]:
     """Random places without repetition, one set per layer, shared by all images of the batch.
@@ -16,12 +18,27 @@ def random_patch_ids(features: Sequence[Tensor], num_patches: int) -> list[Tenso
     Returns:
         Per layer `(min(num_patches, H * W),)` flat indices into the map.
     """
-    # Drawn on the CPU, so that a run visits the same places on every device.
+    # Drawn on the CPU, here and below, so that a run visits the same places on every device.
     return [torch.randperm(f.shape[2] * f.shape[3])[:num_patches].to(f.device) for f in features]
 
 
+def random_orders(images: int, places: int, device: torch.device) -> Tensor:
+    """A random order of all places for each image, `(images, places)`."""
+    return draw_rows(lambda rows: torch.stack([torch.randperm(places) for _ in range(rows)]), images).to(device)
+
+
 def gather_patches(feature: Tensor, ids: Tensor) -> Tensor:
-    """`(N, C, H, W)` and `(S,)` flat indices -> `(N, S, C)`. Neither the map nor its gradient changes its layout."""
+    """Features of a map `(N, C, H, W)` at some places, as `(N, S, C)`; neither it nor its gradient changes its layout.
+
+    `ids` are `(S,)` flat indices, the same for all images, `(N, S)` of each image, or `(N, S, H * W)` weights with
+    which places are mixed (`models.attention.attention_rows`).
+    """
+    if ids.dim() > 1:
+        patches = feature.permute(0, 2, 3, 1).flatten(1, 2)  # (N, H, W, C) -> (N, HW, C)
+        if ids.dim() == 2:
+            return patches.gather(1, ids.unsqueeze(2).expand(-1, -1, patches.shape[2]))
+        with torch.autocast(feature.device.type, enabled=False):
+            return ids @ patches.to(ids)
     if feature.is_contiguous(memory_format=torch.channels_last):
         return feature.permute(0, 2, 3, 1).flatten(1, 2).index_select(1, ids)  # -> (N, H, W, C) -> (N, HW, C)
     return feature.flatten(2).index_select(2, ids).transpose(1, 2)  # (N, C, HW) -> (N, C, S) -> (N, S, C)

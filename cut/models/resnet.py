@@ -17,7 +17,8 @@ class ResnetGenerator(EncodingGenerator):
     """7x7 convolution, two downsamplings, residual blocks, two upsamplings, 7x7 convolution, tanh.
 
     Layers are numbered as the authors number them (`nce_layers` 0, 4, 8, 12, 16): with anti-aliasing these are the
-    padded RGB image, the two downsampling convolutions, and the first and the fifth residual block.
+    padded RGB image, the two downsampling convolutions, and the first and the fifth residual block. Negative numbers
+    count from the end.
 
     Args:
         in_channels: of the input image.
@@ -89,7 +90,7 @@ class ResnetGenerator(EncodingGenerator):
             current = getattr(layer, "out_channels", current)
             channels.append(current)
         for tap in taps:
-            if not 0 <= tap < len(channels):
+            if not -len(channels) <= tap < len(channels):
                 raise ValueError(f"nce_layers: the generator has no layer {tap}; it has 0 to {len(channels) - 1}")
         return [channels[tap] for tap in taps]
 
@@ -106,5 +107,6 @@ class ResnetGenerator(EncodingGenerator):
 
     def _read_point(self, tap: int) -> int:
         """A norm that a ReLU follows is read behind the ReLU, which works in place in the authors' code too."""
+        tap %= len(self.layers)
         followed_by_relu = tap + 1 < len(self.layers) and isinstance(self.layers[tap + 1], nn.ReLU)
         return tap + 1 if followed_by_relu else tap

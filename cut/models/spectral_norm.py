@@ -36,11 +36,24 @@ class _SpectralNorm(nn.Module):
             return weight / sigma
 
 
+def has_spectral_norm(network: nn.Module) -> bool:
+    """Whether a layer's vectors move with every forward pass of training."""
+    return any(isinstance(module, _SpectralNorm) for module in network.modules())
+
+
 class SpectralConv2d(nn.Conv2d, _SpectralNorm):
     """A convolution."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, padding: int = 0, bias: bool = True):
-        super().__init__(in_channels, out_channels, kernel_size, padding=padding, bias=bias)
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        bias: bool = True,
+    ):
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
         self._add_vectors(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:

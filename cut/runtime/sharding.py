@@ -6,7 +6,8 @@ the whole batch; whatever mixes images or draws random numbers goes through this
 
 - random numbers per image are drawn for the whole batch, from the same stream everywhere, and a shard keeps its rows
   (`draw_rows`);
-- what is remembered of images, or compared with them, comes from all processes (`all_rows`, `other_rows`);
+- what is remembered of images, or compared with them, comes from all processes (`all_rows`, `other_rows`,
+  `joined_rows`);
 - statistics over images are summed over processes (`sum_over_processes`).
 
 Outside `working_on`, as at inference, nothing is divided.
@@ -112,6 +113,15 @@ def other_rows(tensor: Tensor) -> Tensor | None:
         return None
     gathered = _gathered(tensor.detach())
     return torch.cat([rows for process, rows in enumerate(gathered) if process != _current.process])
+
+
+def joined_rows(tensor: Tensor) -> Tensor:
+    """`all_rows` with gradient, so that every process may compute the same loss of the whole batch."""
+    count = _current.num_processes
+    if count == 1:
+        return tensor
+    parts = [tensor if process == _current.process else torch.zeros_like(tensor) for process in range(count)]
+    return sum_over_processes(torch.cat(parts))
 
 
 def sum_over_processes(tensor: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ class TrainingStep:
     Args:
         method: Method whose players are updated.
         optimizers: Optimizers by the players' names, set up by Fabric.
-        rates: Full learning rates by the players' names.
+        rates: Full learning rates by the names of players and of their parts.
         fabric: Device and precision.
         processes: Processes that share the run.
         num_micro_batches: Number of micro-batches that a batch is cut into.
@@ -106,7 +106,8 @@ class TrainingStep:
             if player.clip_norm is not None:
                 self.fabric.clip_gradients(self.method, optimizer, max_norm=player.clip_norm)
             for group in optimizer.param_groups:
-                group["lr"] = self.rates[player.name] * lr_factor * player.lr_factor * group.get("lr_factor", 1.0)
+                rate = self.rates[group.get("part", player.name)]
+                group["lr"] = rate * lr_factor * player.lr_factor * group.get("lr_factor", 1.0)
             optimizer.step()
             logged.append(terms)
         return logged, pieces

@@ -90,6 +90,15 @@ def test_hinge_by_hand():
     assert generator_loss(prediction, "hinge").item() == pytest.approx(-0.5)
 
 
+def test_clamped_hinge_leaves_a_generator_alone_that_fools_the_discriminator():
+    prediction = torch.tensor([-2.0, 0.5, 3.0], requires_grad=True)
+    loss = generator_loss(prediction, "hinge_clamped")
+    assert loss.item() == pytest.approx((3 + 0.5 + 0) / 3)
+    assert torch.autograd.grad(loss, prediction)[0].tolist() == pytest.approx([-1 / 3, -1 / 3, 0.0])
+    for real in (True, False):
+        assert torch.equal(*(discriminator_loss(prediction, real, kind) for kind in ("hinge", "hinge_clamped")))
+
+
 def test_saturating_plays_the_minimax_game():
     """Goodfellow et al. 2014, equation 1: D minimises -log D(x) - log(1 - D(G(z))), G minimises log(1 - D(G(z)))."""
     score = torch.tensor([-1.3, 0.2, 2.0], dtype=torch.float64)

@@ -54,6 +54,9 @@ SMALL_SECTIONS = {
     ("discriminator", "pixel"): {"base_channels": 4},
     ("data", "unpaired"): {"load_px": 36, "crop_px": 32},
     ("data", "paired"): {"load_px": 72, "crop_px": 64},
+    ("method", "cut"): {"num_patches": 20, "head_channels": 16},
+    ("method", "enco"): {"num_patches": 20, "head_channels": 16, "layer_pairs": "[[3, -4], [7, -8], [13, 14]]"},
+    ("method", "dclgan"): {"num_patches": 20, "head_channels": 16, "similarity_channels": 8},
     ("method", "dcgan"): {"generator.base_channels": 2, "discriminator.base_channels": 2},
     ("method", "munit"): {
         "generator.base_channels": 2,
@@ -81,11 +84,10 @@ SMALL_SECTIONS = {
         "generator.shared_dim": 3,
         "discriminator.base_channels": 2,
     },
-    ("data", "idx"): {"batch_size": 2},
-    ("data", "labelled"): {"load_px": 32, "crop_px": 32, "batch_size": 2},
+    ("data", "labelled"): {"load_px": 32, "crop_px": 32},
     ("method", "wct2_decoder"): {"base_channels": 2, "vgg": "random"},
-    ("data", "images"): {"load_px": 36, "crop_px": 32, "batch_size": 2},
-    ("data", "single"): {"crop_px": 16, "batch_size": 2, "crops_per_epoch": 8},
+    ("data", "images"): {"load_px": 36, "crop_px": 32},
+    ("data", "single"): {"crop_px": 16, "crops_per_epoch": 8},
 }
 # Writes tiny data of each kind into a folder; returns the settings that lead there.
 DATA = {
@@ -104,7 +106,7 @@ def run_id(paths):
 
 def shrink(config):
     """The settings that make this config tiny."""
-    settings = []
+    settings = [f"data.batch_size={min(config.data.batch_size, 2)}"]
     for section in ("method", "generator", "discriminator", "data"):
         name = getattr(getattr(config, section), "name", None)
         small = SMALL_SECTIONS.get((section, name), {})

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from cut.config import RunConfig
 from cut.config.data import MOST_PX
+from cut.data.images import composed
 from cut.data.scale import scale_as_in_training
 from cut.data.transforms import to_tensor
-from cut.errors import UserError, did_you_mean, reason
+from cut.errors import UserError, did_you_mean, reason, shortened
 from cut.methods.base import Translator
 
 _LEAST_PX = 8  # as of data.load_px
@@ -79,9 +80,9 @@ def find_labels(given: str | None, method: Translator, option: str) -> list[tupl
     known = list(enumerate(method.label_names))
     if given == "all":
         return known
-    found = [(number, name) for number, name in known if name == given]
+    found = [(number, name) for number, name in known if given and composed(name) == composed(given)]
     if not found:
-        names = ", ".join(method.label_names)
+        names = shortened(", ".join(method.label_names), 400)
         what = (
             f"{option} {given}: no such class{did_you_mean(given, method.label_names)}"
             if given

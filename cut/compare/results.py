@@ -1,6 +1,7 @@
 """What the runs of a comparison have left on disk: scores, costs, pictures that they learnt from."""
 
 import json
+import os
 import statistics
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,11 @@ from cut.data.kinds import open_stream
 from cut.data.picture_list import OTHER_RUN, PictureList
 from cut.errors import UserError
 from cut.storage.files import open_regular
+from cut.storage.written import is_foreign, was_written
+from cut.terminal import say
 from cut.train.history import curves_of, is_number, read_entries
+
+_LOG_BEGINS = b"$ cut-"
 
 
 def training_list(config: RunConfig) -> PictureList:
@@ -77,3 +82,32 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _aside(result: Path) -> Path:
+    return result.with_suffix(".changed.json")
+
+
+def can_move_aside(result: Path) -> bool:
+    """Whether a result was written by this program once, whatever it holds now, and can be renamed."""
+    return was_written(result) and not os.path.lexists(_aside(result))
+
+
+def move_aside(result: Path) -> None:
+    """Renames a result that is not as this program wrote it, whether it was damaged or edited."""
+    if is_foreign(result) and can_move_aside(result):
+        result.rename(_aside(result))
+        say(
+            f"  warning: {result}: damaged, or changed since; it is {_aside(result).name} now, and that part is done "
+            "again"
+        )
+
+
+def is_foreign_log(path: Path) -> bool:
+    """Whether something else has the name of a log, which grows and so is on no list."""
+    if not os.path.lexists(path):
+        return False
+    if path.is_symlink() or not path.is_file():
+        return True
+    with open_regular(path) as file:
+        return file.read(len(_LOG_BEGINS)) not in (b"", _LOG_BEGINS)

@@ -10,7 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from cut.compare.contenders import Contender
-from cut.compare.results import costs_of, costs_of_test, read_json, remarks_of, scores_of, test_json, training_list
+from cut.compare.results import (
+    can_move_aside,
+    costs_of,
+    costs_of_test,
+    is_foreign_log,
+    move_aside,
+    read_json,
+    remarks_of,
+    scores_of,
+    test_json,
+    training_list,
+)
 from cut.config.own_code import own_code
 from cut.data.evaluation_set import EvaluationSet, empty_folder, require_own_pictures
 from cut.data.images import list_images
@@ -21,7 +32,8 @@ from cut.runtime.children import end_group, hand_on, start_child, wait_in_parts
 from cut.runtime.run_lock import lock_holder
 from cut.runtime.signals import Stopped, stop_signals
 from cut.storage.files import write_json
-from cut.storage.written import SCORES, TRANSLATIONS, is_foreign, mark, was_written
+from cut.storage.own_list import SAFE
+from cut.storage.written import SCORES, TRANSLATIONS, is_foreign, mark
 from cut.terminal import say
 
 _INTERRUPTED = {status: number for number in stop_signals() for status in (128 + number, -number)}
@@ -82,12 +94,14 @@ class Runner:
         results = [self.output / name / f"seed_{seed}.json" for name in names for seed in range(num_seeds)]
         several = [_of_several(result) for result in results]
         tests = [test_json(result.with_suffix("")) for result in results]
-        for path in (self.output / "input.json", *results, *several, *tests):
+        scored = [self.output / "input.json", *results]
+        own = [*scored, *several, *tests]
+        for path in own:
             mark(path, SCORES)
-            _move_aside(path)
-        files = [self.output / name for name in ("table.md", "table.csv", "sheet.png", "input.json")]
-        files += [*results, *several, *tests]
-        if foreign := [path for path in files if is_foreign(path)]:
+        files = [*(self.output / name for name in ("table.md", "table.csv", "sheet.png")), *own]
+        foreign = [path for path in files if is_foreign(path) and not can_move_aside(path)]
+        foreign += [log for log in (path.with_suffix(".log") for path in scored) if is_foreign_log(log)]
+        if foreign:
             raise UserError(
                 f"{listed(foreign)}: is there already, and cut-compare did not write it, or it was changed since; "
                 "rename it, or choose another --output"
@@ -95,6 +109,8 @@ class Runner:
         for result in results:
             require_own_pictures(result.with_name(f"{result.stem}_pictures"), TRANSLATIONS)
             require_own_pictures(_of_several(result).with_suffix(""), TRANSLATIONS)
+        for path in own:
+            move_aside(path)
 
     def run(self, contender: Contender, seed: int) -> Outcome:
         """One contender with one seed.
@@ -218,7 +234,9 @@ class Runner:
         log.parent.mkdir(parents=True, exist_ok=True)
         words = [str(argument) for argument in arguments]
         start = time.perf_counter()
-        with open(log, "a", encoding="utf-8") as file:
+        with os.fdopen(
+            os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | SAFE, 0o666), "a", encoding="utf-8"
+        ) as file:
             print(f"$ cut-{program} {' '.join(words)}", file=file, flush=True)
             status = _wait(start_child(["-m", f"cut.cli.{program}", *words], output=file))
         if status in _INTERRUPTED:
@@ -264,14 +282,6 @@ def _wait(child: subprocess.Popen) -> int:
 
 def _stopped(signum: int) -> Stopped:
     return Stopped(signum, "stopped; the same command goes on from there")
-
-
-def _move_aside(result: Path) -> None:
-    """Renames a result that is not as this program wrote it, whether it was damaged or edited."""
-    aside = result.with_suffix(".changed.json")
-    if was_written(result) and is_foreign(result) and not os.path.lexists(aside):
-        result.rename(aside)
-        say(f"  warning: {result}: damaged, or changed since; it is {aside.name} now, and that part is done again")
 
 
 def _wait_for_others(run_dir: Path) -> None:

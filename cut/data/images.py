@@ -63,11 +63,13 @@ def images_if_any(folder: str | os.PathLike) -> list[Path]:
 
 
 def pair_name(path: PurePath) -> str:
-    """What two pictures of a pair have in common: their path below their folders, without the suffix.
+    """What two pictures of a pair have in common: their path below their folders, without the suffix."""
+    return composed(path.with_suffix("").as_posix())
 
-    Composed, because a Mac writes an accent as a character of its own, and other systems do not.
-    """
-    return unicodedata.normalize("NFC", path.with_suffix("").as_posix())
+
+def composed(name: str) -> str:
+    """A name to compare: a Mac writes an accent as a character of its own, and other systems do not."""
+    return unicodedata.normalize("NFC", name)
 
 
 def read_image(path: str | os.PathLike, channels: int) -> np.ndarray:

@@ -8,12 +8,12 @@ import torch
 
 from cut.config import LabelledDataConfig
 from cut.data.cache import PictureCache
-from cut.data.images import evenly_chosen, list_images, read_image
+from cut.data.images import composed, evenly_chosen, list_images, read_image
 from cut.data.picture_list import PictureList, entry_of_files
 from cut.data.stream import SampleStream
 from cut.data.transforms import fixed_transform, random_view
 from cut.datasets.catalogue import fetch_command
-from cut.errors import UserError, did_you_mean
+from cut.errors import UserError, did_you_mean, shortened
 
 
 class LabelledStream(SampleStream):
@@ -59,12 +59,11 @@ class LabelledStream(SampleStream):
         """Path and class of each picture of a split, class by class."""
         root, found = Path(self.config.root) / split, []
         for number, name in enumerate(self.classes):
-            folder = root / name
-            if not folder.is_dir():
+            folder = _class_folder(root, name)
+            if folder is None:
                 there = self.find_classes(self.config)
-                raise UserError(
-                    f"data.classes: {folder}: no such folder{did_you_mean(name, there)} (there: {', '.join(there)})"
-                )
+                hint = f"{did_you_mean(name, there)} (there: {shortened(', '.join(there))})"
+                raise UserError(f"data.classes: {root / name}: no such folder{hint}")
             found += [(path, number) for path in list_images(folder)]
         return found
 
@@ -78,7 +77,8 @@ class LabelledStream(SampleStream):
             return error
 
     def sources(self, split: str) -> list[Path]:
-        return [Path(self.config.root) / split / name for name in self.classes] if split == "train" else []
+        folders = [_class_folder(Path(self.config.root) / split, name) for name in self.classes if split == "train"]
+        return [folder for folder in folders if folder]
 
     def picture_list(self) -> PictureList:
         root = Path(self.config.root) / "train"
@@ -86,7 +86,9 @@ class LabelledStream(SampleStream):
 
     def fixed_samples(self, count: int) -> list[dict[str, Any]]:
         """Pictures of classes that are evenly chosen: of the test split, or, where there is none, of the training."""
-        split = "test" if all((Path(self.config.root) / "test" / name).is_dir() for name in self.classes) else "train"
+        split = (
+            "test" if all(_class_folder(Path(self.config.root) / "test", name) for name in self.classes) else "train"
+        )
         return [
             {
                 "real_a": fixed_transform(read_image(path, self.config.num_channels), self.config, str(path)),
@@ -95,3 +97,11 @@ class LabelledStream(SampleStream):
             }
             for path, label in evenly_chosen(self._pictures(split), count)
         ]
+
+
+def _class_folder(root: Path, name: str) -> Path | None:
+    """The folder of a class; its name may be written in another form of Unicode, as in archives of a Mac."""
+    if (root / name).is_dir():
+        return root / name
+    there = root.iterdir() if root.is_dir() else ()
+    return next((path for path in there if composed(path.name) == composed(name) and path.is_dir()), None)

@@ -3,8 +3,9 @@
 import contextlib
 import json
 import math
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ class RunLog:
             if tensorboard:
                 from torch.utils.tensorboard import SummaryWriter  # only here, for it is slow to import
 
+                threading.excepthook = _without_writer_threads(threading.excepthook)
                 self._writer = SummaryWriter(run_dir / "tensorboard", purge_step=first_step + 1)
             _drop_later_lines(run_dir / "metrics.jsonl", first_step or -1)  # a run from its beginning logs all anew
             self._file = open(run_dir / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115  closed in `close`
@@ -115,6 +117,11 @@ class RunLog:
             if file:
                 with contextlib.suppress(OSError):  # it has been told, where it mattered
                     file.close()
+
+
+def _without_writer_threads(hook: Callable[[Any], object]) -> Callable[[Any], object]:
+    """Leaves out the traceback of TensorBoard's thread: what it meets is raised again where the writer is used next."""
+    return lambda failed: None if type(failed.thread).__name__ == "_AsyncWriterThread" else hook(failed)
 
 
 @contextlib.contextmanager

@@ -368,7 +368,10 @@ def test_a_pipe_takes_scores(unpaired):
     assert Path("/dev/null").is_char_device()
 
 
-@pytest.mark.parametrize("name", ["table.md", "table.csv", "input.json", "tiny/seed_0.json"])
+COMPARED = ("table.md", "table.csv", "input.json", "tiny/seed_0.json", "input.log", "tiny/seed_0.log")
+
+
+@pytest.mark.parametrize("name", COMPARED)
 def test_a_comparison_overwrites_no_other_file_and_says_so_before_it_trains(name, tiny_yaml, tmp_path):
     output = tmp_path / "out"
     (output / name).parent.mkdir(parents=True)
@@ -376,3 +379,14 @@ def test_a_comparison_overwrites_no_other_file_and_says_so_before_it_trains(name
     arguments = ("compare", "--configs", tiny_yaml, "--output", output, "--seeds", 1, "--metrics", "l1")
     assert f"{output / name}: is there already" in told(*arguments) and (output / name).read_text() == "mine"
     assert not (output / "tiny" / "seed_0").exists()
+
+
+@POSIX
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_the_log_of_a_comparison_is_not_written_through(kind, tiny_yaml, tmp_path):
+    log = tmp_path / "out" / "tiny" / "seed_0.log"
+    log.parent.mkdir(parents=True)
+    (tmp_path / "precious").write_text("$ cut-")
+    log.symlink_to(tmp_path / "precious") if kind == "link" else os.mkfifo(log)
+    arguments = ("compare", "--configs", tiny_yaml, "--output", tmp_path / "out", "--seeds", 1, "--metrics", "l1")
+    assert f"{log}: is there already" in told(*arguments) and (tmp_path / "precious").read_text() == "$ cut-"

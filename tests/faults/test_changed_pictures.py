@@ -46,5 +46,5 @@ def test_a_changed_list_is_said_and_an_unchanged_one_is_not(count, tiny, straigh
         assert (_OTHER in ended.stderr) is changed, (kind, ended)
         assert (_OTHER in (run / "metrics.jsonl").read_text()) is changed, kind
         if not changed:
-            assert_same_end(straight, run)
+            assert_same_end(straight, run, logs=False)  # the stop at step 6 has a sample sheet of its own
         tally[f"pictures between a stop and the same command: {kind}"] += 1

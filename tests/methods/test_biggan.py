@@ -13,6 +13,7 @@ from PIL import Image
 from programs import inside, told
 
 import cut
+from cut.api.choices import find_labels
 from cut.build import build_trainer, read_config
 from cut.errors import UserError
 from cut.methods import conditional
@@ -129,6 +130,14 @@ def test_a_choice_of_classes_keeps_its_order_and_a_wrong_one_is_refused(tiny_big
     assert torch.equal(batch["real"][:, 2].mean((1, 2)) > 0, batch["label"] == 0)
     with pytest.raises(UserError, match=r"data.classes: .*train/d: no such folder \(there: a, b, c\)"):
         build_trainer(read_config(tiny_biggan, ["data.classes=[a, d]"]))
+
+
+def test_a_class_is_known_in_either_form_of_its_accents(tiny_biggan, tmp_path):
+    (tmp_path / "data" / "train" / "a").rename(tmp_path / "data" / "train" / "che\u0300vre")  # as a Mac writes it
+    trainer = build_trainer(read_config(tiny_biggan, ["data.classes=[ch\u00e8vre, c]"]))
+    batch = next(trainer.batches(1))
+    assert torch.equal(batch["real"][:, 2].mean((1, 2)) > 0, batch["label"] == 1) and 0 in batch["label"]
+    assert find_labels("che\u0300vre", trainer.method, "--label") == [(0, "ch\u00e8vre")]
 
 
 def test_trains_and_draws_classes_by_name_from_the_command_line(tiny_biggan, tmp_path):

@@ -1,6 +1,7 @@
 """Reading metrics.jsonl, whole or cut off."""
 
 import os
+import threading
 
 import pytest
 
@@ -84,3 +85,19 @@ def test_a_pipe_in_place_of_the_log_is_refused_and_hangs_nothing(tmp_path):
     os.mkfifo(tmp_path / "metrics.jsonl")
     with pytest.raises(OSError, match="it is a pipe, not a regular file"):
         RunLog(tmp_path, 2, 5, tensorboard=False)
+
+
+def test_the_thread_of_tensorboard_shows_no_traceback_and_others_do(tmp_path, monkeypatch):
+    """On a full disk, which the next use of the writer reports."""
+    shown = []
+    monkeypatch.setattr(threading, "excepthook", lambda failed: shown.append(failed.thread.name))
+    RunLog(tmp_path, 0, 5, tensorboard=True).close()
+
+    def fail(self):
+        raise OSError(28, "No space left on device")
+
+    for name in ("_AsyncWriterThread", "Another"):
+        thread = type(name, (threading.Thread,), {"run": fail})(name=name)
+        thread.start()
+        thread.join()
+    assert shown == ["Another"]

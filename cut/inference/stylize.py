@@ -150,7 +150,8 @@ def _make(
             bar.set_postfix({name: f"{value:.3g}" for name, value in progress.terms.items()}, refresh=False)
             bar.update(progress.step - bar.n)
             stage = len(row.stages) + 1
-            if stage <= _STAGES and progress.step * (_STAGES + 1) >= progress.total * stage:
+            is_on_the_way = stage <= _STAGES and progress.step < progress.total
+            if is_on_the_way and progress.step * (_STAGES + 1) >= progress.total * stage:
                 row.stages.append(_as_large(progress.picture(), row.ends[0]))
                 sheet.write()
 

@@ -42,13 +42,18 @@ def test_commands_are_found_at_all():
     assert len(COMMANDS) > 60 and {*pages, "Makefile", "quickstart.yaml"} <= {name for name, _ in COMMANDS}
 
 
+def found(path):
+    """A file of the repository, or a name in the package."""
+    return REPOSITORY / path if (REPOSITORY / path).is_file() else path
+
+
 @pytest.mark.parametrize("name, line", COMMANDS, ids=lambda value: value[:60])
 def test_shown_command_is_accepted(name, line):
     program, *arguments = shlex.split(line)
     cli = importlib.import_module(f"cut.cli.{program.removeprefix('cut-')}")
     parsed = cli._parser().parse_args(arguments) if hasattr(cli, "_parser") else cli._parse(arguments)
-    if program == "cut-train":
-        read_config([REPOSITORY / path for path in parsed.config], parsed.set)
+    if program == "cut-train" and parsed.config:
+        read_config([*map(found, parsed.config)], parsed.set)
     if program == "cut-compare":
         for path in parsed.configs:
             read_config([REPOSITORY / file for file in (path, *parsed.config)], parsed.set)

@@ -13,10 +13,18 @@ from cut.terminal import say
 if TYPE_CHECKING:
     from cut.train.trainer import Trainer
 
-_EXAMPLE = """example:
+_EXAMPLE = """examples:
+  cut-train --a photos --b paintings
+  cut-train --data mydata --recipe fast --run-dir runs/mine
+  cut-train --config horse2zebra_cyclegan --data mydata
   cut-train --config configs/quickstart.yaml --set train.max_steps=200 --run-dir runs/try
   cut-train --config configs/quickstart.yaml --devices 2 --set data.batch_size=2 --run-dir runs/two
   torchrun --nproc-per-node 2 -m cut.cli.train --config configs/quickstart.yaml --set data.batch_size=2
+
+Two folders of pictures are enough: --a and --b, or --data with a folder that holds them. The settings are then a
+recipe's: fast (small networks, minutes on a CPU), paper (those of CUT's paper), few-pictures (the same networks for
+fewer than a hundred pictures); without --recipe what suits this machine and the number of pictures. They are printed as
+a YAML. Where there is no test split, a tenth of the pictures is held back from the training.
 
 Processes share each batch: data.batch_size counts the images of all of them, so that their number changes nothing but
 the speed, and must be a multiple of it. On several machines give the same command on each, with its --node-rank.
@@ -36,10 +44,19 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("cut-train", description=__doc__, epilog=_EXAMPLE, formatter_class=formatter)
     parser.add_argument(
         "--config",
-        required=True,
         action="append",
+        default=[],
         metavar="FILE",
-        help="the YAML of the run; repeatable: a later one goes over an earlier one, e.g. one of configs/overlays",
+        help="the YAML of the run, or its name in the package; repeatable: a later one goes over an earlier one",
+    )
+    parser.add_argument("--list-configs", action="store_true", help="name the YAMLs of the package, and exit")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="your pictures: a folder with trainA and trainB, or with two folders"
+    )
+    parser.add_argument("--a", type=Path, metavar="DIR", help="your pictures of the one kind, in any folder")
+    parser.add_argument("--b", type=Path, metavar="DIR", help="your pictures of the other kind, that A becomes")
+    parser.add_argument(
+        "--recipe", choices=("fast", "paper", "few-pictures"), help="settings for --data, or --a and --b (see below)"
     )
     parser.add_argument(
         "--set",
@@ -49,7 +66,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         help="override a setting, e.g. optim.lr=1e-4; repeatable",
     )
     parser.add_argument(
-        "--run-dir", metavar="DIR", type=Path, help="where the run goes (default: runs/<names of the YAMLs>)"
+        "--run-dir", metavar="DIR", type=Path, help="where the run goes (default: runs/<names of the YAMLs or folders>)"
     )
     parser.add_argument(
         "--resume", action="store_true", help="go on in the run directory even though the config has changed since"
@@ -67,11 +84,14 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _main(args: argparse.Namespace) -> int:
+    if args.list_configs:
+        return _list_configs()
     check_machines(args.devices, args.num_nodes, args.node_rank, args.main_address)
     from cut.config.load import load_config
     from cut.methods import method_config
 
     try:
+        _plan(args)
         config = load_config(args.config, args.set, method_config)
         if args.print_config:
             from cut.config.explain import to_explained_yaml
@@ -101,6 +121,60 @@ def _require_trained(name: str, paths: list[str]) -> None:
     if not issubclass(find_translator(name), Method):
         configs = " ".join(f"--config {path}" for path in paths)
         raise UserError(f"{' + '.join(paths)}: {name} {NOT_TRAINED}; run: cut-test {configs} --output DIR")
+
+
+def _list_configs() -> int:
+    from cut.config.packaged import list_configs
+
+    names = list_configs()
+    width = max(map(len, names))
+    for name, text in names.items():
+        print(f"{name.ljust(width)}  {text}".rstrip())
+    return 0
+
+
+def _plan(args: argparse.Namespace) -> None:
+    """Turns folders of pictures into the settings that suit them, and says which."""
+    if args.data is None and args.a is None and args.b is None:
+        if args.recipe:
+            raise UserError(f"--recipe {args.recipe}: goes with --data, or --a and --b: your pictures")
+        if not args.config:
+            raise UserError(
+                "--config: missing; give one (see --list-configs), or your pictures: --data, or --a and --b"
+            )
+        return
+    import yaml
+
+    from cut.api.recipe import find_folders, plan
+    from cut.config.load import merged_values
+
+    planned = plan(
+        find_folders(args.data, args.a, args.b),
+        args.recipe,
+        args.config,
+        args.run_dir,
+        _has_gpu(args.set),
+        args.data.resolve().name if args.data else None,
+    )
+    args.config, args.set = list(planned.configs), [*planned.overrides, *args.set]
+    args.run_dir = planned.run_dir
+    if is_worker() or args.print_config:  # the process that started this one has said it
+        return
+    for note in planned.notes:
+        say(note)
+    say(
+        yaml.safe_dump(
+            merged_values(args.config, args.set)[1], sort_keys=False, default_flow_style=None, width=120
+        ).rstrip()
+    )
+
+
+def _has_gpu(settings: list[str]) -> bool:
+    if "train.accelerator=cpu" in settings:
+        return False
+    import torch  # only here, because it takes seconds
+
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
 def _run(trainer: "Trainer", args: argparse.Namespace) -> int:

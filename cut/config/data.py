@@ -7,7 +7,7 @@ from pydantic import Field, WrapValidator, model_validator
 from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
 from cut.config.own_code import is_own
-from cut.config.section import PathText, Section
+from cut.config.section import PathText, Section, Unit
 
 MULTIPLE_PX = 4  # the generators halve twice, so pictures that are not cropped are scaled to a multiple of it
 MOST_PX = 32_768
@@ -106,6 +106,31 @@ class UnpairedDataConfig(FolderConfig):
 
     name: Literal["unpaired"] = "unpaired"
     """Two folders of pictures that do not belong together, <root>/trainA and <root>/trainB."""
+    root: PathText = ""
+    """Folder of the data set; not needed where a and b name two folders."""
+    a: PathText | None = None
+    """Folder of domain A's training pictures, instead of <root>/trainA."""
+    b: PathText | None = None
+    """Folder of domain B's training pictures, instead of <root>/trainB."""
+    held_back: Unit = 0.0
+    """Share of each domain's training pictures that training leaves out, and that are the test split then."""
+
+    @model_validator(mode="after")
+    def _names_folders(self) -> "UnpairedDataConfig":
+        if bool(self.a) != bool(self.b):
+            raise ValueError("a and b go together: give both folders, or neither")
+        if not (self.root or self.a):
+            raise ValueError("root: required, but not given (or a and b, two folders)")
+        return self
+
+    def folders(self, split: str) -> tuple[Path, Path]:
+        if self.held_back and split == "test":
+            split = "train"
+        if self.a is None or self.b is None or (split != "train" and self.root):
+            return super().folders(split)
+        own = {"A": Path(self.a), "B": Path(self.b)}
+        source, target = (own[domain] if split == "train" else own[domain] / split for domain in self.domains)
+        return source, target
 
 
 class PairedDataConfig(FolderConfig):

@@ -13,6 +13,7 @@ from cut.config import MethodConfig, RunConfig, Section
 from cut.config.data import LoaderConfig
 from cut.config.networks import NetworkConfig
 from cut.config.own_code import HINT, SECTIONS, is_own, own_section
+from cut.config.packaged import find_config, hint
 from cut.config.section import ExpandedPath
 from cut.errors import UserError, did_you_mean, reason, shortened, shown
 from cut.storage.files import real_path
@@ -30,14 +31,24 @@ def load_config(paths: PathOrPaths, overrides: Iterable[str], method_configs: Me
     wins. What a YAML says of a section under another name than the section's last one is left out.
 
     Args:
-        paths: Path of the YAML, or several paths.
+        paths: Path of the YAML, or its name in the package, or several.
         overrides: Settings that go over all of them.
         method_configs: Finds a method's config class.
 
     Raises:
         UserError: One line per mistake, each with the file, the dotted key, what was given and what is allowed.
     """
-    files = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    files, values = merged_values(paths, overrides)
+    return parse_config(values, method_configs, where=" + ".join(map(str, files)))
+
+
+def merged_values(paths: PathOrPaths, overrides: Iterable[str]) -> tuple[list[Path], dict[str, Any]]:
+    """The files behind `paths`, and what they and the overrides say together, not validated; see `load_config`.
+
+    Raises:
+        UserError: A file cannot be read.
+    """
+    files = [find_config(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     layers = [_read_with_base(path, ()) for path in files]
     settings = [_parse_override(override) for override in overrides]
     names: dict[str, Any] = {}
@@ -48,7 +59,7 @@ def load_config(paths: PathOrPaths, overrides: Iterable[str], method_configs: Me
     values: dict[str, Any] = {}
     for layer in (*(_under_names(layer, names) for layer in layers), *settings):
         values = _merge(values, layer, keep_renamed=True)
-    return parse_config(values, method_configs, where=" + ".join(map(str, files)))
+    return files, values
 
 
 def parse_config(values: dict[str, Any], method_configs: MethodConfigs, where: str) -> RunConfig:
@@ -186,7 +197,7 @@ def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     try:
         values = read_yaml(path)
     except FileNotFoundError:
-        raise UserError(f"{where}: no such config file") from None
+        raise UserError(f"{where}: no such config file{hint(path)}") from None
     except OSError as error:
         raise UserError(f"{where}: cannot be read as a config file ({reason(error)})") from None
     except ValueError as error:  # of YAML, or a name with a zero byte

@@ -57,7 +57,9 @@ class PictureCache:
     def __init__(self, config: TransformConfig):
         self.config, self._most_bytes = config, config.cache_mib * 2**20
         self._is_read = self.is_written = config.cache_mib > 0
-        recipe = [_VERSION, os.path.abspath(config.root), config.preprocess, config.load_px, config.crop_px]
+        own = (getattr(config, "a", None), getattr(config, "b", None)) if not config.root else ()
+        where = [os.path.abspath(folder) for folder in own if folder] or os.path.abspath(config.root)
+        recipe = [_VERSION, where, config.preprocess, config.load_px, config.crop_px]
         self._room_bytes = 0  # that this process may write before it looks again
         self._checked: set[str] = set()  # entries whose checksum this process has seen to be right
         self._next_touch = 0.0

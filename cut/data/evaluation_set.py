@@ -14,7 +14,7 @@ from cut.data.scale import scale_as_in_training
 from cut.data.single import require_picture
 from cut.data.stream import SampleStream
 from cut.data.transforms import resized, to_float, to_picture
-from cut.data.unpaired import list_of_domains
+from cut.data.unpaired import list_of_domains, pictures_of_split
 from cut.errors import UserError, listed
 from cut.storage.written import is_foreign, list_beside, remove_own
 
@@ -56,7 +56,7 @@ def evaluation_set(config: DataConfig, folder: Path, split: str, num_images: int
     if config.kind == "paired":
         found = _of_pairs(cast(PairedDataConfig, config), folder, split)
     else:
-        found = _of_folders(cast(FolderConfig, config), split)
+        found = _of_folders(cast(FolderConfig, config), split, folder)
     _refuse_equal_names(list_images(found.inputs))
     return _choose(found, folder / "inputs", num_images) if num_images else found
 
@@ -88,8 +88,9 @@ def _find_split(config: FolderConfig, split: str) -> None:
     if config.kind == "paired":
         find_pairs(cast(PairedDataConfig, config), split)
     else:
-        for part in config.folders(split):
-            list_images(part)
+        for part in pictures_of_split(config, split):
+            if not part:
+                raise UserError(f"data.held_back {getattr(config, 'held_back', 0)}: leaves no picture to score")
 
 
 def noise_evaluation_set(stream: SampleStream, folder: Path, num_images: int | None) -> EvaluationSet:
@@ -126,8 +127,7 @@ def list_of_split(config: DataConfig, split: str) -> PictureList:
     """Which pictures a run is scored on; none where they are training pictures, or missing, which scoring reports."""
     try:
         if isinstance(config, UnpairedDataConfig):
-            source, target = config.folders(split)
-            return list_of_domains(config, split, (list_images(source), list_images(target)))
+            return list_of_domains(config, split, pictures_of_split(config, split))
         if isinstance(config, PairedDataConfig):
             return list_of_pairs(config, split, find_pairs(config, split))
     except UserError:
@@ -168,14 +168,22 @@ def empty_folder(folder: Path, kind: str = "") -> None:
     remove_own(folder)
 
 
-def _of_folders(config: FolderConfig, split: str) -> TranslationSet:
-    return TranslationSet(*config.folders(split))
+def _of_folders(config: FolderConfig, split: str, folder: Path) -> TranslationSet:
+    if not (getattr(config, "held_back", 0.0) and split == "test"):
+        return TranslationSet(*config.folders(split))
+    parts = TranslationSet(folder / "inputs", folder / "targets")  # of those that training leaves out
+    domains = zip((parts.inputs, parts.targets), config.folders(split), pictures_of_split(config, split), strict=True)
+    for part, source, paths in domains:
+        empty_folder(part)
+        for path in paths:
+            copy_picture(path, part / path.relative_to(source))
+    return parts
 
 
 def _of_pairs(config: PairedDataConfig, folder: Path, split: str) -> TranslationSet:
     pairs = find_pairs(config, split)
     if pairs[0].path_b:
-        return _of_folders(config, split)
+        return _of_folders(config, split, folder)
     _refuse_equal_names([pair.path_a for pair in pairs])
     parts = TranslationSet(folder / "inputs", folder / "targets")
     for part in (parts.inputs, parts.targets):

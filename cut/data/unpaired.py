@@ -1,5 +1,6 @@
 """Unpaired folders as an endless, random-access stream of samples."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -80,15 +81,42 @@ def domain_paths(config: UnpairedDataConfig, split: str) -> tuple[list[Path], li
     Raises:
         UserError: a folder is missing or empty; the line names the command that fetches a known data set.
     """
-    root, (source, target) = Path(config.root), config.folders(split)
+    root = Path(config.root)
+    if config.a:
+        return pictures_of_split(config, split)
     command = fetch_command(config.root)
     how = f"fetch it with: {command}" if command else f"it must hold {split}A and {split}B; set data.root to yours"
     if not root.is_dir():
         raise UserError(f"data.root: {root}: no such folder; {how}")
     try:
-        return list_images(source), list_images(target)
+        return pictures_of_split(config, split)
     except UserError as error:
         raise UserError(f"data.root: {error}; {how}") from None
+
+
+def pictures_of_split(config: FolderConfig, split: str) -> tuple[list[Path], list[Path]]:
+    """The pictures of the source and of the target domain, without those that `held_back` keeps for another split.
+
+    Raises:
+        UserError: A folder is missing or empty.
+    """
+    share, (source, target) = getattr(config, "held_back", 0.0), config.folders(split)
+    if not share or split == "val":
+        return list_images(source), list_images(target)
+    of_source, of_target = (_part(folder, share, split == "test") for folder in (source, target))
+    return of_source, of_target
+
+
+def _part(folder: Path, share: float, is_held_back: bool) -> list[Path]:
+    """The pictures that are held back, or the others: by their names, so that a new picture moves few others."""
+    paths = list_images(folder)
+    count = min(max(1, round(share * len(paths))), len(paths) - 1)
+    held = set(sorted(paths, key=lambda path: _digest(path.relative_to(folder)))[:count])
+    return [path for path in paths if (path in held) == is_held_back]
+
+
+def _digest(name: Path) -> bytes:
+    return hashlib.sha256(pair_name(name).encode("utf-8", "surrogateescape")).digest()
 
 
 def fixed_samples(config: UnpairedDataConfig, count: int) -> list[dict[str, Any]]:
@@ -98,12 +126,12 @@ def fixed_samples(config: UnpairedDataConfig, count: int) -> list[dict[str, Any]
         Per picture `real_a`, `name`, `target` where the target folder holds a picture of the same name, and `real_b`:
         that one, or another picture of the target domain.
     """
-    split = next((s for s in ("val", "test") if images_if_any(config.folders(s)[0])), "train")
+    split = next((s for s in ("val", "test") if any(_if_any(config, s)[0])), "train")
     folder, target_folder = config.folders(split)
-    paths = list_images(folder)
-    candidates = images_if_any(target_folder) if split != "train" else []  # training names are equal by chance only
+    paths, of_target = _if_any(config, split)
+    candidates = of_target if split != "train" else []  # training names are equal by chance only
     partners = {pair_name(p.relative_to(target_folder)): p for p in candidates}
-    others = candidates or images_if_any(config.folders("train")[1])
+    others = candidates or _if_any(config, "train")[1]
     channels, samples = config.channels, []
     for row, path in enumerate(evenly_chosen(paths, count)):
         partner = partners.get(pair_name(path.relative_to(folder)))
@@ -112,3 +140,14 @@ def fixed_samples(config: UnpairedDataConfig, count: int) -> list[dict[str, Any]
             sample["real_b"] = fixed_transform(read_image(other, channels["b"]), config, str(other))
         samples.append(sample | ({"target": sample["real_b"]} if partner else {}))
     return samples
+
+
+def _if_any(config: UnpairedDataConfig, split: str) -> tuple[list[Path], list[Path]]:
+    """`pictures_of_split`, of each domain nothing where there is no picture."""
+    if config.held_back and split != "val":
+        try:
+            return pictures_of_split(config, split)
+        except UserError:
+            return [], []
+    source, target = config.folders(split)
+    return images_if_any(source), images_if_any(target)

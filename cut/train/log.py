@@ -16,6 +16,8 @@ from cut.storage.files import write_whole
 from cut.terminal import say
 from cut.train.history import read_lines
 
+_STEPS_TO_TIME = 10
+
 
 class RunLog:
     """Writes one line of JSON per logged step and keeps a progress bar; a viewer is never needed.
@@ -37,13 +39,21 @@ class RunLog:
                 self._writer = SummaryWriter(run_dir / "tensorboard", purge_step=first_step + 1)
             _drop_later_lines(run_dir / "metrics.jsonl", first_step or -1)  # a run from its beginning logs all anew
             self._file = open(run_dir / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115  closed in `close`
+        self._planned, self._steps, self._first_at = last_step - first_step, 0, 0.0  # of this process
         self._bar = tqdm(
             total=last_step, initial=first_step, unit="step", dynamic_ncols=True, disable=self._is_silent or None
         )
 
     def tick(self) -> None:
-        """One step is done."""
+        """One step is done; after a few of them it is said how long all will take."""
         self._bar.update()
+        self._steps += 1
+        if self._steps == 1:  # which takes longer: libraries choose their algorithms
+            self._first_at = time.perf_counter()
+        left = self._planned - self._steps
+        if self._steps == 1 + _STEPS_TO_TIME and left > 0:
+            seconds = (time.perf_counter() - self._first_at) / _STEPS_TO_TIME
+            self.say(f"{seconds:.2g} s per step: the {left} steps to come take about {duration(left * seconds)}")
 
     def metrics(self, step: int, values: dict[str, float]) -> None:
         """Logs the figures of the steps since the last call."""
@@ -52,7 +62,7 @@ class RunLog:
         memory = f"{values['memory/peak_mib'] / 1024:.1f} GiB"
         if self._bar.disable:
             shown = ", ".join(f"{k} {v}" for k, v in losses.items())
-            remaining = _duration((self._bar.total - step) * values["time/seconds_per_step"])
+            remaining = duration((self._bar.total - step) * values["time/seconds_per_step"])
             self.say(f"step {step}/{self._bar.total}: {shown}; {rate}, {memory}, {remaining} to go")
         else:
             self._bar.set_postfix({**losses, "speed": rate, "memory": memory})
@@ -126,6 +136,7 @@ def _drop_later_lines(path: Path, last_step: int) -> None:
         write_whole(path, "".join(f"{text}\n" for text in kept), checked=False)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """In hours and minutes, or minutes and seconds."""
     hours, minutes = int(seconds // 3600), int(seconds % 3600 // 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {int(seconds % 60):02d} s"

@@ -88,10 +88,11 @@ def run_training(trainer: "Trainer", run_dir: Path, resume: bool) -> None:
 
 
 def _train(trainer: "Trainer", run_dir: Path, resume: bool) -> None:
+    from cut.api.start import read_start
     from cut.train.run_dir import open_run
 
     is_first = trainer.processes.is_first
-    start = open_run(trainer, run_dir, resume)
+    start = open_run(trainer, run_dir, resume, read_start)
     if is_first:
         say(start)
     if trainer.step >= trainer.last_step:

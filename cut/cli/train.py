@@ -17,6 +17,7 @@ _EXAMPLE = """examples:
   cut-train --a photos --b paintings
   cut-train --data mydata --recipe fast --run-dir runs/mine
   cut-train --config horse2zebra_cyclegan --data mydata
+  cut-train --start runs/mine --a other_photos --b paintings --set start.freeze_generator_steps=200
   cut-train --config configs/quickstart.yaml --set train.max_steps=200 --run-dir runs/try
   cut-train --config configs/quickstart.yaml --devices 2 --set data.batch_size=2 --run-dir runs/two
   torchrun --nproc-per-node 2 -m cut.cli.train --config configs/quickstart.yaml --set data.batch_size=2
@@ -57,6 +58,13 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--b", type=Path, metavar="DIR", help="your pictures of the other kind, that A becomes")
     parser.add_argument(
         "--recipe", choices=("fast", "paper", "few-pictures"), help="settings for --data, or --a and --b (see below)"
+    )
+    parser.add_argument(
+        "--start",
+        type=Path,
+        metavar="FILE",
+        help="fine-tune: start from the weights of a run directory, a checkpoint, .safetensors or a public .pth; with "
+        "--data, or --a and --b, also its networks and method are taken",
     )
     parser.add_argument(
         "--set",
@@ -135,6 +143,8 @@ def _list_configs() -> int:
 
 def _plan(args: argparse.Namespace) -> None:
     """Turns folders of pictures into the settings that suit them, and says which."""
+    from cut.api.start import start_settings
+
     if args.data is None and args.a is None and args.b is None:
         if args.recipe:
             raise UserError(f"--recipe {args.recipe}: goes with --data, or --a and --b: your pictures")
@@ -148,6 +158,8 @@ def _plan(args: argparse.Namespace) -> None:
     from cut.api.recipe import find_folders, plan
     from cut.config.load import merged_values
 
+    begun = [] if not args.start else start_settings(args.start, networks=not args.config)
+
     planned = plan(
         find_folders(args.data, args.a, args.b),
         args.recipe,
@@ -156,7 +168,7 @@ def _plan(args: argparse.Namespace) -> None:
         _has_gpu(args.set),
         args.data.resolve().name if args.data else None,
     )
-    args.config, args.set = list(planned.configs), [*planned.overrides, *args.set]
+    args.config, args.set = list(planned.configs), [*planned.overrides, *begun, *args.set]
     args.run_dir = planned.run_dir
     if is_worker() or args.print_config:  # the process that started this one has said it
         return

@@ -53,7 +53,11 @@ class StartConfig(Section):
     """Weights of an earlier run that a new run starts from."""
 
     file: PathText
-    """Run directory (its newest checkpoint), checkpoint (.pt) or inference file (.safetensors)."""
+    """Run directory (its newest checkpoint), checkpoint (.pt), inference file (.safetensors) or public .pth."""
+    networks: Literal["all", "generator"] = "all"
+    """What is taken over: all that fits, or what translates alone, beside new discriminators."""
+    freeze_generator_steps: int = Field(0, ge=0)
+    """First steps in which what translates stays as it is, while new discriminators get to know its images."""
     rename: dict[str, str] = Field({})
     """Beginnings of keys in the file -> what they are called in this run; {ema.generator: generator}: the average."""
 

@@ -17,18 +17,19 @@ from cut.runtime.environment import describe_environment, write_environment
 from cut.storage.checkpoint import list_checkpoints, load_checkpoint
 from cut.storage.files import real_path, write_whole
 from cut.train.run_files import require_own_files
-from cut.train.start import start_from
+from cut.train.start import ReadWeights, read_weights, start_from
 from cut.train.state import restore
 from cut.train.trainer import Trainer
 
 
-def open_run(trainer: Trainer, run_dir: Path, resume: bool) -> str:
+def open_run(trainer: Trainer, run_dir: Path, resume: bool, read: ReadWeights = read_weights) -> str:
     """Prepares the run directory: a new one gets the config, one with checkpoints is resumed.
 
     Args:
         trainer: Trainer at step 0; it takes up the newest readable checkpoint, if there is one.
         run_dir: Run directory.
         resume: Whether to resume even if the config has changed.
+        read: Reads the weights that a new run starts from.
 
     Returns:
         One line that says where the run starts.
@@ -42,7 +43,7 @@ def open_run(trainer: Trainer, run_dir: Path, resume: bool) -> str:
     if state is None:
         processes.on_first(lambda: _refuse_inside_pictures(trainer, run_dir))
         start = trainer.config.start
-        started = f"; {processes.together(lambda: start_from(trainer, start))}" if start else ""
+        started = f"; {processes.together(lambda: start_from(trainer, start, read))}" if start else ""
         processes.on_first(lambda: _describe_run(run_dir, trainer, is_resumed=False))
         return f"{run_dir}: a new run of {trainer.last_step} steps{started}"
     processes.together(lambda: _take_up(trainer, state, path))

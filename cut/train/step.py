@@ -13,7 +13,7 @@ the whole batch.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -48,6 +48,7 @@ class TrainingStep:
         fabric: Device and precision.
         processes: Processes that share the run.
         num_micro_batches: Number of micro-batches that a batch is cut into.
+        freeze_generator_steps: First steps in which the networks that translate stay as they are.
 
     Raises:
         UserError: Several players learn through `translate`, which micro-batches do not allow.
@@ -61,10 +62,11 @@ class TrainingStep:
         fabric: Fabric,
         processes: Processes,
         num_micro_batches: int = 1,
+        freeze_generator_steps: int = 0,
     ):
         self.method, self.optimizers, self.rates, self.fabric = method, optimizers, rates, fabric
         self.processes, self.num_micro_batches = processes, num_micro_batches
-        self.players = method.players()
+        self.players = tuple(_frozen_at_first(p, method, freeze_generator_steps) for p in method.players())
         self.checks_each_update = fabric.device.type == "cpu"  # a GPU would be waited for, so there the log looks
         if num_micro_batches > 1 and sum(player.learns_through_translate for player in self.players) > 1:
             raise UserError(
@@ -92,6 +94,9 @@ class TrainingStep:
         for player in self.players:
             optimizer, networks = self.optimizers[player.name], self._trained_networks(player, step)
             optimizer.zero_grad()
+            if not networks:  # all of them wait
+                logged.append(self._terms_alone(player, pieces))
+                continue
             with only_trainable(self.method, networks):
                 terms = self._backward(player, pieces, begin)
             gradients = [p.grad for network in networks for p in network.parameters() if p.grad is not None]
@@ -110,6 +115,18 @@ class TrainingStep:
         """The player's networks besides those that join later."""
         waiting = [getattr(self.method, name) for name, first_step in player.joins.items() if step < first_step]
         return [network for network in player.networks if not any(network is other for other in waiting)]
+
+    @torch.no_grad()
+    def _terms_alone(self, player: Player, pieces: Sequence[Piece]) -> Terms:
+        """The terms of a player that is not updated in this step, for the log: means over the pieces."""
+        totals, now = Terms(), self._streams()
+        for piece in pieces:
+            self._rewind(now)
+            with working_on(piece.shard), self.fabric.autocast():
+                for name, term in player.terms(piece.translated).items():
+                    totals[name] = totals.get(name, 0.0) + term / len(pieces)
+        self.processes.average(list(totals.values()))
+        return totals
 
     def _translate_pieces(self, batch: Batch) -> Iterator[Piece]:
         """The micro-batches, translated: with a graph for the gradient only where there is but one."""
@@ -171,6 +188,18 @@ class TrainingStep:
             torch.set_rng_state(streams[0])
         if len(streams) > 1:
             torch.cuda.set_rng_state(streams[1], self.fabric.device)
+
+
+def _frozen_at_first(player: Player, method: Method, num_steps: int) -> Player:
+    """The player, whose networks that translate join after so many steps."""
+    if not num_steps:
+        return player
+    own = {
+        name: max(num_steps, player.joins.get(name, 0))
+        for name, network in method.inference_networks().items()
+        if any(network is trained for trained in player.networks)
+    }
+    return replace(player, joins={**player.joins, **own})
 
 
 def _micro_batch(images: Tensor, index: int, count: int, turns: int) -> Tensor:

@@ -65,7 +65,9 @@ class Trainer:
         self.config, self.method, self.optimizers, self.schedule = config, method, optimizers, schedule
         self.stream, self.samples, self.fabric, self.processes = stream, samples, fabric, processes
         rates = {name: config.optim.of(name).lr for name in optimizers}
-        self.update_players = TrainingStep(method, optimizers, rates, fabric, processes, config.train.num_micro_batches)
+        frozen = config.start.freeze_generator_steps if config.start else 0
+        micro = config.train.num_micro_batches
+        self.update_players = TrainingStep(method, optimizers, rates, fabric, processes, micro, frozen)
         self.evaluations = evaluations
         self.pictures: dict[str, PictureList] = {"train": {}, "eval": {}}  # what the run learns from and is scored on
         self.remarks: list[str] = []  # on how the run was resumed, for its log

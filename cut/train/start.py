@@ -105,8 +105,8 @@ def _as_called_here(tensors: dict[str, Tensor], method: Method) -> tuple[dict[st
 
 def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     """In what the generators' settings differ, which is why weights have other shapes."""
-    sections = ({"generator": values.get("generator")} for values in (before, after))
-    changes = [change for change in changed_keys(*sections) if "init" not in change]
+    old, new = ({"generator": values.get("generator")} for values in (before, after))
+    changes = [change for change in changed_keys(old, new) if "init" not in change]
     return f" ({'; '.join(changes[:4])}: the file's -> this run's)" if before and changes else ""
 
 

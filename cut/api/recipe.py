@@ -131,9 +131,10 @@ def plan(
 
 def _is_unpaired(configs: Sequence[str]) -> bool:
     values = merged_values(configs, ())[1]
-    sections = [values.get(key) for key in ("data", "method")]  # which a YAML may have as anything
-    data, method = [section if isinstance(section, dict) else {} for section in sections]
-    return (data.get("name") or method_config(str(method.get("name"))).data_names[0]) == "unpaired"
+    data, method = values.get("data"), values.get("method")
+    named = data.get("name") if isinstance(data, dict) else None
+    method_name = method.get("name") if isinstance(method, dict) else None
+    return (named or method_config(str(method_name)).data_names[0]) == "unpaired"
 
 
 def _choose(count: int, has_gpu: bool) -> str:

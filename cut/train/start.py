@@ -38,8 +38,8 @@ def read_weights(path: Path) -> Weights:
     if path.suffix == ".pt":
         state = load_checkpoint(path)
         averaged = {f"ema.{key}": value for key, value in (state["ema"] or {}).items()}
-        held = {**state["method"], **averaged}
-        return Weights({key: value for key, value in held.items() if isinstance(value, Tensor)}, state["config"])
+        held = {key: value for key, value in {**state["method"], **averaged}.items() if isinstance(value, Tensor)}
+        return Weights(held, state["config"])
     return Weights(*load_inference_file(path)[:2])
 
 

@@ -64,11 +64,7 @@ class Trainer:
     ):
         self.config, self.method, self.optimizers, self.schedule = config, method, optimizers, schedule
         self.stream, self.samples, self.fabric, self.processes = stream, samples, fabric, processes
-        rates = {
-            name: config.optim.of(player.name).of(name).lr
-            for player in method.players()
-            for name in (player.name, *player.parts)
-        }
+        rates = {n: config.optim.of(p.name).of(n).lr for p in method.players() for n in (p.name, *p.parts)}
         frozen = config.start.freeze_generator_steps if config.start else 0
         micro = config.train.num_micro_batches
         self.update_players = TrainingStep(method, optimizers, rates, fabric, processes, micro, frozen)

@@ -209,7 +209,9 @@ def _random_batch(config: Any, batches_per_step: int) -> dict[str, Any]:
         domain: torch.rand(count, channels, px, px, generator=random) * 2 - 1
         for domain, channels in config.data.channels.items()
     }
-    return {"real_a": images["a"], "real_b": images["b"]} if "a" in images else {"real": images["b"]}
+    if config.data.kind in ("unpaired", "paired", "single"):
+        return {"real_a": images["a"], "real_b": images["b"]}
+    return {"real": images["b"]}
 
 
 def _convolution(precision: str, device: Any) -> Callable[[Callable[[], float]], float]:

@@ -56,7 +56,10 @@ def _doubled_elsewhere(tree):
             continue
         given = [ast.unparse(value) for value in (*node.args, *(keyword.value for keyword in node.keywords))]
         is_double = {"torch.float64", "torch.double"} & {*given}
-        on_cpu = isinstance(node.func.value, ast.Call) and ast.unparse(node.func.value.func).endswith(".cpu")
+        value = node.func.value
+        if isinstance(value, ast.IfExp) and ast.unparse(value.test).endswith("device.type == 'mps'"):
+            value = value.body
+        on_cpu = isinstance(value, ast.Call) and ast.unparse(value.func).endswith(".cpu")
         if (node.func.attr == "double" or (node.func.attr in ("to", "type") and is_double)) and not on_cpu:
             yield node
         if is_double and any(keyword.arg == "device" for keyword in node.keywords):

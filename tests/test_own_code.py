@@ -117,7 +117,8 @@ def test_a_checkpoint_may_not_name_other_code_than_the_yaml(folder, section):
     path = trainer.save(folder / "run")
     state = load_checkpoint(path)
     state["config"][section]["name"] = "evil:Class"
-    write_checkpoint(path, 0, state, checked=False)
+    write_checkpoint(folder / "evil.pt", 0, state)
+    (folder / "evil.pt").replace(path)
     (folder / "evil.py").write_text("open('ran', 'w')")
     again = build_trainer(read_config("discs.yaml", ["train.accelerator=cpu"]))
     with pytest.raises(UserError, match=f"{section}.name 'evil:Class' is code outside this program, and not that of"):

@@ -16,8 +16,7 @@ class EvalConfig(Section):
     every_steps: int | None = Field(None, ge=1)
     """Steps between two evaluations, instead of every_epochs."""
     metrics: tuple[str, ...] = ("fid", "ssim")
-    """Metrics to compute, as in cut-eval --metrics. Methods with styles (MUNIT, DRIT) translate each picture with one
-    random style, the same at every evaluation, and for diversity with five."""
+    """Metrics to compute, as in cut-eval --metrics; with styles (MUNIT, DRIT) of one random style, for diversity of five."""
     best: str | None = None
     """The one of the metrics that chooses best.pt. null: the first."""
     split: Literal["test", "val"] = "test"

@@ -50,7 +50,7 @@ def transfer(content: Tensor, style: Tensor, alpha: float = 1.0, labels: tuple[T
 
 def _fit(labels: Tensor, features: Tensor) -> Tensor:
     """Labels of the places of a map, `(H W,)`: those of the pixels in the middle of each."""
-    scaled = F.interpolate(labels[None, None].double(), size=features.shape[2:], mode="nearest-exact")
+    scaled = F.interpolate(labels[None, None].float(), size=features.shape[2:], mode="nearest-exact")
     return scaled.flatten().to(labels.dtype)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cut.config import MethodConfig
 from cut.config.own_code import HINT, import_own, is_own
-from cut.errors import UserError, did_you_mean
+from cut.errors import UserError, did_you_mean, shortened
 
 if TYPE_CHECKING:
     from cut.methods.base import Method
@@ -36,9 +36,8 @@ def find_translator(name: str) -> "type[Method] | type[Stylizer]":
     """
     known = known_methods()
     if not is_own(name) and name not in known:
-        raise UserError(
-            f"method.name: no such method '{name}'{did_you_mean(name, known)} (known: {', '.join(known)}, {HINT})"
-        )
+        meant = did_you_mean(name, known)
+        raise UserError(f"method.name: no such method '{shortened(name)}'{meant} (known: {', '.join(known)}, {HINT})")
     from cut.methods.base import Method  # only now, for it imports torch, and a name may be known to be wrong without
     from cut.methods.stylizer import Stylizer
 

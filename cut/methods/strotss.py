@@ -210,7 +210,7 @@ class Draws:
 def read_bilinear(maps: Sequence[Tensor], rows: Tensor, columns: Tensor) -> Tensor:
     """Features at places of the first map, interpolated in smaller ones: `(n, sum of C)`."""
     found = []
-    for features, r, c in _places_in(maps, rows.double(), columns.double()):
+    for features, r, c in _places_in(maps, rows.cpu().double(), columns.cpu().double()):
         height, width = features.shape[1:]
         top, left = r.floor().long(), c.floor().long()
         down, right = (r - top).to(features), (c - left).to(features)

@@ -9,7 +9,7 @@ import torch
 from programs import inside
 
 import cut.report
-from cut.cli import train as train_cli
+from cut.api import training
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_a_page_that_fails_for_whatever_reason_does_not_fail_the_training(tiny_y
     assert "cut-train: warning: no report: 'target'" in said.err
     assert f"cut-report {tmp_path / 'run'} --output" in said.err and "finished" in said.out
     for error in (jinja2.TemplateError("no"), MemoryError(), RecursionError("deep"), ImportError("jinja2")):
-        train_cli._report(tmp_path / "run")
+        training._report(tmp_path / "run")
         assert f"no report: {str(error) or 'MemoryError'}" in capsys.readouterr().err
 
 

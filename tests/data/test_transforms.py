@@ -11,7 +11,7 @@ LEVEL = 2 / 255  # one gray level of 8 bits on the scale of [-1, 1]
 
 
 def _config(preprocess="resize_and_crop", load_px=40, crop_px=32, flip=False):
-    return UnpairedDataConfig(root="", preprocess=preprocess, load_px=load_px, crop_px=crop_px, flip=flip)
+    return UnpairedDataConfig(root="data", preprocess=preprocess, load_px=load_px, crop_px=crop_px, flip=flip)
 
 
 def _picture(height, width, channels=3):

@@ -65,7 +65,7 @@ def test_paired_tiles_show_the_training_places_of_both_domains(built, quick, tmp
     assert all(names[folder] == unpaired[folder] for folder in FOLDERS[2:])
     assert counts == {folder: len(files) for folder, files in names.items()}
     assert build_earth2map(tmp_path / "pairs", TILE_PX, paired=True) == counts  # found, and left alone
-    with pytest.raises(UserError, match="holds earth2map with other tiles .*paired True"):
+    with pytest.raises(UserError, match="holds earth2map with other settings .*paired True"):
         build_earth2map(tmp_path / "pairs", TILE_PX)
 
 
@@ -149,7 +149,7 @@ def test_second_call_changes_nothing(built):
 
 
 def test_other_tile_size_into_the_same_folder_is_refused(built):
-    with pytest.raises(UserError, match=r"one: holds earth2map with other tiles \(tile_px 128,.*--output"):
+    with pytest.raises(UserError, match=r"one: holds earth2map with other settings \(tile_px 128,.*--output"):
         build_earth2map(built[0], 64)
 
 

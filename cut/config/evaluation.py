@@ -16,7 +16,7 @@ class EvalConfig(Section):
     every_steps: int | None = Field(None, ge=1)
     """Steps between two evaluations, instead of every_epochs."""
     metrics: tuple[str, ...] = ("fid", "ssim")
-    """Metrics to compute, as in cut-eval --metrics; of MUNIT and DRIT one random style per picture (diversity: five)."""
+    """Metrics to compute, as in cut-eval --metrics; of MUNIT and DRIT one random style per picture (diversity: 5)."""
     best: str | None = None
     """The one of the metrics that chooses best.pt. null: the first."""
     split: Literal["test", "val"] = "test"

@@ -33,6 +33,9 @@ def _run_section(args: argparse.Namespace) -> None:
 
 def _run_all(args: argparse.Namespace) -> int:
     args.output.mkdir(parents=True, exist_ok=True)
+    if any(args.output.iterdir()):  # an earlier check, whose trainings would count as done, or somebody's files
+        print(f"gpu_check: error: --output {args.output}: is not empty; choose another folder", file=sys.stderr)
+        return 2
     results = args.output / "results.jsonl"
     results.write_text("")
     for section in args.sections:

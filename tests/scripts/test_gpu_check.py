@@ -9,7 +9,7 @@ from conftest import REPOSITORY, make_unpaired
 
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
-from gpu_check import to_markdown
+from gpu_check import main, to_markdown
 from gpu_sections import SECTIONS
 
 
@@ -18,6 +18,13 @@ def test_a_section_finds_no_fault_on_a_cpu(section, tmp_path, switches):
     args = argparse.Namespace(device="cpu", quick=True, output=tmp_path, data=None, pairs=None, against=None)
     found = list(SECTIONS[section][0](args))
     assert found and not any(record.get("failed") for record in found), found
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path, monkeypatch, capsys):
+    (tmp_path / "report.md").write_text("mine")
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py", "--device", "cpu", "--quick", "--output", str(tmp_path)])
+    assert main() == 2 and "is not empty" in capsys.readouterr().err
+    assert (tmp_path / "report.md").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.mark.slow

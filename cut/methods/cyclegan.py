@@ -22,10 +22,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from cut.config import MethodConfig
-from cut.losses.adversarial import discriminator_loss, generator_loss
-from cut.methods.base import Batch, Judgement, Networks, Player, Terms, judge_both
+from cut.losses.adversarial import generator_loss
+from cut.methods.base import Batch, Player, Terms
 from cut.methods.two_way import TwoWayMethod
-from cut.models.image_pool import ImagePool
 
 
 class CycleGANConfig(MethodConfig):
@@ -71,27 +70,6 @@ class Translated:
 class CycleGAN(TwoWayMethod):
     Config = CycleGANConfig
 
-    def __init__(
-        self,
-        config: CycleGANConfig,
-        generator_ab: nn.Module,
-        generator_ba: nn.Module,
-        discriminator_a: nn.Module,
-        discriminator_b: nn.Module,
-    ):
-        super().__init__()
-        self.config = config
-        self.generator_ab, self.generator_ba = generator_ab, generator_ba
-        self.discriminator_a, self.discriminator_b = discriminator_a, discriminator_b
-        self.pool_a, self.pool_b = ImagePool(config.pool_size), ImagePool(config.pool_size)
-        if config.lambda_identity and generator_ab.in_channels != generator_ab.out_channels:
-            raise ValueError("lambda_identity must be 0 where the domains differ in channels, for G(y) does not exist")
-
-    @classmethod
-    def build(cls, config: CycleGANConfig, networks: Networks) -> "CycleGAN":
-        generators = networks.generator("ab"), networks.generator("ba")
-        return cls(config, *generators, networks.discriminator("a"), networks.discriminator("b"))
-
     def translate(self, batch: Batch) -> Translated:
         assert self.generator_ba is not None, "training has both directions"
         real_a, real_b = batch["real_a"], batch["real_b"]
@@ -122,19 +100,6 @@ class CycleGAN(TwoWayMethod):
             terms["idt_b"] = config.lambda_identity * config.lambda_cycle_b * F.l1_loss(t.idt_b, t.real_b)
         return terms
 
-    def discriminator_terms(self, t: Translated) -> Terms:
-        """The adversarial losses as D_X and D_Y see them, halved."""
-        return self._judge("a", self.discriminator_a, t.real_a, self.pool_a(t.fake_a)) | self._judge(
-            "b", self.discriminator_b, t.real_b, self.pool_b(t.fake_b)
-        )
-
-    def judgements(self, t: Translated) -> dict[str, Judgement]:
-        kind = self.config.gan_loss
-        return {
-            "discriminator_a": Judgement(self.discriminator_a(t.real_a), self.discriminator_a(t.fake_a), kind),
-            "discriminator_b": Judgement(self.discriminator_b(t.real_b), self.discriminator_b(t.fake_b), kind),
-        }
-
     def visuals(self, batch: Batch) -> dict[str, Tensor]:
         images = {"a": batch["real_a"], "a to b": self(batch["real_a"])}
         back = self.directions()["ba"]
@@ -143,13 +108,6 @@ class CycleGAN(TwoWayMethod):
             images |= {"b": batch["real_b"], "b to a": back(batch["real_b"])}
             images["and back to b"] = self(images["b to a"])
         return images
-
-    def _judge(self, domain: str, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Terms:
-        kind, (real_scores, fake_scores) = self.config.gan_loss, judge_both(discriminator, real, fake)
-        return {
-            f"gan_real_{domain}": 0.5 * discriminator_loss(real_scores, real=True, kind=kind),
-            f"gan_fake_{domain}": 0.5 * discriminator_loss(fake_scores, real=False, kind=kind),
-        }
 
     def _with_identity(self, generator: nn.Module, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:
         """The translation of `source`, and what becomes of an image that is in the target domain already."""

@@ -28,13 +28,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from cut.config import MethodConfig
-from cut.losses.adversarial import discriminator_loss, generator_loss
+from cut.losses.adversarial import generator_loss
 from cut.losses.contrast import contrast_over_layers
-from cut.methods.base import Batch, Judgement, Networks, Player, Terms, judge_both
+from cut.methods.base import Batch, Networks, Player, Terms
 from cut.methods.patch_contrast import AnyPatchLossConfig, CrossEntropyConfig
 from cut.methods.two_way import TwoWayMethod
 from cut.models.encoding_generator import EncodingGenerator, as_encoding
-from cut.models.image_pool import ImagePool
 from cut.models.patch_head import PatchHead, random_patch_ids
 from cut.models.similarity_head import SimilarityHead
 
@@ -100,19 +99,13 @@ class DCLGAN(TwoWayMethod):
         discriminator_a: nn.Module,
         discriminator_b: nn.Module,
     ):
-        super().__init__()
-        self.config = config
-        self.generator_ab, self.generator_ba = generator_ab, generator_ba
-        self.discriminator_a, self.discriminator_b = discriminator_a, discriminator_b
-        self.pool_a, self.pool_b = ImagePool(config.pool_size), ImagePool(config.pool_size)
+        super().__init__(config, generator_ab, generator_ba, discriminator_a, discriminator_b)
         self.patch_heads, self.similarity_heads = nn.ModuleDict(), nn.ModuleDict()
         for domain, encoder in (("a", generator_ab), ("b", generator_ba)):
             self.patch_heads[domain] = PatchHead(encoder.feature_channels(config.nce_layers), config.head_channels)
             for kind in ("real", "fake") if config.lambda_similarity else ():
                 head = SimilarityHead(len(config.nce_layers), config.similarity_channels)
                 self.similarity_heads[f"{kind}_{domain}"] = head
-        if config.lambda_identity and generator_ab.in_channels != generator_ab.out_channels:
-            raise ValueError("lambda_identity must be 0 where the domains differ in channels: G(y) does not exist")
 
     @classmethod
     def build(cls, config: DCLGANConfig, networks: Networks) -> "DCLGAN":
@@ -144,17 +137,6 @@ class DCLGAN(TwoWayMethod):
             Player("generator", networks, self.generator_terms, True, parts={"patch_heads": heads}),
         )
 
-    def discriminator_terms(self, t: Translated) -> Terms:
-        """The adversarial losses as D_A and D_B see them, halved."""
-        terms = {}
-        of_a, of_b = (t.real_a, t.fake_a, self.pool_a), (t.real_b, t.fake_b, self.pool_b)
-        for domain, (real, fake, pool) in {"a": of_a, "b": of_b}.items():
-            kind, discriminator = self.config.gan_loss, self._discriminator(domain)
-            real_scores, fake_scores = judge_both(discriminator, real, pool(fake.detach()))
-            terms[f"gan_real_{domain}"] = 0.5 * discriminator_loss(real_scores, real=True, kind=kind)
-            terms[f"gan_fake_{domain}"] = 0.5 * discriminator_loss(fake_scores, real=False, kind=kind)
-        return terms
-
     def generator_terms(self, t: Translated) -> Terms:
         """L(G, F, H)."""
         assert self.generator_ba is not None, "training has both directions"
@@ -179,13 +161,6 @@ class DCLGAN(TwoWayMethod):
         for domain, fakes in (("a", queries_a), ("b", queries_b)) if config.lambda_similarity else ():
             terms[f"similarity_{domain}"] = config.lambda_similarity * self._difference(domain, real[domain], fakes)
         return terms
-
-    def judgements(self, t: Translated) -> dict[str, Judgement]:
-        kind, a, b = self.config.gan_loss, self.discriminator_a, self.discriminator_b
-        return {
-            "discriminator_a": Judgement(a(t.real_a), a(t.fake_a), kind),
-            "discriminator_b": Judgement(b(t.real_b), b(t.fake_b), kind),
-        }
 
     def visuals(self, batch: Batch) -> dict[str, Tensor]:
         images = {"a": batch["real_a"], "a to b": self(batch["real_a"])}

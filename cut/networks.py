@@ -132,7 +132,13 @@ def _build(
 
 def _initialised(network: nn.Module, section: NetworkConfig) -> nn.Module:
     """The network; where its section has no `init`, its layers keep the weights that they drew."""
-    return initialise(network, **_init_settings(section)) if hasattr(section, "init") else network
+    if hasattr(section, "init"):
+        initialise(network, **_init_settings(section))
+    if (factor := getattr(section, "init_last", 1.0)) != 1.0:
+        *_, last = (module for module in network.modules() if isinstance(module, nn.Conv2d))
+        with torch.no_grad():
+            last.weight.mul_(factor)
+    return network
 
 
 def _init_settings(section: NetworkConfig | None) -> dict[str, Any]:

@@ -94,6 +94,23 @@ def test_the_gain_scales_the_initial_weights(tmp_path, section, name, more):
         torch.testing.assert_close(weights[1][key], weight * 3.0, msg=key)
 
 
+def test_init_last_scales_the_last_convolution_of_the_generator_alone(config_of):
+    weights = []
+    for factor in (1.0, 0.2):
+        torch.manual_seed(0)
+        settings = (f"generator.init_last={factor}", "generator.init=kaiming", "method.nce_layers=[0]")
+        weights.append(build_method(config_of("cut", *settings)).state_dict())
+    *_, last = (key for key in weights[0] if key.startswith("generator.") and key.endswith(".weight"))
+    for key, weight in weights[0].items():
+        torch.testing.assert_close(weights[1][key], weight * (0.2 if key == last else 1.0), msg=key)
+
+
+def test_nce_norm_reaches_the_patch_head(config_of):
+    settings = ("method.nce_layers=[0, 4]", "method.head=none", "method.nce_idt=false")
+    plain, normed = (terms_of(config_of("cut", *settings, f"method.nce_norm={norm}")) for norm in ("none", "instance"))
+    assert plain["gan"] == normed["gan"] and normed["nce"] != pytest.approx(plain["nce"], rel=1e-2)
+
+
 def test_stylegan2_without_noise_has_no_weight_of_it(config_of):
     assert any("noise" in key for key in build_method(config_of("sincut")).generator.state_dict())
     silent = build_method(config_of("sincut", "generator.noise=false")).generator

@@ -35,7 +35,7 @@ class NetworkConfig(Section):
 
     def arguments(self) -> dict[str, Any]:
         """What its class is built with, besides the channels of its images: all fields but the name and `init*`."""
-        return self.model_dump(exclude={"name", "init", "init_gain"})
+        return self.model_dump(exclude={"name", "init", "init_gain", "init_last"})
 
 
 class ResnetGeneratorConfig(NetworkConfig):
@@ -49,8 +49,8 @@ class ResnetGeneratorConfig(NetworkConfig):
     """Channels at full resolution (ngf); four times as many in the residual blocks."""
     num_blocks: int = Field(9, ge=1, le=1000)
     """Number of residual blocks: the papers have 9 at 256 px and 6 at 128 px."""
-    norm: Norm = "instance"
-    """Normalisation behind each convolution."""
+    norm: Norm | Literal["blocks"] = "instance"
+    """Normalisation behind each convolution; blocks: instance norm inside the residual blocks alone."""
     dropout: Unit = 0.0
     """Probability of dropout inside the residual blocks, from 0 to below 1."""
     antialias_down: bool = True
@@ -63,6 +63,8 @@ class ResnetGeneratorConfig(NetworkConfig):
     """Distribution of the initial weights."""
     init_gain: float = Field(0.02, gt=0)
     """Scale of the initial weights, the standard deviation of init: normal; kaiming has none."""
+    init_last: float = Field(1.0, gt=0)
+    """Factor of the last convolution's initial weights; with init: kaiming 0.2 makes the first images gray."""
 
 
 class StyleGAN2GeneratorConfig(NetworkConfig):

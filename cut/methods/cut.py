@@ -98,6 +98,8 @@ class CUTConfig(MethodConfig):
     """Patch head (H): a learnt projection of the features, or none: the features themselves, normalised."""
     head_channels: int = Field(256, ge=1)
     """Channels of the projection."""
+    nce_norm: Literal["none", "instance"] = "none"
+    """Normalisation of the features before H; instance: of each channel over the image. Not in the paper."""
     flip_equivariance: bool = False
     """Mirror G's input half of the time, and its features back (FastCUT)."""
 
@@ -145,7 +147,7 @@ class CUT(Method):
         self.generator = generator
         self.discriminator = discriminator
         channels = generator.feature_channels(config.nce_layers)
-        self.patch_head = PatchHead(channels, config.head_channels, use_mlp=config.head == "mlp")
+        self.patch_head = PatchHead(channels, config.head_channels, config.head == "mlp", config.nce_norm)
         self.pool = ImagePool(config.pool_size) if config.pool_size else nn.Identity()
         self.queues = nn.ModuleDict()
         if "external" in config.negatives:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from cut.models.blocks import normalisation
 from cut.runtime.sharding import draw_rows
 
 
@@ -51,11 +52,16 @@ class PatchHead(nn.Module):
         feature_channels: Channels of each chosen layer.
         out_channels: Channels of the MLPs and of the embedding (256 in the paper).
         use_mlp: False samples and normalises only, without parameters.
+        norm: Normalisation of the maps before they are sampled: `none` as in the paper, or `instance`, so that bright
+            and dark regions of a map, and its strong channels, count no more than others.
     """
 
-    def __init__(self, feature_channels: Sequence[int], out_channels: int = 256, use_mlp: bool = True):
+    def __init__(
+        self, feature_channels: Sequence[int], out_channels: int = 256, use_mlp: bool = True, norm: str = "none"
+    ):
         super().__init__()
         self.use_mlp = use_mlp
+        self.norms = nn.ModuleList(normalisation(norm, width) for width in feature_channels)
         widths = feature_channels if use_mlp else ()
         self.mlps = nn.ModuleList(
             nn.Sequential(nn.Linear(width, out_channels), nn.ReLU(), nn.Linear(out_channels, out_channels))
@@ -66,7 +72,7 @@ class PatchHead(nn.Module):
         """Per layer `(N, C, H, W)` and `(S,)` -> unit vectors `(N, S, out_channels)`, or `(N, S, C)` without MLP."""
         embeddings = []
         for index, (feature, ids) in enumerate(zip(features, patch_ids, strict=True)):
-            patches = gather_patches(feature, ids)
+            patches = gather_patches(self.norms[index](feature), ids)
             if self.use_mlp:
                 patches = self.mlps[index](patches)
             patches = patches.to(torch.promote_types(patches.dtype, torch.float32))

@@ -25,7 +25,8 @@ class ResnetGenerator(EncodingGenerator):
         out_channels: of the output image.
         base_channels: width at full resolution; four times that in the residual blocks.
         num_blocks: residual blocks; the papers use 9 at 256 px and 6 at 128 px.
-        norm: `instance`, `instance_affine`, `batch` or `none`.
+        norm: `instance`, `instance_affine`, `batch`, `none`, or `blocks`: instance norm inside the residual blocks
+            alone, so that what is not normalised carries an image's own brightness and colour past them.
         dropout: probability inside the residual blocks, 0 for none.
         antialias_down: blur before downsampling instead of a strided convolution.
         antialias_up: blurred upsampling instead of a transposed convolution.
@@ -51,6 +52,7 @@ class ResnetGenerator(EncodingGenerator):
     ):
         super().__init__()
         self.in_channels, self.out_channels = in_channels, out_channels
+        inner, norm = ("instance", "none") if norm == "blocks" else (norm, norm)
         bias, width = needs_bias(norm), base_channels
         layers: list[nn.Module] = [PADDINGS[padding](3), Conv2d(in_channels, width, 7, bias=bias)]
         layers += [normalisation(norm, width), nn.ReLU(inplace=True)]
@@ -61,7 +63,7 @@ class ResnetGenerator(EncodingGenerator):
             layers += [normalisation(norm, width), nn.ReLU(inplace=True)]
             if antialias_down:
                 layers.append(BlurDownsample(width))
-        layers += [ResidualBlock(width, norm, dropout, padding) for _ in range(num_blocks)]
+        layers += [ResidualBlock(width, inner, dropout, padding) for _ in range(num_blocks)]
         for _ in range(2):
             if antialias_up:
                 layers += [BlurUpsample(width), Conv2d(width, width // 2, 3, padding=1, bias=bias)]

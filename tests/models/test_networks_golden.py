@@ -7,6 +7,7 @@ from fixed import fill_by_formula, formula_image
 from cut.models.blocks import AffineInstanceNorm
 from cut.models.initialisation import initialise
 from cut.models.patch_discriminator import PatchDiscriminator, PixelDiscriminator
+from cut.models.residual_block import ResidualBlock
 from cut.models.resnet import ResnetGenerator
 
 NETWORKS = {
@@ -116,3 +117,16 @@ def test_dropout_and_channel_counts_build():
     network = ResnetGenerator(1, 2, base_channels=2, num_blocks=4, norm="none", dropout=0.5)
     assert network(formula_image(1, 1, 16)).shape == (1, 2, 16, 16)
     assert sum(isinstance(m, torch.nn.Dropout) for m in network.modules()) == 4
+
+
+def test_norm_blocks_normalises_inside_the_residual_blocks_alone():
+    torch.manual_seed(0)
+    own, plain, normalised = (ResnetGenerator(3, 3, 4, 2, norm).double() for norm in ("blocks", "none", "instance"))
+    for place, layer in enumerate(normalised.layers):
+        if isinstance(layer, ResidualBlock):
+            plain.layers[place] = layer
+    plain.load_state_dict(own.state_dict())
+    image = formula_image(2, 3, 32).double()
+    torch.testing.assert_close(own(image), plain(image), rtol=0, atol=0)
+    normalised.load_state_dict(own.state_dict())
+    assert (own(image) - normalised(image)).abs().max() > 0.01

@@ -30,6 +30,19 @@ def test_embeddings_are_unit_vectors_of_the_given_width():
             torch.testing.assert_close(embedding.norm(dim=2), torch.ones(2, 10), rtol=1e-4, atol=0)
 
 
+def test_with_instance_norm_neither_level_nor_strength_of_a_channel_counts():
+    torch.manual_seed(0)
+    feature, ids = torch.randn(2, 3, 8, 8), [torch.arange(64)]
+    other = feature * torch.tensor([1.0, 9.0, 0.3]).view(1, 3, 1, 1) + torch.tensor([0.0, -4.0, 5.0]).view(1, 3, 1, 1)
+    for norm, is_equal in (("instance", True), ("none", False)):
+        (one,), (two,) = (PatchHead([3], 3, use_mlp=False, norm=norm)([f], ids) for f in (feature, other))
+        assert torch.allclose(one, two, atol=1e-3) == is_equal
+    flat = feature.flatten(2)
+    expected = (flat - flat.mean(2, keepdim=True)) / (flat.var(2, correction=0, keepdim=True) + 1e-5).sqrt()
+    (found,) = PatchHead([3], 3, use_mlp=False, norm="instance")([feature], ids)
+    torch.testing.assert_close(found, torch.nn.functional.normalize(expected, dim=1).transpose(1, 2))
+
+
 def test_gradient_at_batch_size_1_is_half_of_that_of_the_picture_twice():
     """Guards against torch's CPU instance norm, whose backward pass is wrong for channels-last gradients at batch 1."""
     torch.manual_seed(0)

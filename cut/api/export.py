@@ -14,7 +14,7 @@ from cut.inference.graph import FORMATS, TranslationGraph, export, runs_of
 from cut.inference.request import Given, Request
 from cut.methods.base import Method
 from cut.runtime.fabric import build_fabric
-from cut.storage.files import write_json, write_whole
+from cut.storage.files import given_path, write_json, write_whole
 from cut.storage.written import require_own
 
 _LARGEST_DIFFERENCE = 1e-3  # of values in [-1, 1]: an eighth of what 8 bits can tell
@@ -45,7 +45,7 @@ def export_model(
     Raises:
         UserError: The method cannot be exported, the graph translates otherwise, or a file cannot be written.
     """
-    path = Path(file)
+    path = given_path(file, "file")
     beside = path.with_name(f"{path.name}.json")
     if path.suffix not in FORMATS:
         known = ", ".join(f"{suffix} ({name})" for suffix, name in FORMATS.items())

@@ -26,6 +26,7 @@ from cut.methods.base import Method
 from cut.runtime.fabric import build_fabric
 from cut.runtime.seeding import undisturbed
 from cut.storage.checkpoint import INFERENCE_FILE, list_checkpoints
+from cut.storage.files import given_path
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
 Direction: TypeAlias = Literal["AtoB", "BtoA"]
@@ -69,7 +70,7 @@ def load(
     Raises:
         cut.UserError: The file is missing, damaged, or no model.
     """
-    method, run, _ = open_model(Path(path), Path(config) if config else None, deterministic, allow_import)
+    method, run, _ = open_model(given_path(path, "path"), Path(config) if config else None, deterministic, allow_import)
     return Model(method, run, device, precision, deterministic)
 
 

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,6 +14,7 @@ from cut.data.decode import pixels_of
 from cut.data.images import read_image, to_8_bit, with_channels
 from cut.data.transforms import to_float, to_picture
 from cut.errors import UserError
+from cut.storage.files import given_path
 
 Picture: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
 Pack: TypeAlias = Callable[[list[Any]], Any]  # the translations of what was unpacked -> what the caller gets
@@ -55,7 +55,7 @@ def unpacked(given: Picture | list[Any] | tuple[Any, ...], channels: int) -> tup
 
         return [item for items, _ in parts for item in items], pack
     if isinstance(given, str | os.PathLike):
-        path = Path(given)
+        path = given_path(given, "picture")
         return [Pixels(read_image(path, channels), path.name)], lambda outputs: to_pillow(
             _of_8_bits_if_coloured(outputs[0])
         )

@@ -10,6 +10,7 @@ from cut.metrics.names import DEFAULT_METRICS, check_metrics
 from cut.scoring.evaluator import Evaluator, find_pictures
 from cut.scoring.scores import Score
 from cut.scoring.scoring_files import ScoringFiles
+from cut.storage.files import given_path
 
 
 def score(
@@ -44,12 +45,11 @@ def score(
         cut.UserError: Pictures or weights are missing or do not fit the metrics.
     """
     check_metrics(metrics)
-    find_pictures(Path(generated), Path(target), metrics)  # before a network is loaded
+    own, others = given_path(generated, "generated"), given_path(target, "target")
+    find_pictures(own, others, metrics)  # before a network is loaded
     paths = (Path(file) if file else None for file in (features, inception_weights, segmenter, lpips_backbone))
     own_features, inception, own_segmenter, backbone = paths
     files = ScoringFiles(own_features, inception, palette, own_segmenter, backbone).arguments(metrics)
     where = "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
-    evaluator = Evaluator(
-        Path(target), tuple(metrics), batch_size=batch_size, device=where, intervals=intervals, **files
-    )
-    return evaluator.score(Path(generated)).scores
+    evaluator = Evaluator(others, tuple(metrics), batch_size=batch_size, device=where, intervals=intervals, **files)
+    return evaluator.score(own).scores

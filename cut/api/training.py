@@ -12,6 +12,7 @@ from cut.config import RunConfig
 from cut.config.load import PathOrPaths, load_config, parse_config
 from cut.errors import UserError
 from cut.methods import method_config
+from cut.storage.files import given_path
 from cut.terminal import say
 
 if TYPE_CHECKING:
@@ -52,8 +53,9 @@ def train(
         run = config if isinstance(config, RunConfig) else parse_config(dict(config), method_config, where="cut.train")
     else:
         run = load_config(config, overrides, method_config)
-        run_dir = run_dir or default_run_dir([config] if isinstance(config, str | Path) else config)
-    folder = Path(run_dir)
+        if run_dir is None:
+            run_dir = default_run_dir([config] if isinstance(config, str | Path) else config)
+    folder = given_path(run_dir, "run_dir")
     trainer = build_trainer(run)
     try:
         run_training(trainer, folder, resume)

@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -73,6 +73,23 @@ def _status(main: Callable[[], int | None]) -> int:
         return main() or 0
     except SystemExit as ending:
         return ending.code if isinstance(ending.code, int) else 1
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """The parsed arguments of a console program, of which none is empty.
+
+    An empty path would be the current folder: what `--output "$OUT"` says where OUT is not set.
+
+    Raises:
+        UserError: An argument is empty, or holds nothing but spaces.
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    for number, (before, word) in enumerate(zip(["", *words], words, strict=False), 1):
+        option, equals, value = word.partition("=") if word.startswith("--") else (before, "=", word)
+        if equals and not value.strip():
+            what = option if option.startswith("--") else f"argument {number}"
+            raise UserError(f"{what}: is empty (is it a variable that is not set?); give a value, or leave it out")
+    return parser.parse_args(words)
 
 
 def add_max_megapixels(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, cast
 
-from cut.cli import run
+from cut.cli import parse, run
 from cut.errors import UserError
 from cut.terminal import say
 
@@ -80,7 +80,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         ("--segmenter", "as of cut-eval: TorchScript network that labels photographs"),
     ):
         parser.add_argument(name, metavar="FILE", help=what)
-    return parser.parse_args(argv)
+    return parse(parser, argv)
 
 
 def _main(args: argparse.Namespace) -> int:

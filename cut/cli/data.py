@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from cut.cli import add_max_megapixels, check_json_file, run, set_max_megapixels, write_json_file
+from cut.cli import add_max_megapixels, check_json_file, parse, run, set_max_megapixels, write_json_file
 from cut.cli.data_help import ANIMALS, CHECK, CONVERT, DOWNLOAD, EARTH2MAP, EXAMPLES, GLYPHS, PAIR, SPLIT
 from cut.errors import UserError
 from cut.terminal import say
@@ -17,7 +17,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
 
 
 def _main(argv: list[str] | None) -> int:
-    arguments = _parser().parse_args(argv)
+    arguments = parse(_parser(), argv)
     set_max_megapixels(getattr(arguments, "max_megapixels", None))
     return arguments.command(arguments)
 

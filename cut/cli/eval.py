@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import NoReturn
 
-from cut.cli import add_max_megapixels, check_json_file, run, set_max_megapixels, write_json_file
+from cut.cli import add_max_megapixels, check_json_file, parse, run, set_max_megapixels, write_json_file
 from cut.errors import UserError, printable
 from cut.metrics.names import (
     DEFAULT_METRICS,
@@ -76,7 +76,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         help="where features of targets are kept (default: the user's cache folder)",
     )
     cache.add_argument("--no-cache", action="store_true", help="neither read nor keep features of targets")
-    return parser.parse_args(argv)
+    return parse(parser, argv)
 
 
 def _add_networks(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from cut.cli import run
+from cut.cli import parse, run
 from cut.errors import UserError
 from cut.terminal import say
 
@@ -58,7 +58,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--allow-import", action="store_true", help="RUN may name code outside this package, which is imported"
     )
-    return parser.parse_args(argv)
+    return parse(parser, argv)
 
 
 def _main(args: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from cut.cli import run
+from cut.cli import parse, run
 from cut.terminal import say
 
 _EXAMPLE = """examples:
@@ -28,7 +28,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--output", type=Path, default=Path("report.html"), metavar="FILE", help="the page (default: %(default)s)"
     )
-    return parser.parse_args(argv)
+    return parse(parser, argv)
 
 
 def _main(args: argparse.Namespace) -> None:

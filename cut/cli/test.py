@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from cut.cli import add_max_megapixels, check_json_file, run, set_max_megapixels, write_json_file
+from cut.cli import add_max_megapixels, check_json_file, parse, run, set_max_megapixels, write_json_file
 from cut.cli.stylizing import add_stylizer_options, stylize_pictures
 from cut.cli.translation_options import add_translation_options, asked_labels, make_request, say_scale
 from cut.errors import UserError
@@ -131,7 +131,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--precision", choices=("32-true", "bf16-mixed", "16-mixed"), default="32-true", help="default: %(default)s"
     )
-    return parser.parse_args(argv)
+    return parse(parser, argv)
 
 
 def _main(args: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from cut.cli import run
+from cut.cli import parse, run
 from cut.errors import UserError
 from cut.runtime.launch import check_machines, is_first_of_machine, is_worker, launch
 from cut.terminal import say
@@ -88,7 +88,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "--print-config", action="store_true", help="print the complete config with what each setting means, and exit"
     )
     parser.add_argument("--dry-run", action="store_true", help="build everything, do one step, write nothing and exit")
-    return parser.parse_args(argv)
+    return parse(parser, argv)
 
 
 def _main(args: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from pydantic import Field, WrapValidator, model_validator
 from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
 from cut.config.own_code import is_own
-from cut.config.section import PathText, Section, Unit
+from cut.config.section import OptionalPathText, PathText, Section, Unit
 
 MULTIPLE_PX = 4  # the generators halve twice, so pictures that are not cropped are scaled to a multiple of it
 MOST_PX = 32_768
@@ -106,7 +106,7 @@ class UnpairedDataConfig(FolderConfig):
 
     name: Literal["unpaired"] = "unpaired"
     """Two folders of pictures that do not belong together, <root>/trainA and <root>/trainB."""
-    root: PathText = ""
+    root: OptionalPathText = ""
     """Folder of the data set; not needed where a and b name two folders."""
     a: PathText | None = None
     """Folder of domain A's training pictures, instead of <root>/trainA."""

@@ -35,7 +35,15 @@ def _to_store(path: str, info: SerializationInfo) -> str:
     return getattr(path, "written", path) if is_written else str(path)
 
 
-PathText = Annotated[str, AfterValidator(ExpandedPath), PlainSerializer(_to_store)]
+def _require_named(path: str) -> str:
+    """Refuses what would be the current folder, such as `$DATA` where that is empty."""
+    if not path.strip():
+        raise ValueError("is empty; name a file or a folder (the current one is '.')")
+    return path
+
+
+PathText = Annotated[str, AfterValidator(ExpandedPath), AfterValidator(_require_named), PlainSerializer(_to_store)]
+OptionalPathText = Annotated[str, AfterValidator(ExpandedPath), PlainSerializer(_to_store)]
 Unit = Annotated[float, Field(ge=0.0, lt=1.0)]
 RANDOM_WEIGHTS = "random"  # in place of a file of weights
 _LARGEST = 10**12  # of any whole number but the seed; products of a few of them still fit into 64 bits

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from cut.errors import UserError
 from cut.storage.replacing import replace
 from cut.storage.written import is_leftover, record, require_own, temporary_name
 
@@ -137,6 +138,21 @@ def _is_one_file(folder: Path, name: str, other: str) -> bool:
         return (trial / other).exists()
     finally:
         shutil.rmtree(trial, ignore_errors=True)
+
+
+def given_path(path: str | os.PathLike[str], what: str) -> Path:
+    """The path that a caller gives.
+
+    Args:
+        path: Path, which must not be empty: `pathlib.Path` takes that for the current folder.
+        what: What the caller calls it.
+
+    Raises:
+        UserError: It is empty.
+    """
+    if not os.fspath(path).strip():
+        raise UserError(f"{what}: is empty; name a file or a folder (the current one is '.')")
+    return Path(path)
 
 
 def real_path(path: str | os.PathLike) -> Path:

@@ -117,7 +117,8 @@ def say_left_out(trainer: "Trainer") -> None:
 
     splits = ["train", *([trainer.config.eval.split] if trainer.config.eval else [])]
     sources = [source for split in splits for source in trainer.stream.sources(split)]
-    for line in describe_left_out(sources, _MOST_LOOKED_AT):
+    beside = [line for split in splits for line in trainer.stream.passed_over(split)]
+    for line in [*describe_left_out(sources, _MOST_LOOKED_AT), *beside]:
         say(f"cut-train: note: {line}")
     if trainer.config.eval and trainer.config.data.kind == "unpaired":
         inputs = trainer.stream.sources(trainer.config.eval.split)[0]

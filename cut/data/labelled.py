@@ -1,5 +1,6 @@
 """A folder per class as an endless, random-access stream of samples with their classes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,13 @@ import torch
 
 from cut.config import LabelledDataConfig
 from cut.data.cache import PictureCache
+from cut.data.folders import Listing
 from cut.data.images import composed, evenly_chosen, list_images, read_image
 from cut.data.picture_list import PictureList, entry_of_files
 from cut.data.stream import SampleStream
 from cut.data.transforms import fixed_transform, random_view
 from cut.datasets.catalogue import fetch_command
-from cut.errors import UserError, did_you_mean, shortened
+from cut.errors import UserError, did_you_mean, listed, shortened
 
 
 class LabelledStream(SampleStream):
@@ -80,6 +82,19 @@ class LabelledStream(SampleStream):
         folders = [_class_folder(Path(self.config.root) / split, name) for name in self.classes if split == "train"]
         return [folder for folder in folders if folder]
 
+    def folders(self, split: str) -> list[Path]:
+        folder = Path(self.config.root) / split
+        return [folder] if folder.is_dir() else []
+
+    def passed_over(self, split: str) -> list[str]:
+        if split != "train":
+            return []
+        lines = [beside_classes(Path(self.config.root) / split, self.classes)]
+        test = Path(self.config.root) / "test"
+        if missing := [name for name in self.classes if test.is_dir() and not _class_folder(test, name)]:
+            lines.append(f"{test}: has no folder {listed(missing, 3)}, so sample sheets show training pictures")
+        return [line for line in lines if line]
+
     def picture_list(self) -> PictureList:
         root = Path(self.config.root) / "train"
         return {"pictures": entry_of_files([path for path, _ in self.pictures], root)}
@@ -97,6 +112,26 @@ class LabelledStream(SampleStream):
             }
             for path, label in evenly_chosen(self._pictures(split), count)
         ]
+
+
+def beside_classes(folder: Path, classes: Sequence[str]) -> str | None:
+    """What of a folder is not read, because it is in none of the folders of classes; None where there is nothing.
+
+    Args:
+        folder: Folder that holds one for each class.
+        classes: Names of the classes that are read.
+    """
+    listing, known = Listing(folder), {composed(name) for name in classes}
+    others = [entry.name for entry in listing.take(folder) if composed(entry.name) not in known]
+    found = []
+    for names, what in (
+        ([path.name for path in listing.paths], "picture{} beside the folders of classes"),
+        (others, "folder{} that data.classes does not name"),
+    ):
+        if names:
+            found.append(f"{len(names)} {what.format('s' * (len(names) > 1))} ({listed(names, 3)})")
+    found += listing.left_out()
+    return f"{folder}: left out: {'; '.join(found)}" if found else None
 
 
 def _class_folder(root: Path, name: str) -> Path | None:

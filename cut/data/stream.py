@@ -80,6 +80,14 @@ class SampleStream(Dataset):
         """The folders and pictures that the user gave for a split, `train`, `val` or `test`."""
         return []
 
+    def folders(self, split: str) -> list[Path]:
+        """The folders that are read for a split: what is written into them would be read too."""
+        return [source for source in self.sources(split) if source.is_dir()]
+
+    def passed_over(self, split: str) -> list[str]:
+        """What lies beside the sources of a split and is not read, in lines that are printed once."""
+        return []
+
     def picture_list(self) -> PictureList:
         """Which pictures the samples are made of. A kind of data that does not say it is known by their number."""
         return {"pictures": [self.num_pictures, ""]}

@@ -13,11 +13,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from tqdm import tqdm
 
-from cut.data.folders import list_by_top
+from cut.data.folders import Listing, list_by_top, list_folder
 from cut.data.images import open_header, pair_name, read_bytes, read_image
 from cut.data.left_out import count_losses
 from cut.datasets.check_report import Folder, Report
-from cut.errors import UserError
+from cut.errors import UserError, listed
 
 _UNPAIRED = re.compile(r"(train|val|test)([AB])")
 _ALIGNED = ("train", "val", "test")
@@ -70,7 +70,10 @@ def check_folder(root: str | os.PathLike, progress: bool = True) -> Report:
         without_partner=_without_partner(pictures),
         ambiguous=_ambiguous(pictures),
         ignored=dict(sum((listing.others for listing in listings.values()), Counter[str]()).most_common()),
-        passed_over=[what for listing in listings.values() for what in listing.passed_over(root)],
+        passed_over=[
+            *(what for listing in listings.values() for what in listing.passed_over(root)),
+            *(line for name in _ALIGNED if layout == "plain" for line in _beside_classes(root / name)),
+        ],
         losses=dict(count_losses(path for _, path in found).most_common()),
     )
 
@@ -122,6 +125,24 @@ def _summary(name: str, pictures: list[Picture]) -> Folder:
         brightest[str(picture.white)] = max(picture.brightest, brightest.get(str(picture.white), 0))
     num_broken = len(inside) - len(good)
     return Folder(name, len(inside), num_broken, smallest, median, largest, common, count, kinds, brightest)
+
+
+def _beside_classes(folder: Path) -> list[str]:
+    """What training by class (`data.name: labelled`) leaves out of a split, or refuses; nothing where it has no
+    folders of classes.
+    """
+    beside, classes = Listing(folder), []
+    if folder.is_dir():
+        classes = [(entry.name, len(list_folder(folder / entry.name).paths)) for entry in beside.take(folder)]
+    if not any(count for _, count in classes):
+        return []
+    found = []
+    if beside.paths:
+        what = f"{len(beside.paths)} pictures" if len(beside.paths) > 1 else beside.paths[0].name
+        found.append(f"{folder.name}: {what} beside folders, left out where these are classes (data.name: labelled)")
+    if empty := [name for name, count in classes if not count]:
+        found.append(f"{folder.name}: no picture in {listed(empty, 3)}, so none can be a class (data.name: labelled)")
+    return found
 
 
 def _empty(images: dict[str, list[Path]], layout: str) -> list[str]:

@@ -61,7 +61,7 @@ def open_run(trainer: Trainer, run_dir: Path, resume: bool, read: ReadWeights = 
 def _refuse_inside_pictures(trainer: Trainer, run_dir: Path) -> None:
     """Its sample sheets would be trained on when the run is resumed."""
     for split in ("train", *([trainer.config.eval.split] if trainer.config.eval else [])):
-        for folder in filter(Path.is_dir, trainer.stream.sources(split)):
+        for folder in trainer.stream.folders(split):
             if real_path(run_dir).is_relative_to(real_path(folder)):
                 raise UserError(
                     f"{run_dir}: lies in {folder}, with whose pictures those of the run would mix; choose another "

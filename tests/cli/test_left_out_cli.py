@@ -1,9 +1,11 @@
 """Every command that reads a folder says once what of it is left out."""
 
 import re
+import shutil
 
 import numpy as np
 import pytest
+from conftest import make_labelled
 from PIL import Image
 from programs import inside, saved_run, told
 
@@ -83,3 +85,46 @@ def test_a_picture_of_another_scale_is_said_and_the_advice_scales_it(tiny_yaml, 
     inside("test", "--run", run, "--input", tmp_path / "small", "--output", tmp_path / "by_hand")
     assert (translated == read_image(tmp_path / "by_hand" / "x.png", 3)).all()
     assert "--load-px 4: must be from 8 to" in told("test", *words, tmp_path / "bad", "--load-px", 4)
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """Folders of classes with pictures beside them, another file, and a class that the test split lacks."""
+    make_labelled(tmp_path / "set", "abc")
+    for name in ("x.png", "y.jpg", "notes.txt"):
+        (tmp_path / "set" / "train" / name).write_bytes((tmp_path / "set" / "train" / "a" / "0.png").read_bytes())
+    shutil.copytree(tmp_path / "set" / "train" / "a", tmp_path / "set" / "test" / "a")
+    return tmp_path / "set"
+
+
+def test_what_lies_beside_folders_of_classes_is_said(labelled, tmp_path, capsys):
+    path = tmp_path / "biggan.yaml"
+    path.write_text(
+        f"""
+method:
+  name: biggan
+  generator: {{base_channels: 2, latent_part: 2, shared_dim: 3}}
+  discriminator: {{base_channels: 2}}
+data: {{name: labelled, root: "{labelled}", classes: [a, b], load_px: 32, crop_px: 32, batch_size: 2, num_workers: 0}}
+schedule: {{name: constant, total_steps: 1}}
+train: {{accelerator: cpu}}
+"""
+    )
+    inside("train", "--config", path, "--dry-run")
+    notes = [line for line in capsys.readouterr().err.splitlines() if "note: " in line]
+    assert notes == [
+        f"cut-train: note: {labelled / 'train'}: left out: 2 pictures beside the folders of classes (x.png; y.jpg); "
+        "1 folder that data.classes does not name (c); 1 .txt file, which are not read as pictures",
+        f"cut-train: note: {labelled / 'test'}: has no folder b, so sample sheets show training pictures",
+    ]
+    said = told("train", "--config", path, "--run-dir", labelled / "train" / "run")
+    assert said.startswith(f"{labelled / 'train' / 'run'}: lies in {labelled / 'train'}")
+
+
+def test_check_says_it_too(labelled, capsys):
+    (labelled / "train" / "d").mkdir()
+    data._main(["check", str(labelled)])
+    text = capsys.readouterr().out
+    assert "  train: 2 pictures beside folders, left out where these are classes (data.name: labelled)" in text
+    assert "  train: no picture in d, so none can be a class (data.name: labelled)" in text
+    assert "1 .txt file, which are not read as pictures" in text and "  test: " not in text

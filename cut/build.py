@@ -51,11 +51,14 @@ def build_method(config: RunConfig, is_trained: bool = True) -> Method:
     """
     _check_network_memory(config)
     try:
-        return find_method(config.method.name).build(config.method, ConfiguredNetworks(config, is_trained))
+        method = find_method(config.method.name).build(config.method, ConfiguredNetworks(config, is_trained))
     except UserError:
         raise
     except (ValueError, RuntimeError, MemoryError, OverflowError) as error:  # too large is a RuntimeError of torch
         raise UserError(f"method: {reason(error)}") from None
+    if getattr(config.data, "match_colours", False):
+        method.match_colours(config.data.channels["a"])
+    return method
 
 
 def build_stylizer(config: RunConfig) -> Stylizer:
@@ -228,7 +231,7 @@ def load_translator(path: Path, allow_import: bool = False, deterministic: bool 
         keep_networks(method, {key.partition(".")[0] for key in tensors})
     except ValueError as error:
         raise UserError(f"{path}: the weights do not fit the config beside them ({error})") from None
-    for name, network in method.inference_networks().items():
+    for name, network in method.inference_modules().items():
         prefix = f"{name}."
         try:
             network.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
@@ -236,6 +239,8 @@ def load_translator(path: Path, allow_import: bool = False, deterministic: bool 
             last = str(error).strip().splitlines()[-1].strip()
             raise UserError(f"{path}: the weights do not fit the config beside them ({last})") from None
     method.prepare_inference(deterministic)
+    if method.colours is not None:  # who calls the method itself has pictures as they are on disk, too
+        method.register_forward_pre_hook(lambda own, images: (own.colours(images[0]), *images[1:]))
     return method, config
 
 

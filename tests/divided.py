@@ -33,6 +33,7 @@ _CUT = {
     "method.nce_layers": [0, 4, 8],
 }
 _CYCLEGAN = {**_RESNET, **_PATCH, **_SMALL, "data.root": "unpaired", "method.name": "cyclegan", "method.pool_size": 3}
+_CYCLEGAN |= {"data.match_colours": True}
 _SINCUT = {
     "method.name": "sincut",
     "method.head_channels": 4,

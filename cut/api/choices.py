@@ -108,7 +108,8 @@ def style_of(method: Translator, picture: np.ndarray | Tensor, direction: str, f
     image = fabric.to_device((picture if isinstance(picture, Tensor) else to_tensor(picture))[None])
     try:
         with torch.inference_mode(), fabric.autocast():
-            return method.guide_style(image, direction).float().cpu()
+            seen = method.colours(image) if direction == "ba" and method.colours is not None else image
+            return method.guide_style(seen, direction).float().cpu()
     except RuntimeError as error:
         raise UserError(f"{option}: its style cannot be read ({reason(error)}); take a larger picture") from None
 

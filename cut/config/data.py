@@ -35,6 +35,15 @@ class LoaderConfig(Section):
     max_megapixels: float = Field(179.0, gt=0, le=1e6)
     """Largest picture that is read, in millions of pixels: a small file can claim any size."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _has_colours_to_match(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("match_colours") and "match_colours" not in cls.model_fields:
+            raise ValueError(
+                "match_colours: is for data of name unpaired, two folders whose colours differ; leave it out"
+            )
+        return values
+
     @property
     def channels(self) -> dict[str, int]:
         """Channels of the source domain `a` and of the target domain `b`, in the run's direction."""
@@ -114,6 +123,17 @@ class UnpairedDataConfig(FolderConfig):
     """Folder of domain B's training pictures, instead of <root>/trainB."""
     held_back: Unit = 0.0
     """Share of each domain's training pictures that training leaves out, and that are the test split then."""
+    match_colours: bool = False
+    """Give domain A the mean and deviation per channel that domain B has, in training and in use, before G sees it."""
+
+    @model_validator(mode="after")
+    def _colours_can_match(self) -> "UnpairedDataConfig":
+        if self.match_colours and self.channels_a != self.channels_b:
+            raise ValueError(
+                f"match_colours: needs as many channels in both domains, got channels_a {self.channels_a} and "
+                f"channels_b {self.channels_b}; make them equal, or leave match_colours out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _names_folders(self) -> "UnpairedDataConfig":

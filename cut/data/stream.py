@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from cut.config.data import LoaderConfig
 from cut.data.cache import PictureCache
+from cut.data.colour_statistics import ColourStatistics
 from cut.data.picture_list import PictureList
 from cut.errors import UserError
 
@@ -75,6 +76,14 @@ class SampleStream(Dataset):
         other.seed = int(np.random.SeedSequence((self.seed, 1)).generate_state(1)[0])
         other._order, other.whole_from = (-1, np.empty(0, dtype=np.int64)), None
         return other
+
+    def colours(self) -> tuple[ColourStatistics, ColourStatistics]:
+        """Statistics of all training pixels, as they are scaled, of the source and of the target domain.
+
+        Raises:
+            UserError: A picture cannot be read.
+        """
+        raise NotImplementedError
 
     def sources(self, split: str) -> list[Path]:
         """The folders and pictures that the user gave for a split, `train`, `val` or `test`."""

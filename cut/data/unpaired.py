@@ -9,6 +9,7 @@ import numpy as np
 
 from cut.config import FolderConfig, UnpairedDataConfig
 from cut.data.cache import PictureCache
+from cut.data.colour_statistics import ColourStatistics, colour_statistics
 from cut.data.images import evenly_chosen, images_if_any, list_images, pair_name, read_image
 from cut.data.picture_list import PictureList, entry_of_files
 from cut.data.stream import SampleStream
@@ -58,6 +59,13 @@ class UnpairedStream(SampleStream):
             }
         except UserError as error:
             return error
+
+    def colours(self) -> tuple[ColourStatistics, ColourStatistics]:
+        channels = self.config.channels
+        return (
+            colour_statistics(self.cache.scaled(path, channels["a"], False) for path in self.paths_a),
+            colour_statistics(self.cache.scaled(path, channels["b"], False) for path in self.paths_b),
+        )
 
     def sources(self, split: str) -> list[Path]:
         return list(self.config.folders(split))

@@ -93,7 +93,7 @@ def _forward(method: Translator, fabric: Fabric, request: Request, keys: Sequenc
     if method.goes_one_by_one:
         seed_all(stream_seed(request.seed, names[0], given[0].number))
     inputs = fabric.to_device(request.tensors(method, names, given))
-    return partial(_scored, method.directions()[request.direction], inputs)
+    return partial(_scored, method.translations()[request.direction], inputs)
 
 
 def _scored(forward: Callable[..., Any], given: dict[str, Tensor], images: Tensor) -> Tensor:

@@ -68,8 +68,9 @@ class TranslationGraph(nn.Module):
             raise UserError(f"these networks cannot be exported: they do not run alone ({reason(error)})") from error
         for hook in hooks:
             hook.remove()
+        kept = (used or set(networks)) | {"colour_match"}
         for name, _ in list(self.method.named_children()):
-            if name not in (used or networks):
+            if name not in kept:
                 setattr(self.method, name, nn.Identity())
 
     @property
@@ -78,7 +79,7 @@ class TranslationGraph(nn.Module):
         return self.method.goes_one_by_one
 
     def forward(self, image: Tensor, *given: Tensor) -> Tensor:
-        translate = self.method.directions()[self.direction]
+        translate = self.method.translations()[self.direction]
         named = dict(zip(self.inputs[1:], given, strict=True))
         if self.inputs[0] == "latent":
             return first_output(translate(image, **named))

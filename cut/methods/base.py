@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from cut.config import MethodConfig
 from cut.losses.adversarial import decision_threshold
 from cut.models.batch_norm import has_batch_norm
+from cut.models.colour_match import ColourMatch
 from cut.models.spectral_norm import has_spectral_norm
 
 Batch = Mapping[str, Any]  # what the data give: "real_a", "real_b" (N, C, H, W) in [-1, 1], or others
@@ -124,6 +125,17 @@ class Translator(nn.Module):
     """Names of the classes, in the order of their numbers, where `inputs` has `label`."""
     needs_grad: ClassVar[bool] = False
     """Whether `forward` optimises, and so must run with gradients enabled."""
+    source_columns: ClassVar[tuple[str, ...]] = ()
+    """Keys of `visuals` whose images are translations to domain a."""
+
+    @property
+    def colours(self) -> ColourMatch | None:
+        """What gives domain a the colours of domain b before the method sees it, where a run does so."""
+        return cast(ColourMatch | None, self._modules.get("colour_match"))
+
+    def match_colours(self, channels: int) -> None:
+        """From now on the method sees domain a, of so many channels, in the colours of domain b."""
+        self.colour_match = ColourMatch(channels)
 
     def forward(self, *image: Any, **given: Any) -> Any:
         """Translates from domain a to domain b.
@@ -141,6 +153,11 @@ class Translator(nn.Module):
     def directions(self) -> dict[str, Callable[..., Any]]:
         """Functions like `forward` by the domains that they lead from and to: `ab` always, `ba` in two-way methods."""
         return {"ab": self.forward}
+
+    def translations(self) -> dict[str, Callable[..., Any]]:
+        """`directions` of images in the colours that they have on disk."""
+        found, colours = self.directions(), self.colours
+        return found if colours is None else {name: colours.around(name, function) for name, function in found.items()}
 
     def latents(self, count: int, generator: torch.Generator) -> Tensor:
         """Draws what `forward` takes as latent, or as style, on the CPU.
@@ -165,6 +182,10 @@ class Translator(nn.Module):
         A file may lack some of them, such as one direction of two: that attribute is then None, and must not be listed.
         """
         return {"generator": self.generator}
+
+    def inference_modules(self) -> dict[str, nn.Module]:
+        """`inference_networks`, and the colours where they are matched: what an inference file holds."""
+        return self.inference_networks() | ({"colour_match": self.colours} if self.colours is not None else {})
 
     def prepare_inference(self, deterministic: bool = False) -> "Translator":
         """Sets the networks to what the method's paper does at test time.
@@ -269,6 +290,19 @@ class Method(Translator):
             batch: What the data's fixed samples hold.
         """
         return {"input": batch["real_a"], "translation": first_output(self(batch["real_a"]))}
+
+    def matched(self, batch: Batch) -> Batch:
+        """A batch as the method sees it, of one with the colours on disk."""
+        return batch if self.colours is None else {**batch, "real_a": self.colours(batch["real_a"])}
+
+    def visuals_on_disk(self, batch: Batch) -> dict[str, Tensor]:
+        """`visuals` of a batch with the colours on disk, in such colours."""
+        if self.colours is None:
+            return self.visuals(batch)
+        seen = self.matched(batch)
+        images = self.visuals(seen)
+        images |= {name: self.colours.back(images[name]) for name in self.source_columns if name in images}
+        return {name: batch["real_a"] if image is seen["real_a"] else image for name, image in images.items()}
 
 
 def keep_networks(translator: Translator, names: Collection[str]) -> None:

@@ -36,6 +36,7 @@ class StyledMethod(Method):
     """
 
     inputs = frozenset({"image", "style", "guide"})
+    source_columns = ("reconstruction",)
     output_columns = ("reconstruction", *(f"style {number + 1}" for number in range(_SHEET_STYLES)), "guided")
 
     sheet_seed: Tensor  # all sample sheets of a run show the styles of this seed

@@ -18,6 +18,7 @@ class TwoWayMethod(Method):
     """
 
     output_columns: ClassVar[tuple[str, ...]] = ("a to b", "b to a")
+    source_columns: ClassVar[tuple[str, ...]] = ("b to a", "and back to a")
 
     generator_ab: nn.Module
     generator_ba: nn.Module | None  # None where a file holds one direction alone

@@ -106,7 +106,7 @@ def draw_sheet(
     with as_at_inference(method, ema), fabric.autocast():
         for sample in samples:
             batch = {k: v[None] for k, v in sample.items() if isinstance(v, Tensor) and k != "target"}
-            rows.append((sample["name"], _as_pictures(method.visuals(fabric.to_device(batch)))))
+            rows.append((sample["name"], _as_pictures(method.visuals_on_disk(fabric.to_device(batch)))))
         rows += [(name, _as_pictures(images)) for name, images in method.further_visuals().items()]
     outputs = [[pictures[column] for _, pictures in rows if column in pictures] for column in method.output_columns]
     inputs = [to_picture(sample["real_a"]) for sample in samples if "real_a" in sample]

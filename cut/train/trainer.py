@@ -137,7 +137,7 @@ class Trainer:
         """
         self.method.progress = self.step / self.schedule.total_steps
         try:
-            terms, pieces = self.update_players(self.fabric.to_device(batch), self.step, self._lr_factor(self.step))
+            terms, pieces = self.update_players(self._seen(batch), self.step, self._lr_factor(self.step))
         except (RuntimeError, ValueError) as error:
             if self.step or isinstance(error, UserError):
                 raise
@@ -161,8 +161,11 @@ class Trainer:
     def batches(self, last_step: int) -> Iterator[dict[str, Tensor]]:
         """This process's shares of the batches, up to the step before `last_step`.
 
-        Before the first batch of a new run the method observes the training data, where it wants to.
+        Before the first batch of a new run the training data are measured, where their colours are to be matched, and
+        the method observes them, where it wants to.
         """
+        if self.step == 0 and self.method.colours is not None:
+            self._measure_colours()
         if self.step == 0 and self.method.observes_batches:
             self._observe()
         data, train, processes = self.config.data, self.config.train, self.processes
@@ -206,9 +209,14 @@ class Trainer:
 
     def _write(self, run_dir: Path) -> Path:
         state = state_of(self)
-        inference = self.ema.networks if self.ema else self.method.inference_networks()
+        inference = self.method.inference_modules() | (self.ema.networks if self.ema else {})
         save_inference_file(run_dir / INFERENCE_FILE, inference, state["config"], self.step)
         return save_checkpoint(run_dir / "checkpoints", self.step, state, self.config.train.keep_checkpoints)
+
+    def _measure_colours(self) -> None:
+        assert self.method.colours is not None
+        for domain, found in zip("ab", self.processes.on_first(self.stream.colours), strict=True):
+            self.method.colours.set_domain(domain, *found)
 
     def _observe(self) -> None:
         """Shows the method whole batches of the training data, drawn from a stream of their own."""
@@ -218,7 +226,11 @@ class Trainer:
         found = batches(stream, data.batch_size, numbers, data.num_workers, self.fabric.device.type == "cuda")
         shown = tqdm(found, "measuring the training data", count, unit="batch", disable=not self.processes.is_first)
         with undisturbed(), torch.no_grad():
-            self.processes.together(lambda: self.method.observe(self.fabric.to_device(batch) for batch in shown))
+            self.processes.together(lambda: self.method.observe(map(self._seen, shown)))
+
+    def _seen(self, batch: Batch) -> Batch:
+        """A batch on the device, as the method sees it."""
+        return self.method.matched(self.fabric.to_device(batch))
 
     def _watch(self, run_dir: Path, log: RunLog) -> None:
         """Gets ready to look at the run; in the first process, because elsewhere the device would be another's."""

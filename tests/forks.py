@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
+_LOOK_SECONDS, _LEAST_SHARE = 10.0, 0.01  # how often a late program is looked at; the part of a processor at work
 _PRELOADED = ("cut.build", "cut.cli.train", "cut.cli.test", "cut.cli.eval", "cut.cli.data", "cut.import_weights")
 _PRELOADED += (
     "cut.inference.translate",
@@ -82,7 +83,7 @@ class Forks:
         return Child(self, self._ask(request), Path(log["stdout"]), Path(log["stderr"]))
 
     def run(self, program: str, *arguments, seconds: float = 120, **how) -> Ended:
-        """Starts a program and waits for its end; after `seconds` it is killed."""
+        """Starts a program and waits for its end; after `seconds` it is killed, unless it is at work: see `_wait`."""
         return self.start(program, *arguments, **how).wait(seconds)
 
     def _ask(self, request: dict):
@@ -108,7 +109,7 @@ class Child:
             os.kill(self.pid, number)
 
     def wait(self, seconds: float = 120) -> Ended:
-        """Waits for its end; after `seconds` it is killed."""
+        """Waits for its end; after `seconds` it is killed, unless it is at work: see `_wait`."""
         status, peak_mib, took = self.forks._ask({"wait": self.pid, "seconds": seconds})
         texts = [path.read_text(errors="replace") if path.is_file() else "" for path in (self.stdout, self.stderr)]
         return Ended(status, *texts, peak_mib, took)
@@ -133,16 +134,36 @@ def _serve() -> None:
 
 
 def _wait(pid: int, seconds: float, started: float) -> tuple[int | None, float, float]:
-    deadline, hung = time.monotonic() + seconds, False
+    """Waits for a program; it hangs where it is idle after `seconds`, or has used as much of a processor."""
+    look_at, hung, before = time.monotonic() + seconds, False, 0.0
     while True:
         done, status, usage = os.wait4(pid, os.WNOHANG)
         if done:
             status = None if hung else os.waitstatus_to_exitcode(status)
             return status, usage.ru_maxrss / 1024, time.monotonic() - started
-        if time.monotonic() > deadline and not hung:
-            hung = True
-            os.kill(pid, signal.SIGKILL)
+        if time.monotonic() > look_at and not hung:
+            # On a busy machine a program that is at work may take many times as long as on an idle one.
+            used = _processor_seconds(pid)
+            hung = used > seconds or used - before < _LEAST_SHARE * _LOOK_SECONDS
+            look_at, before = time.monotonic() + _LOOK_SECONDS, used
+            if hung:
+                os.kill(pid, signal.SIGKILL)
         time.sleep(0.002)
+
+
+def _processor_seconds(pid: int) -> float:
+    """What a process and those that it started have used; 0 for one that is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        children = [
+            int(child)
+            for task in Path(f"/proc/{pid}/task").iterdir()
+            for child in (task / "children").read_text().split()
+        ]
+    except OSError:
+        return 0.0
+    own = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")  # user and system, and of ended children
+    return own + sum(map(_processor_seconds, children))
 
 
 def _become(request: dict) -> None:

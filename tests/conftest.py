@@ -7,6 +7,7 @@ import shutil
 import struct
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: tiny tensors gain nothing from threads, parallel tests lose much
@@ -90,7 +91,7 @@ def make_idx(root: Path, split: str = "train", pixels: np.ndarray | None = None)
     return root
 
 
-def make_labelled(root: Path, classes: str = "abc", count: int = 3, size: int = 32) -> Path:
+def make_labelled(root: Path, classes: Iterable[str] = "abc", count: int = 3, size: int = 32) -> Path:
     """Writes random pictures into `root/train/<class>`."""
     rng = np.random.default_rng(0)
     for name in classes:

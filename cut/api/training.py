@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cut.config import RunConfig
 from cut.config.load import PathOrPaths, load_config, parse_config
-from cut.errors import UserError
+from cut.errors import UserError, printable
 from cut.methods import method_config
 from cut.storage.files import given_path
 from cut.terminal import say
@@ -124,7 +124,9 @@ def say_left_out(trainer: "Trainer") -> None:
         inputs = trainer.stream.sources(trainer.config.eval.split)[0]
         found = describe_scale(evenly_chosen(list_images(inputs), _MOST_LOOKED_AT), trainer.config.data)
         if found:
-            say(f"cut-train: note: eval: {inputs}: {found}; they are translated and scored at their own size")
+            say(
+                printable(f"cut-train: note: eval: {inputs}: {found}; they are translated and scored at their own size")
+            )
 
 
 def say_memory(trainer: "Trainer") -> None:

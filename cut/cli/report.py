@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from cut.cli import parse, run
+from cut.errors import printable
 from cut.terminal import say
 
 _EXAMPLE = """examples:
@@ -40,7 +41,7 @@ def _main(args: argparse.Namespace) -> None:
     write_page(render(runs), args.output)
     for shown in runs:
         for note in shown.notes:
-            say(f"cut-report: note: {shown.label}: {note}")
+            say(printable(f"cut-report: note: {shown.label}: {note}"))
     say(f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB; open it in a browser", sys.stdout)
 
 

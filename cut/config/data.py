@@ -1,20 +1,43 @@
 """Where pictures come from, and what is done to them before a network sees them."""
 
+import unicodedata
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, WrapValidator, model_validator
+from pydantic import AfterValidator, Field, WrapValidator, model_validator
 from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
 from cut.config.own_code import is_own
 from cut.config.section import OptionalPathText, PathText, Section, Unit
+from cut.errors import shown
 
 MULTIPLE_PX = 4  # the generators halve twice, so pictures that are not cropped are scaled to a multiple of it
 MOST_PX = 32_768
 MOST_IMAGES = 100_000  # in a batch
+_MOST_CLASS_CHARACTERS = 100
 Preprocess = Literal[
     "resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "scale_shortside_and_crop", "none"
 ]
+
+
+def require_class_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names, which are those of folders, and end those of translations: `NAME_CLASS.png`.
+
+    Raises:
+        ValueError: One is no folder's name, or stands there twice.
+    """
+    seen: set[str] = set()
+    for name in names:
+        if name.strip() in ("", ".", "..") or len(name) > _MOST_CLASS_CHARACTERS or set(name) & set("/\\\0"):
+            most = _MOST_CLASS_CHARACTERS
+            raise ValueError(f"{shown(name)} is not the name of a class: a folder's, of at most {most} characters")
+        if unicodedata.normalize("NFC", name) in seen:
+            raise ValueError(f"{shown(name)} stands there twice")
+        seen.add(unicodedata.normalize("NFC", name))
+    return names
+
+
+ClassNames = Annotated[tuple[str, ...], AfterValidator(require_class_names)]
 
 
 class LoaderConfig(Section):
@@ -194,7 +217,7 @@ class LabelledDataConfig(ImagesDataConfig):
 
     name: Literal["labelled"] = "labelled"  # type: ignore[assignment]
     """A folder per class: <root>/train/<class>/*.png."""
-    classes: tuple[str, ...] | None = Field(None, min_length=1)
+    classes: ClassNames | None = Field(None, min_length=1)
     """Names of the classes, folders below <root>/train, in the order of their numbers. null: all, by their names."""
 
     @property
@@ -221,7 +244,7 @@ class IDXDataConfig(LoaderConfig):
     """Largest file that is read, in millions of pixels of all its pictures together; MNIST has 47."""
     crop_px: int = Field(28, ge=8, le=MOST_PX, multiple_of=MULTIPLE_PX)
     """Side of the images in pixels, a multiple of 4; pictures of another size are scaled to it."""
-    classes: tuple[str, ...] | None = Field(None, min_length=1)
+    classes: ClassNames | None = Field(None, min_length=1)
     """Names of the classes by their labels, which methods with classes read. null: the labels themselves."""
 
     @property

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from cut.config import LabelledDataConfig
+from cut.config.data import require_class_names
 from cut.data.cache import PictureCache
 from cut.data.folders import Listing
 from cut.data.images import composed, evenly_chosen, list_images, read_image
@@ -15,7 +16,7 @@ from cut.data.picture_list import PictureList, entry_of_files
 from cut.data.stream import SampleStream
 from cut.data.transforms import fixed_transform, random_view
 from cut.datasets.catalogue import fetch_command
-from cut.errors import UserError, did_you_mean, listed, shortened
+from cut.errors import UserError, did_you_mean, listed, printable, shortened
 
 
 class LabelledStream(SampleStream):
@@ -45,7 +46,7 @@ class LabelledStream(SampleStream):
         """The folders of the training pictures, by their names.
 
         Raises:
-            UserError: There is none.
+            UserError: There is none, or one cannot be a class.
         """
         folder = Path(config.root) / "train"
         command = fetch_command(config.root)
@@ -55,7 +56,10 @@ class LabelledStream(SampleStream):
         names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
         if not names:
             raise UserError(f"data.root: {folder}: holds no folder; {how}")
-        return tuple(names)
+        try:
+            return require_class_names(tuple(names))
+        except ValueError as error:
+            raise UserError(f"data.root: {folder}: {error}; rename it") from None
 
     def _pictures(self, split: str) -> list[tuple[Path, int]]:
         """Path and class of each picture of a split, class by class."""
@@ -131,7 +135,7 @@ def beside_classes(folder: Path, classes: Sequence[str]) -> str | None:
         if names:
             found.append(f"{len(names)} {what.format('s' * (len(names) > 1))} ({listed(names, 3)})")
     found += listing.left_out()
-    return f"{folder}: left out: {'; '.join(found)}" if found else None
+    return printable(f"{folder}: left out: {'; '.join(found)}") if found else None
 
 
 def _class_folder(root: Path, name: str) -> Path | None:

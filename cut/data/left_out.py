@@ -12,7 +12,7 @@ from cut.data.colour import find_transform
 from cut.data.decode import is_alpha, tiff_tags
 from cut.data.folders import list_folder
 from cut.data.images import evenly_chosen, open_header
-from cut.errors import UserError
+from cut.errors import UserError, printable
 from cut.storage.files import open_regular
 
 _TIFF_KIND, _TIFF_DESCRIPTION, _TIFF_BITS, _TIFF_EXTRA_SAMPLES = 254, 270, 258, 338
@@ -44,7 +44,7 @@ def describe_left_out(sources: Iterable[Path], most_looked_at: int | None = None
         of = f"{len(looked_at)} pictures" if len(looked_at) == len(paths) else f"{len(looked_at)} pictures looked at"
         counts = count_losses(looked_at)
         found += [f"{count} of {of}: {loss}" if len(paths) > 1 else loss for loss, count in counts.most_common()]
-        lines += [f"{source}: {'; '.join(found)}"] * bool(found)
+        lines += [printable(f"{source}: {'; '.join(found)}")] * bool(found)
     return lines
 
 

@@ -10,8 +10,12 @@ from PIL import Image
 from programs import inside, saved_run, told
 
 from cut.cli import data, eval
+from cut.config import LabelledDataConfig
 from cut.data.images import read_image, write_image
+from cut.data.kinds import open_stream
+from cut.data.left_out import describe_left_out
 from cut.data.transforms import resized
+from cut.errors import UserError
 
 
 @pytest.fixture
@@ -119,6 +123,33 @@ train: {{accelerator: cpu}}
     ]
     said = told("train", "--config", path, "--run-dir", labelled / "train" / "run")
     assert said.startswith(f"{labelled / 'train' / 'run'}: lies in {labelled / 'train'}")
+
+
+def test_a_note_is_one_line_whatever_the_names(tmp_path):
+    make_labelled(tmp_path / "set", ["a", "b\nc"], count=1)
+    (tmp_path / "set" / "train" / "a" / "x\n.heic").touch()
+    (tmp_path / "set" / "train" / "y\n.png").touch()
+    stream = open_stream(LabelledDataConfig(root=str(tmp_path / "set"), classes=["a"]), 0)
+    (line,) = stream.passed_over("train")
+    assert r"(y\n.png); 1 folder that data.classes does not name (b\nc)" in line and line.isprintable()
+    sub = tmp_path / "line\nbreak"
+    (tmp_path / "set" / "train").rename(sub)
+    assert [line.count("\n") for line in describe_left_out([sub])] == [0]
+
+
+@pytest.mark.parametrize(
+    "names", [["a", "a"], ["caf\u00e9", "cafe\u0301"], ["a/b"], ["."], [" "], ["x\0"], ["k" * 101]]
+)
+def test_names_that_are_no_folders_are_no_classes(names):
+    """A class named '' was the folder of all classes, and names with a slash made folders among the results."""
+    with pytest.raises(ValueError, match=r"is not the name of a class|stands there twice"):
+        LabelledDataConfig(root="x", classes=names)
+
+
+def test_folders_whose_names_no_class_can_have_are_named(tmp_path):
+    make_labelled(tmp_path, ["a", r"b\c"], count=1)
+    with pytest.raises(UserError, match=r"data.root: .*train: 'b\\\\c' is not the name of a class.*; rename it"):
+        open_stream(LabelledDataConfig(root=str(tmp_path)), 0)
 
 
 def test_check_says_it_too(labelled, capsys):

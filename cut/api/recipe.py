@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cut.config.evaluation import EvalConfig
 from cut.config.load import merged_values
 from cut.data.folders import list_folder
+from cut.data.images import images_if_any, pair_name
 from cut.errors import UserError
 from cut.methods import method_config
+from cut.metrics.names import NEEDS_PAIRS
 
 RECIPES = ("fast", "paper", "few-pictures")  # YAMLs of configs/recipes
 _FEW = 100  # pictures of the smaller side, below which a discriminator soon knows them by heart
@@ -88,6 +91,7 @@ def plan(
     run_dir: Path | None,
     has_gpu: bool,
     name: str | None = None,
+    settings: Sequence[str] = (),
 ) -> Plan:
     """The settings that suit the pictures and the machine.
 
@@ -98,6 +102,7 @@ def plan(
         run_dir: Where the run goes; one that is there goes on with its own settings. None takes a name of the folders.
         has_gpu: Whether there is a GPU.
         name: Name of the data set; None takes those of the folders.
+        settings: Overrides that the user gave; what is scored is left to them.
 
     Raises:
         UserError: Both a recipe and YAMLs were given.
@@ -126,7 +131,27 @@ def plan(
                 f"held back from the training, because there is no test split: {held[0]} of {counts['A']} pictures "
                 f"of A, {held[1]} of {counts['B']} of B; sample sheets show them (data.held_back)"
             )
+        is_asked = any(setting.startswith(("eval=", "eval.")) for setting in settings)
+        if not is_asked and (of_pairs := _scores_of_pairs(configs, folders)):
+            where.append("eval=null")
+            notes.append(
+                f"nothing is scored, because {', '.join(of_pairs)} of the config compare pairs, and the test pictures "
+                "are none (--set 'eval={every_epochs: 5, metrics: [fid]}' scores with fid)"
+            )
     return Plan(tuple(configs), tuple(where), run_dir, tuple(notes))
+
+
+def _scores_of_pairs(configs: Sequence[str], folders: Folders) -> list[str]:
+    """The metrics of the YAMLs that need pairs, where the test pictures are not in pairs."""
+    scored = merged_values(configs, ())[1].get("eval")
+    if not isinstance(scored, dict):
+        return []
+    metrics = scored.get("metrics", EvalConfig.model_fields["metrics"].default)
+    of_pairs = [name for name in metrics if name in NEEDS_PAIRS] if isinstance(metrics, list | tuple) else []
+    split = f"{scored.get('split', 'test')}" if folders.has_test_split else "train"
+    sides = [folders.root / f"{split}{side}" for side in "AB"] if folders.root else [folders.a, folders.b]
+    names_a, names_b = ({pair_name(path.relative_to(side)) for path in images_if_any(side)} for side in sides)
+    return [] if names_a <= names_b else of_pairs
 
 
 def _is_unpaired(configs: Sequence[str]) -> bool:

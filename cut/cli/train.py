@@ -167,6 +167,7 @@ def _plan(args: argparse.Namespace) -> None:
         args.run_dir,
         _has_gpu(args.set),
         args.data.resolve().name if args.data else None,
+        args.set,
     )
     args.config, args.set = list(planned.configs), [*planned.overrides, *begun, *args.set]
     args.run_dir = planned.run_dir

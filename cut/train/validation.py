@@ -1,6 +1,7 @@
 """Scores a run's generators while it trains, by the same steps as cut-test and cut-eval."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from lightning_fabric import Fabric
@@ -20,8 +21,9 @@ from cut.inference.request import Request, several
 from cut.inference.sample import draw_images, plan_draws
 from cut.inference.translate import plan_jobs, run_jobs
 from cut.methods.base import Method
-from cut.metrics.names import NEEDS_FEATURES, NEEDS_OUTPUTS, NUM_OUTPUTS
+from cut.metrics.names import NEEDS_FEATURES, NEEDS_OUTPUTS, NEEDS_PAIRS, NUM_OUTPUTS
 from cut.scoring.evaluator import Evaluator
+from cut.scoring.find_pictures import find_pictures
 from cut.scoring.scoring_files import ScoringFiles
 from cut.storage.files import write_json
 from cut.train.evaluations import Evaluations, Scores
@@ -63,7 +65,17 @@ class Validation:
         for generator in ("last", "ema", f"last{_SEVERAL}", f"ema{_SEVERAL}"):
             require_own_pictures(self.folder / generator)
         self.pictures = self._pictures(method)
+        if self.pictures.inputs and (of_pairs := [name for name in self.config.metrics if name in NEEDS_PAIRS]):
+            self._require_pairs(self.pictures.inputs, of_pairs)
         self.evaluator = self._evaluator()
+
+    def _require_pairs(self, inputs: Path, metrics: Sequence[str]) -> None:
+        try:
+            find_pictures(inputs, self.pictures.targets, metrics)
+        except UserError as error:
+            raise UserError(
+                f"eval.metrics: {error}: --set 'eval.metrics=[fid]' does, and --set eval=null scores nothing"
+            ) from None
 
     def baseline(self) -> Scores:
         """Scores of the untranslated inputs, which finds every mistake; none where the method draws from noise."""

@@ -112,3 +112,24 @@ def test_configs_are_found_by_name(capsys, tmp_path, monkeypatch):
         read_config("horse2zebra_cat")
     (tmp_path / "quickstart").write_text("method: {name: cyclegan}\ndata: {root: x}\n")
     assert read_config("quickstart").method.name == "cyclegan"  # a file of the user's goes first
+
+
+def test_scores_of_pairs_are_not_asked_of_pictures_without_pairs(tmp_path):
+    root = make_unpaired(tmp_path / "mine")
+    words = ("--data", root, "--config", "quickstart")
+    assert planned(*words)[1].eval.metrics == ("ssim", "psnr", "l1")  # of equal names
+    for number, path in enumerate((root / "testB").iterdir()):
+        path.rename(path.with_name(f"painting{number}.png"))
+    assert planned(*words)[1].eval is None
+    assert planned(*words, "--set", "eval.metrics=[ssim, fid]")[1].eval.metrics == ("ssim", "fid")
+    said = told("train", "--config", "quickstart", *settings(f"data.root={root}"), "--run-dir", tmp_path / "run")
+    assert said.startswith("eval.metrics: ") and "4 of 4 pictures have none" in said
+    assert said.endswith("--set 'eval.metrics=[fid]' does, and --set eval=null scores nothing")
+    inside("train", "--config", "quickstart", *settings(f"data.root={root}", "eval=null"), "--dry-run")
+
+
+def test_held_back_pictures_without_pairs_are_not_scored_as_pairs(photos):
+    for number, path in enumerate(sorted((photos / "paintings").iterdir())):
+        path.rename(path.with_name(f"painting{number}.png"))
+    words = ("--a", photos / "photos", "--b", photos / "paintings", "--config", "quickstart")
+    assert planned(*words)[1].eval is None

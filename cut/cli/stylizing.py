@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from cut.cli import write_json_file
 from cut.cli.translation_options import make_request
-from cut.errors import UserError
+from cut.errors import UserError, printable
 from cut.terminal import say
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ _FOREIGN = {
     "num_images": "this method makes pictures from photographs; give --input",
     "tile_px": "this method sees the whole picture at once, at a size of its own",
     "direction": "what --input names takes the style of what --guide names",
+    "deterministic": "this method draws nothing that --seed does not decide",
 }
 
 
@@ -56,13 +57,14 @@ def stylize_pictures(args: argparse.Namespace) -> None:
         print(to_explained_yaml(config, _SECTIONS), end="")
         return
     for name, why in _FOREIGN.items():
-        if getattr(args, name) is not None:
+        if getattr(args, name) not in (None, False):
             raise UserError(f"--{name.replace('_', '-')}: {why}; leave it out")
     args.input, args.guide = (
         given or _own_picture(config, domain) for given, domain in ((args.input, "a"), (args.guide, "b"))
     )
     args.seed = config.seed if args.seed is None else args.seed
-    args.load_px = args.load_px or cast("SingleDataConfig", config.data).load_px
+    if args.load_px is None:
+        args.load_px = cast("SingleDataConfig", config.data).load_px
     _stylize(args, config)
 
 
@@ -91,6 +93,7 @@ def _stylize(args: argparse.Namespace, config: "RunConfig") -> None:
     read = [job.source for job in jobs]
     for given in (args.target, args.guide):
         read += list_images(given) if given and given.is_dir() else [given] if given else []
+    read += map(Path, getattr(config.method, "regions", None) or ())
     output.check([job.output for job in jobs], read, args.overwrite)
     if args.load_px is None:
         _say_size(method, jobs[0])
@@ -121,6 +124,7 @@ def _own_picture(config: "RunConfig", domain: str) -> Path:
 
 def _say_size(method: "Stylizer", job: "Job") -> None:
     """One line where a picture is made at another size than it has."""
+    from cut.config.data import MOST_PX
     from cut.data.images import stored_size_px
 
     size = stored_size_px(job.source)
@@ -128,8 +132,8 @@ def _say_size(method: "Stylizer", job: "Job") -> None:
         return
     width, height = size
     own = method.working_size(height, width)
-    if own != (height, width):
+    if own != (height, width) and max(own) <= MOST_PX:
         say(
-            f"cut-test: note: {job.name}: {width}x{height} px, made at {own[1]}x{own[0]} px ({method.size_setting}) "
-            f"and scaled back; --load-px {max(own)} writes it at that size"
+            f"cut-test: note: {printable(job.name)}: {width}x{height} px, made at {own[1]}x{own[0]} px "
+            f"({method.size_setting}) and scaled back; --load-px {max(own)} writes it at that size"
         )

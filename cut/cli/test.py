@@ -170,7 +170,10 @@ def _main(args: argparse.Namespace) -> None:
         count = 64 if args.num_images is None else args.num_images
         draws = plan_draws(args.output, count, suffix or ".png", asked_labels(args, method, config.method.name))
         output.check([draw.path for draw in draws], overwrite=args.overwrite)
-        say(sample(method, draws, args.seed, fabric, args.batch_size, output), sys.stdout)
+        start = time.perf_counter()
+        line = sample(method, draws, args.seed, fabric, args.batch_size, output)
+        _write_costs(args.json, start, len(draws), peak_memory_mib(fabric.device))
+        say(line, sys.stdout)
         return
     _warn_of_pairs(args, config, jobs[0].source)
     for line in describe_left_out([path for path in (args.input, args.target, args.guide) if path]):
@@ -186,11 +189,14 @@ def _main(args: argparse.Namespace) -> None:
     channels = domains.get(request.direction[0], domains["b"])
     start = time.perf_counter()
     line = translate(method, jobs, channels, fabric, args.batch_size, output, args.target, request, args.tile_px)
-    if args.json:
-        seconds = (time.perf_counter() - start) / len(jobs)
-        costs = {"seconds_per_picture": seconds, "peak_mib": peak_memory_mib(fabric.device), "pictures": len(jobs)}
-        write_json_file(args.json, costs)
+    _write_costs(args.json, start, len(jobs), peak_memory_mib(fabric.device))
     say(line, sys.stdout)
+
+
+def _write_costs(path: str | None, start: float, count: int, peak_mib: float) -> None:
+    if path:
+        seconds = (time.perf_counter() - start) / count
+        write_json_file(path, {"seconds_per_picture": seconds, "peak_mib": peak_mib, "pictures": count})
 
 
 def _check_given(args: argparse.Namespace, has_run: bool) -> None:

@@ -63,8 +63,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "--start",
         type=Path,
         metavar="FILE",
-        help="fine-tune: start from the weights of a run directory, a checkpoint, .safetensors or a public .pth; with "
-        "--data, or --a and --b, also its networks and method are taken",
+        help="fine-tune: start from the weights of a run directory, a checkpoint, .safetensors or a public .pth; "
+        "without --config also its networks and method are taken",
     )
     parser.add_argument(
         "--set",
@@ -152,6 +152,7 @@ def _plan(args: argparse.Namespace) -> None:
             raise UserError(
                 "--config: missing; give one (see --list-configs), or your pictures: --data, or --a and --b"
             )
+        args.set = [*(start_settings(args.start, networks=False) if args.start else []), *args.set]
         return
     import yaml
 

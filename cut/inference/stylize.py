@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from cut.data.images import list_images, pair_name, read_image, write_image
 from cut.data.transforms import resized, to_picture, to_tensor, to_written_picture
-from cut.errors import UserError, listed, printable
+from cut.errors import NoRoomError, UserError, listed, printable
 from cut.inference.output_folder import OutputFolder
 from cut.inference.request import Request, stream_seed
 from cut.inference.sheet import shrink, write_sheet
@@ -83,8 +83,7 @@ def stylize(
         One line that says what was done, and the seconds that a picture took on average.
 
     Raises:
-        UserError: Some photographs could not be read (the others are done), or a picture could not be written, or the
-            objective was not finite.
+        UserError: Some photographs could not be read, made or written (the others are done).
     """
     fabric.to_device(method)
     partners = {pair_name(path.relative_to(target)): path for path in list_images(target)} if target else {}
@@ -101,8 +100,14 @@ def stylize(
         row = _Row(job.name + job.given.suffix, _ends(job, photo, partners))
         if number in shown:
             sheet.rows.append(row)
-        made = _make(method, job, photo, fabric, request.seed, row, sheet)
-        write_image(job.output, made, checked=True)
+        try:
+            made = _make(method, job, photo, fabric, request.seed, row, sheet)
+            write_image(job.output, made, checked=True)
+        except NoRoomError:  # which all others would meet too
+            raise
+        except UserError as error:
+            failures.append(str(error))
+            continue
         output.written.add(job.output)
         row.made = shrink(made, SHEET_PX)
         sheet.write()

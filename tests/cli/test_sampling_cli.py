@@ -1,5 +1,6 @@
 """DCGAN on the command line: training, sheets, losses, sampling, and its mistakes."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,9 @@ def test_train_look_and_sample(tiny_dcgan_yaml, tmp_path):
     assert (run / "losses.png").is_file()
     arguments = ["--run", run, "--num-images", 3, "--seed", 7]
     call("test", *arguments, "--output", tmp_path / "a")
-    inside("test", *arguments, "--output", tmp_path / "b")
+    inside("test", *arguments, "--output", tmp_path / "b", "--json", tmp_path / "costs.json")
+    costs = json.loads((tmp_path / "costs.json").read_text())
+    assert costs["pictures"] == 3 and costs["seconds_per_picture"] > 0 and costs["peak_mib"] > 50
     assert sorted(files(tmp_path / "a")) == ["00000.png", "00001.png", "00002.png"]
     assert files(tmp_path / "a") == files(tmp_path / "b") and (tmp_path / "a_sheet.png").is_file()
 

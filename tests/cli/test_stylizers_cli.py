@@ -102,6 +102,34 @@ def test_nothing_of_the_users_is_overwritten(yaml_of, tmp_path):
     inside("test", "--config", config, "--output", tmp_path / "out")  # its own
 
 
+def test_labels_of_regions_are_not_overwritten_either(yaml_of, tmp_path):
+    yaml_of("gatys")
+    labels = tmp_path / "labels" / "photo.png"
+    labels.parent.mkdir()
+    labels.write_bytes((tmp_path / "pictures" / "photo.png").read_bytes())
+    regions = f"[{labels}, {tmp_path / 'pictures' / 'painting.png'}]"
+    config = yaml_of("wct2", f"{{name: wct2, vgg: random, base_channels: 2, image_px: 32, regions: {regions}}}")
+    assert "would be overwritten" in told("test", "--config", config, "--output", labels.parent, "--overwrite")
+
+
+def test_a_picture_that_cannot_be_written_does_not_keep_the_others(yaml_of, tmp_path):
+    config, photos, guides = yaml_of("gatys"), tmp_path / "photos", tmp_path / "guides"
+    for path in (photos / f"{'k' * 249}.png", photos / "x.png", guides / "g1.png", guides / "g2.png"):
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (32, 32), "red").save(path)
+    said = told("test", "--config", config, "--input", photos, "--guide", guides, "--output", tmp_path / "out")
+    assert said.startswith("2 of 4 pictures were left out: ") and "_g1.png: cannot be written (File name too" in said
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["x_g1.png", "x_g2.png"]
+
+
+def test_options_that_would_do_nothing_are_refused(yaml_of, tmp_path):
+    run = ("test", "--config", yaml_of("gatys"), "--output", tmp_path / "out")
+    assert told(*run, "--load-px", 0).startswith("--load-px 0: must be from 8 to")
+    assert told(*run, "--deterministic") == (
+        "--deterministic: this method draws nothing that --seed does not decide; leave it out"
+    )
+
+
 def test_training_refuses_in_one_line_that_says_what_to_do(yaml_of, tmp_path):
     config = yaml_of("strotss")
     line = told("train", "--config", config)
@@ -160,7 +188,7 @@ def test_a_long_and_narrow_photograph_is_refused_before_it_takes_all_memory(yaml
     Image.new("RGB", (3000, 1)).save(tmp_path / "line.png")
     run = ("test", "--config", yaml_of("gatys"), "--output", tmp_path / "out", "--input", tmp_path / "line.png")
     line = told(*run, "--set", "method.stages=[[512, 20]]")
-    assert line == "line.png: would be made at 1536000x512 px; lower method.stages, or cut a part out of it"
+    assert "line.png: would be made at 1536000x512 px; lower method.stages, or cut a part out of it; 0 pic" in line
 
 
 def test_weights_of_torchvision_and_of_caffe_are_read_from_torch_hubs_folder(yaml_of, tmp_path, monkeypatch):

@@ -126,6 +126,14 @@ def test_a_public_generator_and_one_of_another_method_start_a_run(tiny_yaml, tmp
     assert not torch.equal(trainer.method.generator_ab.layers[1].weight, first) and "new: generator_ab" in line
 
 
+def test_the_option_starts_a_run_of_a_yaml_too(tiny_yaml, tmp_path, earlier):
+    args = _parse(["--config", str(tiny_yaml), "--start", str(tmp_path / "earlier")])
+    _plan(args)
+    config = read_config(args.config, args.set)
+    assert config.start.file == str(tmp_path / "earlier")
+    assert config.method == read_config(tiny_yaml).method
+
+
 def test_fine_tuning_on_other_folders_takes_the_networks_of_the_file(unpaired, tmp_path, earlier):
     args = _parse(["--start", str(tmp_path / "earlier"), "--data", str(unpaired)])
     _plan(args)

@@ -5,19 +5,20 @@
     model = cut.load("runs/mine")
     picture = model("photo.jpg")
 
-`cut.load`, `cut.train`, `cut.score`, `cut.Model` and `cut.UserError` are what programs and notebooks need. They are
-imported when they are first used, because torch takes seconds and `cut-train --help` should not.
+`cut.load`, `cut.train`, `cut.score`, `cut.stylize`, `cut.Model` and `cut.UserError` are what programs and notebooks
+need. They are imported when they are first used, because torch takes seconds and `cut-train --help` should not.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Model", "UserError", "__version__", "load", "score", "train"]
+__all__ = ["Model", "UserError", "__version__", "load", "score", "stylize", "train"]
 
 if TYPE_CHECKING:
     from cut.api.model import Model, load
     from cut.api.scoring import score
+    from cut.api.stylizing import stylize
     from cut.api.training import train
     from cut.errors import UserError
 
@@ -25,6 +26,7 @@ _HOMES = {
     "Model": "cut.api.model",
     "load": "cut.api.model",
     "score": "cut.api.scoring",
+    "stylize": "cut.api.stylizing",
     "UserError": "cut.errors",
 }
 

@@ -39,6 +39,24 @@ def read_config(paths: PathOrPaths, overrides: Sequence[str] = ()) -> RunConfig:
     return load_config(paths, overrides, method_config)
 
 
+def given_config(config: PathOrPaths | Mapping[str, Any] | RunConfig, overrides: Sequence[str], who: str) -> RunConfig:
+    """The configuration of what a program gives: as `read_config`, or the settings themselves.
+
+    Args:
+        config: YAML, its name, several of them, the settings as nested mappings, or a configuration.
+        overrides: Settings that go over YAMLs.
+        who: Function that was called, for errors.
+
+    Raises:
+        UserError: as `load_config`, or there are overrides of what is no file.
+    """
+    if not isinstance(config, RunConfig | Mapping):
+        return read_config(config, overrides)
+    if overrides:
+        raise UserError(f"{who}: settings that are no file take no overrides; change the settings themselves")
+    return config if isinstance(config, RunConfig) else parse_config(dict(config), method_config, where=who)
+
+
 def build_method(config: RunConfig, is_trained: bool = True) -> Method:
     """The method with freshly initialised networks, on the CPU; the weights depend on the global random streams.
 

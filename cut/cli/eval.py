@@ -48,7 +48,10 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--generated", type=Path, required=True, metavar="DIR", help="the translated pictures")
     parser.add_argument("--target", type=Path, required=True, metavar="DIR", help="the target pictures")
     parser.add_argument(
-        "--baseline", type=Path, metavar="DIR", help="also score this folder, e.g. the untranslated inputs"
+        "--baseline",
+        type=Path,
+        metavar="DIR",
+        help="also score this folder, such as the untranslated inputs, as it is and in the targets' colours",
     )
     parser.add_argument(
         "--metrics",
@@ -88,7 +91,8 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
         "--features",
         type=Path,
         metavar="FILE.pt",
-        help="TorchScript network in place of Inception; the scores are then fd[FILE.pt], kd[FILE.pt], ...",
+        help="network in place of Inception, TorchScript or the name efficientnet_lite0 or efficientnet_lite1 (pip "
+        "install 'cut[features]'); the scores are then fd[FILE.pt], kd[FILE.pt], ...",
     )
     parser.add_argument(
         "--palette", metavar="NAME", help="colours of classes: cityscapes, facades, earth2map or a YAML of your own"
@@ -126,7 +130,11 @@ def _evaluate(args: argparse.Namespace) -> None:
         _check_options(args, metrics)
     if args.json and args.json != "-":
         check_json_file(args.json)
-    from cut.cli.eval_tools import everything, make_evaluator  # here, because torch takes seconds and --help should not
+    from cut.cli.eval_tools import (  # here, because torch takes seconds and --help should not
+        everything,
+        make_evaluator,
+        score_colour_transfer,
+    )
     from cut.data.left_out import describe_left_out
     from cut.scoring.evaluator import find_pictures
 
@@ -141,6 +149,9 @@ def _evaluate(args: argparse.Namespace) -> None:
         say(f"cut-eval: note: {line}")
     evaluator = make_evaluator(args, metrics)
     results = {role: evaluator.score(folder) for role, folder in folders.items()}
+    if args.baseline and not args.segmenter:  # whose targets are label pictures, in colours of no photograph
+        folders["colour_transfer"] = args.baseline
+        results["colour_transfer"] = score_colour_transfer(evaluator, args.baseline, args.target)
     for role, result in results.items():
         for warning in result.warnings:
             say(f"cut-eval: warning: {role}: {warning}")
@@ -203,7 +214,7 @@ def _table(results: dict) -> str:
     ]
     for role, result in results.items():
         cells = _joined([_cells(result.scores[name]) for name in names])
-        columns.append([f"{role} ({result.num_generated} pictures)", *cells])
+        columns.append([f"{role.replace('_', ' ')} ({result.num_generated} pictures)", *cells])
     return "\n".join(map(printable, _joined(list(zip(*columns, strict=True)))))
 
 

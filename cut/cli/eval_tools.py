@@ -1,14 +1,16 @@
 """What cut-eval needs torch for: its networks, and which metrics the folders and options allow."""
 
 import argparse
+import tempfile
 from pathlib import Path
 
+from cut.data.colour_transfer import colours_of, transfer_colours
 from cut.data.images import list_images, stored_size_px
 from cut.errors import UserError, reason
 from cut.metrics.names import METRICS, NEEDS_FEATURES, NEEDS_OUTPUTS, NEEDS_PAIRS, NEEDS_PALETTE
 from cut.metrics.patches import SWD_PATCH_PX
 from cut.metrics.similarity import MS_SSIM_SMALLEST_PX, SSIM_WINDOW_PX
-from cut.scoring.evaluator import Evaluator, find_pictures
+from cut.scoring.evaluator import Evaluator, Result, find_pictures
 from cut.scoring.feature_store import default_store
 from cut.scoring.perceptual import LPIPS_SMALLEST_PX
 from cut.scoring.scoring_files import ScoringFiles
@@ -29,6 +31,14 @@ def make_evaluator(args: argparse.Namespace, metrics: tuple[str, ...]) -> Evalua
         intervals=not args.no_intervals,
         **_files(args).arguments(metrics),
     )
+
+
+def score_colour_transfer(evaluator: Evaluator, folder: Path, target: Path) -> Result:
+    """Scores of the pictures of a folder after a colour transfer, which learns from these two folders alone."""
+    colours = colours_of(list_images(folder)), colours_of(list_images(target))
+    with tempfile.TemporaryDirectory() as output:
+        transfer_colours(folder, Path(output), *colours)
+        return evaluator.score(Path(output))
 
 
 def _default_store() -> Path | None:

@@ -22,7 +22,9 @@ from cut.compare.results import (
     test_json,
     training_list,
 )
+from cut.config import RunConfig
 from cut.config.own_code import own_code
+from cut.data.colour_transfer import training_colours, transfer_colours
 from cut.data.evaluation_set import EvaluationSet, empty_folder, require_own_pictures
 from cut.data.images import list_images
 from cut.data.picture_list import changes_of_pictures
@@ -94,7 +96,7 @@ class Runner:
         results = [self.output / name / f"seed_{seed}.json" for name in names for seed in range(num_seeds)]
         several = [_of_several(result) for result in results]
         tests = [test_json(result.with_suffix("")) for result in results]
-        scored = [self.output / "input.json", *results]
+        scored = [self.output / "input.json", self._transferred.with_suffix(".json"), *results]
         own = [*scored, *several, *tests]
         for path in own:
             mark(path, SCORES)
@@ -109,6 +111,7 @@ class Runner:
         for result in results:
             require_own_pictures(result.with_name(f"{result.stem}_pictures"), TRANSLATIONS)
             require_own_pictures(_of_several(result).with_suffix(""), TRANSLATIONS)
+        require_own_pictures(self._transferred, TRANSLATIONS)
         for path in own:
             move_aside(path)
 
@@ -159,6 +162,28 @@ class Runner:
             folder = self.pictures.inputs or self.pictures.targets
             self._score(folder, result, self.output / "input", self._known)
         return {} if from_noise else scores_of(result, self._known) or {}
+
+    def colour_transfer(self, config: RunConfig) -> dict[str, dict[str, Any]]:
+        """The scores of the inputs after a colour transfer, which learns from a run's training pictures without
+        training; nothing where there are no two domains, or they can no longer be read.
+
+        Raises:
+            Stopped: By a signal.
+        """
+        result, folder = self._transferred.with_suffix(".json"), self._transferred
+        known = {**self._known, "trained_on": training_list(config)}
+        try:
+            if self.pictures.inputs and scores_of(result, known) is None and (found := training_colours(config.data)):
+                empty_folder(folder, TRANSLATIONS)
+                transfer_colours(self.pictures.inputs, folder, *found)
+                self._score(folder, result, folder, known)
+        except UserError as error:
+            say(f"  warning: no colour transfer: {error}")
+        return scores_of(result, known) or {}
+
+    @property
+    def _transferred(self) -> Path:
+        return self.output / "input_colour_transfer"
 
     def _translate_and_score(
         self, run_dir: Path, contender: Contender, result: Path, known: dict[str, Any], *translator: Any

@@ -19,10 +19,11 @@ _COSTS = {
     "training_seconds": ("training (s)", lambda v: f"{v:.0f}"),
     "seconds_per_picture": ("s/picture", lambda v: f"{v:.2f}"),
 }
+Baselines = Mapping[str, Mapping[str, Mapping[str, Any]]]  # title of the row -> scores as cut-eval's JSON has them
 _ALWAYS = ("seconds_per_step", "peak_mib", "parameters", "steps")
 
 
-def markdown_table(outcomes: Sequence[Outcome], baseline: Mapping[str, Mapping[str, Any]]) -> str:
+def markdown_table(outcomes: Sequence[Outcome], baselines: Baselines) -> str:
     """A row per config in the order of `outcomes`: mean ± standard deviation over seeds (of the sample, n - 1), the
     best mean of each score in bold, and an arrow for the better direction."""
     names, costs = _score_names(outcomes), _measured_costs(outcomes)
@@ -40,9 +41,9 @@ def markdown_table(outcomes: Sequence[Outcome], baseline: Mapping[str, Mapping[s
         rows.append(
             [printable(title).replace("|", "\\|"), f"{len(done)}{failed}", *cells, *(_cost(done, key) for key in costs)]
         )
-    if baseline:
-        cells = [_number(baseline[name]["value"]) if name in baseline else "" for name in names]
-        rows.append(["input, untranslated", "", *cells, *("" for _ in costs)])
+    for title, scores in baselines.items():
+        cells = [_number(scores[name]["value"]) if name in scores else "" for name in names]
+        rows.append([title, "", *cells, *("" for _ in costs)])
     lines = [f"| {' | '.join(row)} |" for row in rows]
     lines.insert(1, "|---|" + "---:|" * (len(rows[0]) - 1))
     return "\n".join(lines) + "\n"
@@ -58,8 +59,8 @@ def note_on_styles(contenders: Sequence[Contender], metrics: Sequence[str]) -> s
     return f"\n{names}: scored with one random style per picture, the same for every run{several}.\n"
 
 
-def csv_table(outcomes: Sequence[Outcome], baseline: Mapping[str, Mapping[str, Any]]) -> str:
-    """A row per run, with full digits, for whoever computes on; the baseline comes last."""
+def csv_table(outcomes: Sequence[Outcome], baselines: Baselines) -> str:
+    """A row per run, with full digits, for whoever computes on; the baselines come last."""
     names = _score_names(outcomes)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -75,9 +76,9 @@ def csv_table(outcomes: Sequence[Outcome], baseline: Mapping[str, Mapping[str, A
                 printable(run.error or ""),
             ]
         )
-    if baseline:
-        scores = [baseline.get(name, {}).get("value", "") for name in names]
-        writer.writerow(["input, untranslated", "", *scores, *("" for _ in _COSTS), ""])
+    for title, of_baseline in baselines.items():
+        scores = [of_baseline.get(name, {}).get("value", "") for name in names]
+        writer.writerow([title, "", *scores, *("" for _ in _COSTS), ""])
     return text.getvalue()
 
 

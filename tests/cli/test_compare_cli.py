@@ -67,7 +67,7 @@ def rows(output):
 def test_a_table_of_two_configs_and_two_seeds(two_yamls, in_process, tmp_path, capsys):
     arguments = compare(tmp_path / "out", "--configs", *two_yamls, "--seeds", 2, "--steps", 2)
     inside("compare", *arguments)
-    assert in_process == ["eval"] + ["train", "test", "eval"] * 4
+    assert in_process == ["eval", "eval"] + ["train", "test", "eval"] * 4
     found = rows(tmp_path / "out")
     assert [(row["method"], row["seed"]) for row in found[:4]] == [
         ("tiny", "0"),
@@ -76,6 +76,7 @@ def test_a_table_of_two_configs_and_two_seeds(two_yamls, in_process, tmp_path, c
         ("focal", "1"),
     ]
     assert found[4]["method"] == "input, untranslated" and float(found[4]["l1"]) > 0.3
+    assert found[5]["method"] == "input, colour transfer" and 0.05 < float(found[5]["l1"]) < 0.2
     values = [float(row["l1"]) for row in found[:2]]
     assert values[0] != values[1]  # two seeds
     printed = capsys.readouterr().out
@@ -101,8 +102,8 @@ def test_methods_with_styles_have_a_diversity_and_a_note(tiny_yaml, unpaired, in
     arguments = compare(tmp_path / "out", "--configs", munit, "--seeds", 1, "--steps", 2)
     arguments += ["--metrics", "l1,diversity", "--features", tmp_path / "net.pt"]
     inside("compare", *arguments)
-    assert in_process == ["eval", "train", "test", "eval", "test", "eval"]
-    styled, untranslated = rows(tmp_path / "out")
+    assert in_process == ["eval", "eval", "train", "test", "eval", "test", "eval"]
+    styled, untranslated, _ = rows(tmp_path / "out")
     assert untranslated["diversity[net.pt]"] == "" and float(styled["diversity[net.pt]"]) > 0
     table = (tmp_path / "out" / "table.md").read_text()
     assert "| diversity[net.pt] ↑ |" in table
@@ -131,7 +132,7 @@ def test_a_run_that_fails_is_counted_and_the_others_go_on(two_yamls, in_process,
     broken.write_text("base: tiny.yaml\ndata: {root: nowhere}\n")
     arguments = compare(tmp_path / "out", "--configs", two_yamls[0], broken, "--seeds", 1, "--steps", 2)
     inside("compare", *arguments)
-    assert [bool(row["error"]) for row in rows(tmp_path / "out")] == [False, True, False]
+    assert [bool(row["error"]) for row in rows(tmp_path / "out")] == [False, True, False, False]
     assert "nowhere: no such folder" in rows(tmp_path / "out")[1]["error"]
     captured = capsys.readouterr()
     assert "| broken | 0 (1 failed) |" in captured.out and "failed: data.root" in captured.err
@@ -284,7 +285,7 @@ def test_other_test_pictures_are_scored_again(two_yamls, in_process, unpaired, t
         shutil.copyfile(unpaired / f"test{domain}" / "0.png", unpaired / f"test{domain}" / "x.png")
     in_process.clear()
     inside("compare", *arguments)
-    assert in_process == ["eval", "train", "test", "eval"]
+    assert in_process == ["eval", "eval", "train", "test", "eval"]
     assert all(one["l1"] != other["l1"] for one, other in zip(before, rows(tmp_path / "out"), strict=True))
 
 
@@ -301,7 +302,7 @@ def test_other_training_pictures_are_said(two_yamls, in_process, unpaired, tmp_p
     in_process.clear()
     (unpaired / "trainB" / "3.png").unlink()
     inside("compare", *arguments)
-    assert in_process == []
+    assert in_process == ["eval"]  # of the colour transfer, which has other statistics
     assert f"trainB: 4 -> 3 pictures since {run} was trained" in capsys.readouterr().err
 
 
@@ -373,7 +374,7 @@ def test_a_run_without_its_log_is_a_failed_one(tiny_yaml, in_process, tmp_path):
 def test_small_scores_keep_their_digits():
     costs = {"seconds_per_step": 0.5, "peak_mib": 2048, "parameters": 1_500_000, "steps": 10}
     outcomes = [Outcome(name, 0, {"kid": {"value": value}}, costs) for name, value in (("a", 0.0012), ("b", 0.0014))]
-    table = markdown_table(outcomes, {"kid": {"value": 0.00004}})
+    table = markdown_table(outcomes, {"input, untranslated": {"kid": {"value": 0.00004}}})
     assert "**0.00120**" in table and "| 0.00140 |" in table and "| 0.000040 |" in table
 
 
@@ -417,11 +418,22 @@ def test_the_best_mean_is_bold_in_the_direction_of_the_metric():
         Outcome("a", 1, {"fd[net.pt]": {"value": 100.0}, "ssim": {"value": 0.7}}, costs),
         Outcome("b", 0, {"fd[net.pt]": {"value": 115.0}, "ssim": {"value": 0.65}}, costs),
     ]
-    table = markdown_table(outcomes, {"ssim": {"value": 0.1}}).splitlines()
+    table = markdown_table(outcomes, {"input, untranslated": {"ssim": {"value": 0.1}}}).splitlines()
     assert table[0].startswith("| method | seeds | fd[net.pt] ↓ | ssim ↑ | s/iter |")
     assert table[2] == "| a | 2 | **110.0** ± 14.1 | 0.600 ± 0.141 | 0.500 | 2.00 | 1.50 | 10 |"
     assert table[3].startswith("| b | 1 | 115.0 | **0.650** |")
     assert table[4] == "| input, untranslated |  |  | 0.100 |  |  |  |  |"
+
+
+def test_features_that_a_discriminator_saw_are_refused(tiny_yaml, tmp_path):
+    weights = tmp_path / "weights.pth"
+    torch.save({"_conv_stem.weight": torch.rand(32, 3, 3, 3)}, weights)
+    projected = tiny_yaml.with_name("projected.yaml")
+    projected.write_text(f"base: tiny.yaml\ndiscriminator: {{name: projected, features: {weights}}}\n")
+    arguments = ["--configs", tiny_yaml, projected, "--output", tmp_path / "out", "--features", weights]
+    said = told("compare", *arguments, "--metrics", "kid")
+    assert f"projected: --features {weights}: is the network whose features the discriminator sees" in said
+    assert "take efficientnet_lite0 or efficientnet_lite1" in said
 
 
 def test_mistakes_are_told_before_anything_is_trained(tiny_yaml, tmp_path):

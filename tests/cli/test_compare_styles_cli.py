@@ -41,12 +41,13 @@ def test_a_method_that_is_not_trained_is_a_row_beside_sincut(yamls, in_process, 
     output = tmp_path / "out"
     arguments = ("--configs", *yamls, "--seeds", 1, "--steps", 3, "--output", output)
     inside("compare", *arguments)
-    assert in_process == ["eval"] * 2 + ["train", "test", "eval", "eval"] + ["test", "eval", "eval"]
-    sincut, gatys, untranslated = rows(output)
+    assert in_process == ["eval"] * 4 + ["train", "test", "eval", "eval"] + ["test", "eval", "eval"]
+    sincut, gatys, untranslated, transferred = rows(output)
     assert sincut["steps"] == "3" and float(sincut["training_seconds"]) > 0 and not sincut["error"]
     assert gatys["steps"] == "" and float(gatys["peak_mib"]) > 50 and not gatys["error"]
     assert all(float(row["seconds_per_picture"]) > 0 for row in (sincut, gatys))
     assert untranslated["ssim[input]"] == "1.0" and float(untranslated["swd[style]"]) > float(gatys["swd[style]"]) > 0
+    assert float(untranslated["swd[style]"]) > float(transferred["swd[style]"]) > 0
     table = (output / "table.md").read_text()
     assert "| gatys (random VGG) | 1 |" in table and "swd[style] ↓" in table and "s/picture" in table
     assert "differ in length" not in capsys.readouterr().err
@@ -69,7 +70,9 @@ def test_another_painting_makes_another_result_of_a_method_that_is_not_trained(
     Image.new("RGB", (60, 48), "red").save(tmp_path / "pictures" / "painting.png")
     in_process.clear()
     inside("compare", *arguments)
-    assert in_process == ["eval", "test", "eval"] and rows(tmp_path / "out")[0]["l1[input]"] != before["l1[input]"]
+    assert (
+        in_process == ["eval", "eval", "test", "eval"] and rows(tmp_path / "out")[0]["l1[input]"] != before["l1[input]"]
+    )
 
 
 def test_a_sheet_of_the_users_is_kept(yamls, tmp_path):

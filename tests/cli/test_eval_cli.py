@@ -57,7 +57,8 @@ def test_a_table_shows_translations_beside_the_baseline_and_json_holds_the_same(
     run = cut_eval(*options(folders), "--features", tmp_path / "net.pt", "--json", tmp_path / "scores.json")
     assert run.returncode == 0, run.stderr
     lines = [line.split() for line in run.stdout.splitlines()]
-    assert lines[0] == "metric better generated (6 pictures) baseline (6 pictures)".split()
+    titles = "metric better generated (6 pictures) baseline (6 pictures) colour transfer (6 pictures)"
+    assert lines[0] == titles.split()
     assert [line[:2] for line in lines[1:]] == [
         ["ssim", "higher"],
         ["psnr", "higher"],
@@ -69,6 +70,9 @@ def test_a_table_shows_translations_beside_the_baseline_and_json_holds_the_same(
         generated, baseline = (report[role]["scores"][name]["value"] for role in ("generated", "baseline"))
         assert float(cells[0]) == pytest.approx(generated, rel=1e-3)
         assert (generated > baseline) is (better == "higher"), name
+    assert report["colour_transfer"]["folder"] == str(folders["--baseline"])
+    transferred = report["colour_transfer"]["scores"]["l1"]["value"]
+    assert f"{transferred:.5g}" in lines[3] and transferred != report["baseline"]["scores"]["l1"]["value"]
     assert report["target"] == {"folder": str(folders["--target"]), "pictures": 6}
     ssim = report["generated"]["scores"]["ssim"]
     assert ssim["count"] == 6 and ssim["low"] < ssim["value"] < ssim["high"]
@@ -76,7 +80,7 @@ def test_a_table_shows_translations_beside_the_baseline_and_json_holds_the_same(
     assert run.stderr.splitlines() == [
         f"cut-eval: warning: {role}: fd[net.pt] of 6 pictures, fewer than its 12 features, is biased upward; "
         "compare only scores computed with the same number"
-        for role in ("generated", "baseline")
+        for role in ("generated", "baseline", "colour_transfer")
     ]
 
 

@@ -42,7 +42,7 @@ ALLOWED = {
         "storage",
     },
     "inference": {"methods.base", "methods.stylizer", "data", "kernels", "runtime", "storage"},
-    "scoring": {"datasets.fetch", "data", "metrics", "storage"},
+    "scoring": {"datasets.fetch", "models.efficientnet", "data", "metrics", "storage"},
     "methods": {"models", "losses", "runtime.sharding", "config"},
     "datasets": {"data", "storage"},
     "data": {"datasets.catalogue", "config", "storage"},

@@ -119,6 +119,7 @@ def _compare(contenders: Sequence["Contender"], metrics: Sequence[str], args: ar
     from cut.storage.files import write_whole
 
     _warn_of_other_data(contenders)
+    _require_unseen_features(contenders, args.features)
     pictures = _pictures(contenders[0], args)
     folders = [folder for folder in (pictures.inputs, pictures.targets) if folder]
     source = {"split": args.split, "data": contenders[0].config.data.model_dump(mode="json")}
@@ -165,6 +166,17 @@ def _warn_of_other_data(contenders: Sequence["Contender"]) -> None:
                 f"cut-compare: warning: {contender.name}: {', '.join(told)}; it is scored on the pictures of "
                 f"{contenders[0].name}"
             )
+
+
+def _require_unseen_features(contenders: Sequence["Contender"], features: str | None) -> None:
+    """Refuses scores by a network whose features a contender's discriminator sees, before anything is trained."""
+    from cut.scoring.seen_features import require_unseen
+
+    for contender in contenders:
+        try:
+            require_unseen("--features", features, contender.config.discriminator)
+        except UserError as error:
+            raise UserError(f"{contender.name}: {error}") from None
 
 
 def _pictures(contender: "Contender", args: argparse.Namespace) -> "EvaluationSet":

@@ -178,6 +178,8 @@ def _main(args: argparse.Namespace) -> None:
     _warn_of_pairs(args, config, jobs[0].source)
     for line in describe_left_out([path for path in (args.input, args.target, args.guide) if path]):
         say(f"cut-test: note: {line}")
+    if features := getattr(config.discriminator, "seen_features", None):
+        say(f"cut-test: note: this run's discriminator saw features of {features}; score it with other --features")
     say_scale(args, config, [job.source for job in jobs])
     request = make_request(args, method, config, fabric)
     jobs = plan_jobs(args.input, args.output, suffix, request.outputs)

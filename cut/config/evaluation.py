@@ -28,7 +28,7 @@ class EvalConfig(Section):
     patience: int | None = Field(None, ge=1)
     """Number of evaluations in a row without a better one after which the run stops. null: it never does."""
     features: PathText | None = None
-    """TorchScript network in place of Inception, as in cut-eval --features."""
+    """TorchScript network, or its name, in place of Inception, as in cut-eval --features."""
     inception_weights: PathText | None = None
     """pytorch-fid's file of weights. null: torch.hub's copy."""
     palette: PathText | None = None

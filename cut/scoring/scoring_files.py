@@ -13,6 +13,7 @@ from cut.metrics.names import NEEDS_FEATURES, NEEDS_OUTPUTS, NEEDS_PALETTE
 from cut.scoring.palette import read_palette
 from cut.scoring.perceptual import Lpips
 from cut.scoring.segmenter import Segmenter
+from cut.storage.public_weights import PACKAGED
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,13 @@ class ScoringFiles:
 def _features(features: Path | None, inception_weights: Path | None) -> nn.Module:
     from cut.scoring.feature_networks import (  # here, for torchvision is slow to import
         InceptionFeatures,
+        PackagedFeatures,
         TorchScriptFeatures,
     )
 
-    return TorchScriptFeatures(features) if features else InceptionFeatures(inception_weights)
+    if features is None:
+        return InceptionFeatures(inception_weights)
+    return PackagedFeatures(str(features)) if str(features) in PACKAGED else TorchScriptFeatures(features)
 
 
 @cache

@@ -21,10 +21,11 @@ from cut.inference.request import Request, several
 from cut.inference.sample import draw_images, plan_draws
 from cut.inference.translate import plan_jobs, run_jobs
 from cut.methods.base import Method
-from cut.metrics.names import NEEDS_FEATURES, NEEDS_OUTPUTS, NEEDS_PAIRS, NUM_OUTPUTS
+from cut.metrics.names import NEEDS_FEATURES, NEEDS_OUTPUTS, NEEDS_PAIRS, NUM_OUTPUTS, READS_FEATURES
 from cut.scoring.evaluator import Evaluator
 from cut.scoring.find_pictures import find_pictures
 from cut.scoring.scoring_files import ScoringFiles
+from cut.scoring.seen_features import require_unseen
 from cut.storage.files import write_json
 from cut.train.evaluations import Evaluations, Scores
 
@@ -52,7 +53,7 @@ class Validation:
     def __init__(self, config: RunConfig, stream: SampleStream, fabric: Fabric, run_dir: Path, method: Method):
         assert config.eval is not None
         self.config, self.data, self.stream, self.fabric = config.eval, config.data, stream, fabric
-        self.run_dir, self.folder = run_dir, run_dir / FOLDER
+        self.run_dir, self.folder, self.discriminator = run_dir, run_dir / FOLDER, config.discriminator
         self.note = _NOTE if "style" in method.inputs else None
         if not self.note and (needy := self._metrics(of_several=True)):
             raise UserError(
@@ -149,6 +150,8 @@ class Validation:
         features, weights, segmenter = (
             Path(name) if name else None for name in (config.features, config.inception_weights, config.segmenter)
         )
+        if set(config.metrics) & set(READS_FEATURES):
+            require_unseen("eval.features", features, self.discriminator)
         files = ScoringFiles(features, weights, config.palette, segmenter).arguments(config.metrics)
         files |= {"batch_size": config.batch_size, "device": str(self.fabric.device), "intervals": False}
         return Evaluator(self.pictures.targets, config.metrics, **files)

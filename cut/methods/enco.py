@@ -171,7 +171,7 @@ def choose_places(scores: Tensor, size: torch.Size, config: EnCoConfig) -> Tenso
     """Places of a map: those that D finds most fake among random ones, then random ones; some may come twice.
 
     Args:
-        scores: `(N, 1, h, w)` of D; the lower, the more fake.
+        scores: `(N, S, h, w)` of D, which may have several heads; the lower, the more fake.
         size: Height and width of the map.
         config: Numbers of places.
 
@@ -183,7 +183,8 @@ def choose_places(scores: Tensor, size: torch.Size, config: EnCoConfig) -> Tenso
     """
     if scores.dim() != 4:
         raise UserError("discriminator.name: enco asks D where an image looks fake; use patch or pixel")
-    scores = F.interpolate(full_precision(scores), size=tuple(size), mode="bilinear", align_corners=False).flatten(1)
+    scores = full_precision(scores).mean(1, keepdim=True)
+    scores = F.interpolate(scores, size=tuple(size), mode="bilinear", align_corners=False).flatten(1)
     first, second = (random_orders(len(scores), scores.shape[1], scores.device) for _ in range(2))
     num_random = int(config.num_patches * config.random_share)
     candidates = first[:, : config.oversampling * config.num_patches]

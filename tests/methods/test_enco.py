@@ -34,6 +34,15 @@ def test_identity_ends_at_its_share_and_the_content_term_doubles():
     assert terms_of(0.5, identity_share=0.6)[0].keys() == before.keys()
 
 
+def test_places_of_a_discriminator_with_several_heads_follow_the_mean_of_their_scores():
+    scores = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    chosen = []
+    for given in (scores, scores.mean(1, keepdim=True)):
+        torch.manual_seed(1)
+        chosen.append(choose_places(given, torch.Size([8, 8]), EnCoConfig(num_patches=16)))
+    assert chosen[0].max() < 64 and torch.equal(*chosen)
+
+
 def test_terms_are_proportional_to_their_weights():
     once, _ = terms_of()
     other, _ = terms_of(lambda_gan=3.0, lambda_nce=5.0, lambda_identity=7.0)

@@ -33,6 +33,9 @@ def _parser() -> argparse.ArgumentParser:
     earth.add_argument("--output", required=True, metavar="DIR", help="the folder to make, e.g. datasets/earth2map")
     earth.add_argument("--tile-px", type=int, default=128, metavar="N", help="side of a tile (default: %(default)s)")
     earth.add_argument("--paired", action="store_true", help="trainA and trainB of the same places, e.g. for pix2pix")
+    earth.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="another deal of places to training and testing (default: 0)"
+    )
     earth.set_defaults(command=_earth2map)
 
     glyphs = commands.add_parser("glyphs", help="draw letters and digits by class", epilog=GLYPHS, formatter_class=raw)
@@ -111,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
 def _earth2map(arguments: argparse.Namespace) -> int:
     from cut.datasets.earth2map import build_earth2map
 
-    counts = build_earth2map(Path(arguments.output), arguments.tile_px, arguments.paired)
+    counts = build_earth2map(Path(arguments.output), arguments.tile_px, arguments.paired, arguments.seed)
     say(f"{arguments.output}: " + ", ".join(f"{folder} {count}" for folder, count in counts.items()), sys.stdout)
     return 0
 

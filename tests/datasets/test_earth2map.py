@@ -69,6 +69,19 @@ def test_paired_tiles_show_the_training_places_of_both_domains(built, quick, tmp
         build_earth2map(tmp_path / "pairs", TILE_PX)
 
 
+def test_another_seed_deals_the_places_otherwise(built, quick, tmp_path):
+    counts = build_earth2map(tmp_path / "other", TILE_PX, seed=1)
+    places = {folder: {p.name for p in (tmp_path / "other" / folder).iterdir()} for folder in FOLDERS}
+    assert counts == {folder: len(names) for folder, names in places.items()} and min(counts.values()) > 3
+    assert places["testA"] == places["testB"] != {p.name for p in (built[0] / "testA").iterdir()}
+    trained = _area([tmp_path / "other" / name for name in ("trainA", "trainB")])
+    assert not (trained & _area([tmp_path / "other" / "testA"])).any()
+    with pytest.raises(UserError, match="holds earth2map with other settings .*seed 1"):
+        build_earth2map(tmp_path / "other", TILE_PX)
+    with pytest.raises(UserError, match="--seed -1: must be from 0"):
+        build_earth2map(tmp_path / "third", TILE_PX, seed=-1)
+
+
 def test_two_builds_are_equal_byte_for_byte(built):
     one, two = map(_files, built[:2])
     assert len(one) > 100 and one == two

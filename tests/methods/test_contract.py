@@ -149,11 +149,13 @@ def differing(before, after):
 
 
 def equal(one, other):
-    """Of tensors, and of the lists and dicts of tensors that extra state is made of."""
+    """Of tensors, and of the lists, dicts and plain values that extra state is made of."""
     if isinstance(one, torch.Tensor):
         return torch.equal(one, other)
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+    if not isinstance(one, list | tuple):
+        return one == other
     return len(one) == len(other) and all(map(equal, one, other))
 
 
@@ -280,14 +282,15 @@ def test_a_deterministic_run_gives_the_same_weights_twice(name, tmp_path, switch
     assert not differing(*weights)
 
 
-def test_inference_file_holds_the_generator_alone(tmp_path):
+def test_inference_file_holds_the_generator_alone_and_the_colours_where_they_are_matched(tmp_path):
     from safetensors import safe_open
 
     path = Path(REPOSITORY / "configs" / "quickstart.yaml")
-    trainer = build_trainer(tiny_config(path, tmp_path / "data"))
-    trainer.save(tmp_path)
-    with safe_open(tmp_path / INFERENCE_FILE, framework="pt") as file:
-        assert {key.split(".")[0] for key in file.keys()} == {"generator"}  # noqa: SIM118
+    for name, more in (("matched", {"colour_match"}), ("plain", set())):
+        settings = () if more else ("data.match_colours=false",)
+        build_trainer(tiny_config(path, tmp_path / f"{name}_data", *settings)).save(tmp_path / name)
+        with safe_open(tmp_path / name / INFERENCE_FILE, framework="pt") as file:
+            assert {key.split(".")[0] for key in file.keys()} == {"generator"} | more  # noqa: SIM118
 
 
 def test_same_seed_same_weights_other_seed_other_weights(tmp_path):

@@ -1,6 +1,5 @@
 """What the runs of a comparison have left on disk: scores, costs, pictures that they learnt from."""
 
-import json
 import os
 import statistics
 from pathlib import Path
@@ -10,7 +9,7 @@ from cut.config import RunConfig
 from cut.data.kinds import open_stream
 from cut.data.picture_list import OTHER_RUN, PictureList
 from cut.errors import UserError
-from cut.storage.files import open_regular
+from cut.storage.files import open_regular, read_json
 from cut.storage.written import is_foreign, was_written
 from cut.terminal import say
 from cut.train.history import curves_of, is_number, read_entries
@@ -72,16 +71,6 @@ def scores_of(result: Path, known: dict[str, Any]) -> dict[str, dict[str, Any]] 
         return None
     values = [score.get("value", "missing") if isinstance(score, dict) else "missing" for score in scores.values()]
     return scores if all(value is None or is_number(value) for value in values) else None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The mapping that a file holds; empty where there is none."""
-    try:
-        with open_regular(path) as file:
-            content = json.load(file)
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _aside(result: Path) -> Path:

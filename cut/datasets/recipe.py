@@ -1,11 +1,10 @@
 """The note beside a data set that this program made: from what, and how many pictures each folder holds."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from cut.errors import UserError
-from cut.storage.files import open_regular, write_json
+from cut.errors import UserError, shortened
+from cut.storage.files import read_json, write_json
 
 
 def already_built(output: Path, name: str, recipe: dict[str, Any]) -> dict[str, int] | None:
@@ -21,15 +20,17 @@ def already_built(output: Path, name: str, recipe: dict[str, Any]) -> dict[str, 
     """
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return None
-    try:
-        with open_regular(output / f"{name}.json") as file:
-            note = json.load(file)
-        found = f"{name} with other settings ({', '.join(f'{key} {value}' for key, value in note['recipe'].items())})"
-        complete = all(len(list((output / folder).glob("*.png"))) == n for folder, n in note["counts"].items())
-        if note["recipe"] == recipe and complete:
-            return note["counts"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        found = "something else"
+    note, found = read_json(output / f"{name}.json"), "something else"
+    own, counts = note.get("recipe"), note.get("counts")
+    if own == recipe and isinstance(counts, dict) and counts:
+        try:
+            if all(len(list((output / folder).glob("*.png"))) == count for folder, count in counts.items()):
+                return counts
+        except (OSError, ValueError):  # of names that no folder can have
+            pass
+    if isinstance(own, dict) and own:
+        settings = shortened(", ".join(f"{key} {value}" for key, value in own.items()))
+        found = f"parts of {name}" if own == recipe else f"{name} with other settings ({settings})"
     raise UserError(f"{output}: holds {found} already; delete it or name another --output")
 
 

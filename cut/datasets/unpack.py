@@ -19,7 +19,7 @@ MAX_ENTRIES = 1_000_000  # the largest public set, edges2handbags, has about 140
 _MOST_HEADER_BYTES = 1 << 16  # of what a tar says of one file, names and attributes, and of what it says of all files
 _MOST_DIRECTORY_BYTES = 1 << 25  # of a zip's list of entries, which is read at once
 _MOST_OVERHEAD_BYTES = 1 << 29  # of a tar besides the contents of its files
-_ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack all of a block at once
+ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack all of a block at once
 _BLOCK_BYTES = 1 << 20
 _Entry: TypeAlias = tuple[str, Callable[[], IO[bytes]] | None]  # name and how to open it; None for a folder
 
@@ -102,7 +102,7 @@ def _zip_entries(archive: Path, max_bytes: int) -> Iterator[_Entry]:
         for info in infos:
             if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise ValueError(f"its entry {info.filename!r} is a link or a device")
-            if info.compress_type not in _ZIP_METHODS:
+            if info.compress_type not in ZIP_METHODS:
                 raise ValueError(f"its entry {info.filename!r} is packed by another method than deflate")
         if sum(info.file_size for info in infos) > max_bytes:  # as it claims; what comes out is counted again
             raise _too_large(max_bytes)

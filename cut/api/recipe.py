@@ -7,11 +7,12 @@ from pathlib import Path
 
 from cut.config.evaluation import EvalConfig
 from cut.config.load import merged_values
-from cut.data.folders import list_folder
+from cut.data.folders import Listing, list_folder
 from cut.data.images import images_if_any, pair_name
 from cut.errors import UserError
 from cut.methods import method_config
 from cut.metrics.names import NEEDS_PAIRS
+from cut.storage.files import real_path
 
 RECIPES = ("fast", "paper", "few-pictures")  # YAMLs of configs/recipes
 _FEW = 100  # pictures of the smaller side, below which a discriminator soon knows them by heart
@@ -26,11 +27,13 @@ class Folders:
     Args:
         root: Folder with trainA and trainB; None where `a` and `b` name two folders.
         a, b: Two folders.
+        beside: What lies beside them in `--data`, in words.
     """
 
     root: Path | None
     a: Path
     b: Path
+    beside: str = ""
 
     @property
     def has_test_split(self) -> bool:
@@ -65,6 +68,7 @@ def find_folders(data: Path | None, a: Path | None, b: Path | None) -> Folders:
             raise UserError(f"--{'b' if a else 'a'}: missing; --a and --b go together, a folder of pictures each")
         _require_pictures(a, "--a")
         _require_pictures(b, "--b")
+        _require_apart(a, b)
         return Folders(None, a, b)
     if a or b:
         raise UserError("--data: names both folders of pictures; leave it out, or --a and --b")
@@ -74,14 +78,18 @@ def find_folders(data: Path | None, a: Path | None, b: Path | None) -> Folders:
         for side in "AB":
             _require_pictures(data / f"train{side}", "--data")
         return Folders(data, data / "trainA", data / "trainB")
-    below = sorted(path for path in data.iterdir() if path.is_dir() and _count(path))
+    listing = Listing(data)
+    folders = [data / entry.name for entry in listing.take(data)]
+    below = [path for path in folders if _count(path) and not _holds_runs(path)]
     if len(below) != 2:
         found = ", ".join(path.name for path in below[:5]) or "none"
         raise UserError(
             f"--data {data}: must hold trainA and trainB, or two folders with pictures (it holds {found}); "
             "name them with --a and --b"
         )
-    return Folders(None, *below)
+    beside = [f"{len(listing.paths)} pictures"] if listing.paths else []
+    beside += listing.left_out()
+    return Folders(None, *below, f"left out beside the two folders: {'; '.join(beside)}" if beside else "")
 
 
 def plan(
@@ -118,6 +126,7 @@ def plan(
     if own.is_file() and not (recipe or configs):
         return Plan((str(own),), tuple(where), run_dir, (f"{run_dir}: goes on with its own settings, {own}",))
     notes = [f"A: {counts['A']} pictures of {folders.a}; B: {counts['B']} pictures of {folders.b}; A becomes B"]
+    notes += [folders.beside] if folders.beside else []
     if not configs:
         chosen = recipe or _choose(min(counts.values()), has_gpu)
         configs = (f"recipes/{chosen}",)
@@ -178,8 +187,21 @@ def _why(recipe: str, count: int) -> str:
 
 def _require_pictures(folder: Path, option: str) -> None:
     if not _count(folder):
-        what = "holds no picture" if folder.is_dir() else "no such folder"
+        what = "holds no picture" if folder.is_dir() else "is a file" if folder.exists() else "no such folder"
         raise UserError(f"{option}: {folder}: {what}")
+
+
+def _require_apart(a: Path, b: Path) -> None:
+    """Refuses two folders of which one lies in the other: its pictures would be of both kinds."""
+    inner, outer = sorted((real_path(a), real_path(b)), key=lambda path: len(path.parts), reverse=True)
+    if inner.is_relative_to(outer):
+        what = "are the same folder" if inner == outer else "lie in each other, so some pictures would be of both kinds"
+        raise UserError(f"--a {a}, --b {b}: {what}; name two folders beside each other")
+
+
+def _holds_runs(folder: Path) -> bool:
+    """Whether it is a run directory, or the folder of some, whose sample sheets are no pictures to learn from."""
+    return any((place / "config.yaml").is_file() for place in (folder, *filter(Path.is_dir, folder.iterdir())))
 
 
 def _count(folder: Path) -> int:

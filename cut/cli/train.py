@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from cut.cli import parse, run
-from cut.errors import UserError
+from cut.config.section import ExpandedPath
+from cut.errors import UserError, printable
 from cut.runtime.launch import check_machines, is_first_of_machine, is_worker, launch
 from cut.terminal import say
 
@@ -52,16 +53,19 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--list-configs", action="store_true", help="name the YAMLs of the package, and exit")
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="your pictures: a folder with trainA and trainB, or with two folders"
+        "--data",
+        type=_expanded,
+        metavar="DIR",
+        help="your pictures: a folder with trainA and trainB, or two folders",
     )
-    parser.add_argument("--a", type=Path, metavar="DIR", help="your pictures of the one kind, in any folder")
-    parser.add_argument("--b", type=Path, metavar="DIR", help="your pictures of the other kind, that A becomes")
+    parser.add_argument("--a", type=_expanded, metavar="DIR", help="your pictures of the one kind, in any folder")
+    parser.add_argument("--b", type=_expanded, metavar="DIR", help="your pictures of the other kind, that A becomes")
     parser.add_argument(
         "--recipe", choices=("fast", "paper", "few-pictures"), help="settings for --data, or --a and --b (see below)"
     )
     parser.add_argument(
         "--start",
-        type=Path,
+        type=_expanded,
         metavar="FILE",
         help="fine-tune: start from the weights of a run directory, a checkpoint, .safetensors or a public .pth; "
         "without --config also its networks and method are taken",
@@ -89,6 +93,11 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--dry-run", action="store_true", help="build everything, do one step, write nothing and exit")
     return parse(parser, argv)
+
+
+def _expanded(text: str) -> Path:
+    """A path that becomes a setting, and so means what it means there."""
+    return Path(ExpandedPath(text))
 
 
 def _main(args: argparse.Namespace) -> int:
@@ -175,7 +184,7 @@ def _plan(args: argparse.Namespace) -> None:
     if is_worker() or args.print_config:  # the process that started this one has said it
         return
     for note in planned.notes:
-        say(note)
+        say(printable(note))
     say(
         yaml.safe_dump(
             merged_values(args.config, args.set)[1], sort_keys=False, default_flow_style=None, width=120

@@ -63,7 +63,9 @@ class IDXStream(SampleStream):
     @classmethod
     def find_classes(cls, config: IDXDataConfig) -> tuple[str, ...]:  # type: ignore[override]
         """The labels, from 0 to the largest."""
-        return tuple(str(label) for label in range(int(read_labels(config, _find(config)).max()) + 1))
+        path = _find(config)
+        labels = read_labels(config, path, _shape_of(path, 3)[0])
+        return tuple(str(label) for label in range(int(labels.max()) + 1))
 
     def __getitem__(self, n: int) -> dict[str, Any]:
         """`real` `(C, H, W)` in [-1, 1], and `label` where the config has classes."""
@@ -90,13 +92,13 @@ class IDXStream(SampleStream):
         ]
 
 
-def read_labels(config: IDXDataConfig, pictures: Path, count: int | None = None) -> np.ndarray:
+def read_labels(config: IDXDataConfig, pictures: Path, count: int) -> np.ndarray:
     """The labels `(count,)` beside a file of pictures.
 
     Args:
         config: Data that they belong to.
         pictures: File of the pictures.
-        count: Number of pictures; None does not compare.
+        count: Number of pictures.
 
     Raises:
         UserError: They are missing or damaged, too many or too few, or one has no name in `data.classes`.
@@ -104,9 +106,9 @@ def read_labels(config: IDXDataConfig, pictures: Path, count: int | None = None)
     name = pictures.name.removesuffix(".gz").replace("-images", "-labels").replace("idx3", "idx1")
     names = (name, f"{name}.gz")
     path = next((pictures.with_name(n) for n in names if pictures.with_name(n).is_file()), pictures.with_name(name))
+    if (found := _shape_of(path, 1)[0]) != count:  # before they are read: a small packed file can hold any number
+        raise UserError(f"{path}: holds {found} labels for {count} pictures; take the two files of one set")
     labels = read_idx(path, num_dimensions=1)
-    if count is not None and len(labels) != count:
-        raise UserError(f"{path}: holds {len(labels)} labels for {count} pictures; take the two files of one set")
     if config.classes and labels.max() >= len(config.classes):
         raise UserError(
             f"data.classes: has {len(config.classes)} names, but {path} a label {labels.max()}; name all, or leave it "
@@ -148,13 +150,23 @@ def measure_idx(path: Path) -> tuple[int, ...]:
     return _read(path, None, MAX_BYTES, lambda block: None)
 
 
-def _read(path: Path, num_dimensions: int | None, max_bytes: int, take: Callable[[bytes], object]) -> tuple[int, ...]:
+def _shape_of(path: Path, num_dimensions: int) -> tuple[int, ...]:
+    """The shape that a file's header promises."""
+    return _read(path, num_dimensions, MAX_BYTES, None)
+
+
+def _read(
+    path: Path, num_dimensions: int | None, max_bytes: int, take: Callable[[bytes], object] | None
+) -> tuple[int, ...]:
+    """The shape; the numbers go to `take`, and are not read where it is None."""
     try:
         with open_regular(path) as raw:
             packed = raw.read(2) == b"\x1f\x8b"  # some browsers unpack a file and let it keep its name
             raw.seek(0)
             with gzip.open(raw) if packed else raw as file:
                 shape = _read_shape(file, num_dimensions, max_bytes, path)
+                if take is None:
+                    return shape
                 expected, count = math.prod(shape), 0
                 while count <= expected and (block := file.read(min(_BLOCK_BYTES, expected + 1 - count))):
                     count += len(block)

@@ -100,6 +100,40 @@ def test_folders_that_do_not_tell_are_refused_in_one_line(photos):
     assert "--config: missing" in told("train") and "goes with --data" in told("train", "--recipe", "fast")
 
 
+def test_one_folder_that_is_both_kinds_is_refused(photos):
+    a, inside_a = photos / "photos", photos / "photos" / "best"
+    inside_a.mkdir()
+    (a / "0.JPG").rename(inside_a / "0.JPG")
+    (photos / "link").symlink_to(inside_a)
+    assert "are the same folder; name two" in told("train", "--a", a, "--b", a)
+    for b in (inside_a, photos / "link"):
+        assert "lie in each other, so some pictures would be of both kinds" in told("train", "--a", a, "--b", b)
+        assert "lie in each other" in told("train", "--a", b, "--b", a)
+    assert f"--a: {a / '1.JPG'}: is a file" in told("train", "--a", a / "1.JPG", "--b", a)
+
+
+def test_what_lies_beside_the_two_folders_is_said_and_runs_are_no_pictures(photos, monkeypatch, capfd):
+    for name in ("beside.png", ".thumbnails/0.png", "runs/mine/samples/step_1.png"):
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        (photos / name).write_bytes((photos / "paintings" / "0.png").read_bytes())
+    (photos / "runs" / "mine" / "config.yaml").touch()
+    (photos / "line\nbreak.txt").touch()
+    monkeypatch.chdir(photos)
+    inside("train", "--data", ".", *settings(), "--dry-run")
+    said = capfd.readouterr().err
+    assert "A: 9 pictures of paintings; B: 12 pictures of photos" in said
+    assert (
+        "left out beside the two folders: 1 pictures; 1 .txt file, which are not read as pictures; .thumbnails, "
+        in said
+    )
+
+
+def test_folders_mean_what_they_mean_in_a_yaml(photos, monkeypatch):
+    monkeypatch.setenv("CUT_PICTURES", str(photos))
+    config = planned("--a", "$CUT_PICTURES/photos", "--b", photos / "paintings")[1]
+    assert config.data.a == str(photos / "photos")
+
+
 def test_configs_are_found_by_name(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert read_config("horse2zebra_cut") == read_config("configs/horse2zebra_cut.yaml")

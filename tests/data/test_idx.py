@@ -14,6 +14,7 @@ from conftest import make_idx
 from cut.config import IDXDataConfig
 from cut.data import idx
 from cut.data.idx import IDXStream, read_idx
+from cut.data.kinds import open_stream, with_classes
 from cut.datasets.check import check_folder
 from cut.datasets.check_idx import with_idx_files
 from cut.errors import UserError
@@ -179,3 +180,17 @@ def test_check_reports_idx_files_and_the_broken_ones(tmp_path):
 
 def test_bound_on_bytes_is_above_every_public_set():
     assert idx.MAX_BYTES > 814_255 * 784  # EMNIST, the largest
+
+
+def test_labels_take_no_more_memory_than_there_are_pictures(tmp_path):
+    """40 kB of packed labels took 40 MB, and 4 MB would have taken 4 GB."""
+    make_idx(tmp_path)
+    packed = gzip.compress(bytes([0, 0, 8, 1]) + struct.pack(">I", 40_000_000) + bytes(40_000_000), 1)
+    (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(packed)
+    config = IDXDataConfig(root=str(tmp_path))
+    tracemalloc.start()
+    for opened in (lambda: with_classes(config), lambda: open_stream(config.model_copy(update={"classes": ("a",)}), 0)):
+        with pytest.raises(UserError, match="holds 40000000 labels for 16 pictures; take the two files of one set"):
+            opened()
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()

@@ -89,7 +89,8 @@ def find_folders(data: Path | None, a: Path | None, b: Path | None) -> Folders:
         )
     beside = [f"{len(listing.paths)} pictures"] if listing.paths else []
     beside += listing.left_out()
-    return Folders(None, *below, f"left out beside the two folders: {'; '.join(beside)}" if beside else "")
+    a, b = below
+    return Folders(None, a, b, f"left out beside the two folders: {'; '.join(beside)}" if beside else "")
 
 
 def plan(

@@ -6,8 +6,8 @@ its weights are buffers that `state_dict` leaves out, beside their SHA-256, whic
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -185,7 +185,7 @@ class EfficientNetLite(nn.Module):
 
     def _names(self) -> Iterator[_Names]:
         yield _Names(self.stem, "_conv_stem", "_bn0")
-        for index, block in enumerate(self.blocks):
+        for index, block in enumerate(cast("Iterable[_Block]", self.blocks)):
             prefix = f"_blocks.{index}."
             if block.expand:
                 yield _Names(block.expand, f"{prefix}_expand_conv", f"{prefix}_bn0")

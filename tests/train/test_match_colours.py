@@ -9,11 +9,13 @@ from programs import inside
 from same_runs import assert_same_end
 
 import cut
+from cut.api.choices import style_of
 from cut.api.export import export_model
-from cut.build import build_trainer, load_translator, read_config
+from cut.build import build_method, build_trainer, load_translator, read_config
 from cut.data.unpaired import UnpairedStream
 from cut.errors import UserError
 from cut.models.colour_match import ColourMatch
+from cut.runtime.fabric import build_fabric
 from cut.storage.checkpoint import INFERENCE_FILE, load_inference_file
 from cut.train.monitor import draw_sheet
 from cut.train.run_dir import open_run
@@ -167,6 +169,28 @@ train: {{accelerator: cpu, num_samples: 1}}
     torch.testing.assert_close(shown["b to a"], given)
     assert torch.equal(shown["a"], batch["real_a"]) and torch.equal(shown["a to b"], seen["a to b"])
     torch.testing.assert_close(shown["and back to a"], method.colours.back(seen["and back to a"]))
+
+
+def test_a_guide_of_domain_a_gives_its_style_in_matched_colours(tmp_path):
+    path = tmp_path / "munit.yaml"
+    path.write_text(
+        """
+method:
+  name: munit
+  generator: {base_channels: 2, num_blocks: 1, mlp_channels: 8, style_dim: 3}
+  discriminator: {base_channels: 2, num_scales: 1}
+data: {name: unpaired, root: x, match_colours: true}
+"""
+    )
+    method = build_method(read_config(path)).eval()
+    fill_with_unit_normals(method)
+    method.colours.set_domain("b", [0.5, 0.25, 0.0], [0.5, 0.5, 2.0])
+    pictures, fabric = torch.rand(2, 3, 32, 32) * 2 - 1, build_fabric("cpu", "32-true")
+    with torch.no_grad():
+        of_a, of_b = method.guide_style(method.colours(pictures), "ba")[:1], method.guide_style(pictures, "ab")[:1]
+        assert not torch.allclose(of_a, method.guide_style(pictures, "ba")[:1], atol=1e-3)
+    assert torch.allclose(style_of(method, pictures[0], "ba", fabric, "guide"), of_a, atol=1e-5)
+    assert torch.allclose(style_of(method, pictures[0], "ab", fabric, "guide"), of_b, atol=1e-5)
 
 
 def test_a_resumed_run_measures_nothing_again_and_ends_as_a_straight_one(yaml, tmp_path, monkeypatch):

@@ -28,7 +28,7 @@ demo: install
 	$(BIN)/cut-data earth2map --output $(DATA)
 	$(BIN)/cut-train --config configs/quickstart.yaml --run-dir $(RUN)
 	$(BIN)/cut-test --run $(RUN) --input $(DATA)/testA --output $(RESULTS) --target $(DATA)/testB
-	$(BIN)/cut-eval --generated $(RESULTS) --target $(DATA)/testB --baseline $(DATA)/testA --metrics ssim,psnr,l1
+	$(BIN)/cut-eval --generated $(RESULTS) --target $(DATA)/testB --baseline $(DATA)/testA --metrics class_iou,l1,ssim,swd,kid --palette earth2map --features efficientnet_lite1
 	@echo "Look at $(RESULTS)_sheet.png (input, translation, target) and at $(RUN)/report.html (how the training went)."
 
 test: install

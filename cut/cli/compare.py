@@ -174,7 +174,7 @@ def _require_unseen_features(contenders: Sequence["Contender"], features: str | 
 
     for contender in contenders:
         try:
-            require_unseen("--features", features, contender.config.discriminator)
+            require_unseen("--features", features, getattr(contender.config.discriminator, "seen_features", None))
         except UserError as error:
             raise UserError(f"{contender.name}: {error}") from None
 

@@ -134,6 +134,7 @@ def _evaluate(args: argparse.Namespace) -> None:
         everything,
         make_evaluator,
         score_colour_transfer,
+        warn_of_seen_features,
     )
     from cut.data.left_out import describe_left_out
     from cut.scoring.evaluator import find_pictures
@@ -147,6 +148,7 @@ def _evaluate(args: argparse.Namespace) -> None:
         find_pictures(folder, args.target, metrics)
     for line in describe_left_out([*folders.values(), args.target]):
         say(f"cut-eval: note: {line}")
+    warn_of_seen_features(args.features, folders.values())
     evaluator = make_evaluator(args, metrics)
     results = {role: evaluator.score(folder) for role, folder in folders.items()}
     if args.baseline and not args.segmenter:  # whose targets are label pictures, in colours of no photograph

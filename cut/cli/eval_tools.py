@@ -2,6 +2,7 @@
 
 import argparse
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from cut.data.colour_transfer import colours_of, transfer_colours
@@ -14,6 +15,9 @@ from cut.scoring.evaluator import Evaluator, Result, find_pictures
 from cut.scoring.feature_store import default_store
 from cut.scoring.perceptual import LPIPS_SMALLEST_PX
 from cut.scoring.scoring_files import ScoringFiles
+from cut.scoring.seen_features import require_unseen
+from cut.storage.public_weights import PACKAGED
+from cut.storage.written import noted_features
 from cut.terminal import say
 
 _LEAST_PX = {"ssim": SSIM_WINDOW_PX, "ms_ssim": MS_SSIM_SMALLEST_PX, "lpips": LPIPS_SMALLEST_PX, "swd": SWD_PATCH_PX}
@@ -31,6 +35,17 @@ def make_evaluator(args: argparse.Namespace, metrics: tuple[str, ...]) -> Evalua
         intervals=not args.no_intervals,
         **_files(args).arguments(metrics),
     )
+
+
+def warn_of_seen_features(features: Path | None, folders: Iterable[Path]) -> None:
+    """Prints which folders hold pictures of runs whose discriminator saw through the network that scores them."""
+    for folder in folders:
+        for seen in noted_features(folder):
+            if seen in PACKAGED or Path(seen).is_file():
+                try:
+                    require_unseen("--features", features, seen)
+                except UserError as error:
+                    say(f"cut-eval: warning: {folder}: {error}")
 
 
 def score_colour_transfer(evaluator: Evaluator, folder: Path, target: Path) -> Result:

@@ -142,6 +142,7 @@ def _main(args: argparse.Namespace) -> None:
     from cut.inference.sample import plan_draws, sample
     from cut.inference.translate import plan_jobs, translate
     from cut.runtime.memory import keep_freed_memory, peak_memory_mib
+    from cut.storage.written import note_features
 
     if args.batch_size < 1:
         raise UserError(f"--batch-size {args.batch_size}: must be at least 1")
@@ -178,8 +179,6 @@ def _main(args: argparse.Namespace) -> None:
     _warn_of_pairs(args, config, jobs[0].source)
     for line in describe_left_out([path for path in (args.input, args.target, args.guide) if path]):
         say(f"cut-test: note: {line}")
-    if features := getattr(config.discriminator, "seen_features", None):
-        say(f"cut-test: note: this run's discriminator saw features of {features}; score it with other --features")
     say_scale(args, config, [job.source for job in jobs])
     request = make_request(args, method, config, fabric)
     jobs = plan_jobs(args.input, args.output, suffix, request.outputs)
@@ -191,6 +190,8 @@ def _main(args: argparse.Namespace) -> None:
     channels = domains.get(request.direction[0], domains["b"])
     start = time.perf_counter()
     line = translate(method, jobs, channels, fabric, args.batch_size, output, args.target, request, args.tile_px)
+    if features := getattr(config.discriminator, "seen_features", None):
+        note_features(args.output, features)
     _write_costs(args.json, start, len(jobs), peak_memory_mib(fabric.device))
     say(line, sys.stdout)
 

@@ -1,7 +1,6 @@
 """Whether scores use the network whose features a discriminator saw: a run learns to please it."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -11,23 +10,22 @@ from cut.scoring.torchscript import load_network
 from cut.storage.public_weights import PACKAGED, read_feature_weights
 
 
-def require_unseen(key: str, scorer: str | Path | None, discriminator: Any) -> None:
+def require_unseen(key: str, scorer: str | Path | None, features: str | None) -> None:
     """Refuses a feature network for scores that the discriminator of a run has, too.
 
     Args:
         key: Option or setting that names it, for the error.
         scorer: Name of `PACKAGED` or TorchScript file; None is Inception, which no discriminator has.
-        discriminator: Section of the run's config, with `seen_features`; None where there is none.
+        features: What the discriminator sees through, see `NetworkConfig.seen_features`.
 
     Raises:
         UserError: It is the same network.
     """
-    features = getattr(discriminator, "seen_features", None)
     if scorer is None or features is None or not _is_same(key, str(scorer), features):
         return
     others = [name for name in PACKAGED if name not in (features, str(scorer))]
     raise UserError(
-        f"{key} {scorer}: is the network whose features the discriminator sees (discriminator.features {features}), "
+        f"{key} {scorer}: is the network whose features the discriminator saw (discriminator.features {features}), "
         f"so its scores flatter this run; take {' or '.join(others)}, or leave out the metrics that need it"
     )
 

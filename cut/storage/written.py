@@ -26,6 +26,7 @@ TRANSLATIONS, SCORES = "translations", "scores"  # what a user asks for; all els
 # Short, so that a name of 255 bytes, the most that file systems take, still has a temporary one; and like no other.
 _TEMPORARY = re.compile(r"\.cut-[0-9a-f]{16}\.part")
 _FOREIGN = "it is there already, and this command did not write it, or it was changed since"
+_FEATURES = "features: "  # begins the kind of a folder's own line
 _BLOCK_BYTES, _MOST_NAME_BYTES = 1 << 20, 255
 _Value = TypeVar("_Value")
 
@@ -123,6 +124,28 @@ def record_name(path: Path) -> None:
     """
     whole = _place(path)
     _add(_list_of(whole), [(_name_in(_list_of(whole), whole), 0, 0, "", _nearest(_kinds, whole) or "")])
+
+
+def note_features(folder: Path, features: str) -> None:
+    """Notes on the list of a folder of pictures through which pretrained network the discriminator of their run saw.
+
+    Raises:
+        OSError: The list cannot be written.
+    """
+    whole = Path(os.path.realpath(folder))
+    place = _list_of(whole / LIST)
+    _add(place, [(_name_in(place, whole), 0, 0, "", _FEATURES + features)])
+
+
+def noted_features(folder: Path) -> list[str]:
+    """All that `note_features` was given for a folder, by any run that wrote into it."""
+    whole, found = Path(os.path.realpath(folder)), set[str]()
+    for place in (whole / LIST, _list_beside(whole)):
+        known = OwnList(place)
+        known.read()
+        kinds = [line[-1] or "" for line in known.files.get(_name_in(place, whole), ())]
+        found |= {kind.removeprefix(_FEATURES) for kind in kinds if kind.startswith(_FEATURES)}
+    return sorted(found)
 
 
 def adopt(paths: Iterable[Path]) -> None:

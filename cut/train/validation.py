@@ -53,7 +53,8 @@ class Validation:
     def __init__(self, config: RunConfig, stream: SampleStream, fabric: Fabric, run_dir: Path, method: Method):
         assert config.eval is not None
         self.config, self.data, self.stream, self.fabric = config.eval, config.data, stream, fabric
-        self.run_dir, self.folder, self.discriminator = run_dir, run_dir / FOLDER, config.discriminator
+        self.run_dir, self.folder = run_dir, run_dir / FOLDER
+        self.seen_features = getattr(config.discriminator, "seen_features", None)
         self.note = _NOTE if "style" in method.inputs else None
         if not self.note and (needy := self._metrics(of_several=True)):
             raise UserError(
@@ -151,7 +152,7 @@ class Validation:
             Path(name) if name else None for name in (config.features, config.inception_weights, config.segmenter)
         )
         if set(config.metrics) & set(READS_FEATURES):
-            require_unseen("eval.features", features, self.discriminator)
+            require_unseen("eval.features", features, self.seen_features)
         files = ScoringFiles(features, weights, config.palette, segmenter).arguments(config.metrics)
         files |= {"batch_size": config.batch_size, "device": str(self.fabric.device), "intervals": False}
         return Evaluator(self.pictures.targets, config.metrics, **files)

@@ -432,7 +432,7 @@ def test_features_that_a_discriminator_saw_are_refused(tiny_yaml, tmp_path):
     projected.write_text(f"base: tiny.yaml\ndiscriminator: {{name: projected, features: {weights}}}\n")
     arguments = ["--configs", tiny_yaml, projected, "--output", tmp_path / "out", "--features", weights]
     said = told("compare", *arguments, "--metrics", "kid")
-    assert f"projected: --features {weights}: is the network whose features the discriminator sees" in said
+    assert f"projected: --features {weights}: is the network whose features the discriminator saw" in said
     assert "take efficientnet_lite0 or efficientnet_lite1" in said
 
 

@@ -13,6 +13,7 @@ from cut.errors import UserError
 from cut.models.efficientnet import EfficientNetLite
 from cut.models.projected_discriminator import ProjectedDiscriminator
 from cut.storage.public_weights import PACKAGED, read_feature_weights
+from cut.storage.written import noted_features
 from cut.train.run_dir import open_run
 
 NAME = "efficientnet_lite0"
@@ -194,7 +195,7 @@ def test_wrong_weights_are_one_line(tiny_yaml, tmp_path, monkeypatch, public_wei
         build_method(read_config(tiny_yaml, [given(NAME)]))
 
 
-def test_translating_needs_no_features(tiny_yaml, unpaired, tmp_path, public_weights, capsys):
+def test_translating_needs_no_features(tiny_yaml, unpaired, tmp_path, public_weights):
     weights = tmp_path / "weights.pth"
     torch.save(public_weights, weights)
     trainer = build_trainer(read_config(tiny_yaml, [f"discriminator={{name: projected, features: {weights}}}"]))
@@ -207,9 +208,10 @@ def test_translating_needs_no_features(tiny_yaml, unpaired, tmp_path, public_wei
     image = torch.rand(1, 3, 32, 32)
     assert torch.equal(method(image), trainer.method.eval()(image))
     assert load_translator(next((tmp_path / "run/checkpoints").glob("*.pt")))
-    told = ["--run", tmp_path / "run", "--input", unpaired / "testA" / "0.png", "--output", tmp_path / "out"]
-    inside("test", *told, "--accelerator", "cpu")
-    assert f"discriminator saw features of {weights}; score it with other --features" in capsys.readouterr().err
+    output = tmp_path / "out"
+    inside("test", "--run", tmp_path / "run", "--input", unpaired / "testA", "--output", output, "--accelerator", "cpu")
+    assert noted_features(output) == [str(weights)] and noted_features(unpaired / "testA") == []
+    assert len(list(output.iterdir())) == 4, "the note lies beside the pictures"
 
 
 def test_strides_and_scales_must_fit(tiny_yaml):

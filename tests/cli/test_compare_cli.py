@@ -213,7 +213,7 @@ def test_a_run_that_somebody_else_trains_is_waited_for(two_yamls, in_process, tm
         inside("compare", *compare(tmp_path / "out", "--configs", two_yamls[0], "--seeds", 1, "--steps", 2))
         assert holder.wait(1) == 0  # not ended, and over when the run began
         assert f"another process (pid {holder.pid}) is still training here; waiting" in capsys.readouterr().err
-    assert [row["error"] for row in rows(tmp_path / "out")] == ["", ""]
+    assert [row["error"] for row in rows(tmp_path / "out")] == ["", "", ""]
 
 
 def test_a_second_comparison_of_one_output_is_refused(two_yamls, in_process, tmp_path):
@@ -350,7 +350,7 @@ def test_a_method_of_ones_own_is_compared(tiny_yaml, in_process, monkeypatch, tm
     monkeypatch.syspath_prepend(tmp_path)
     tiny_yaml.write_text(tiny_yaml.read_text().replace("name: cut", 'name: "compared_method:Own"'))
     inside("compare", *compare(tmp_path / "out", "--configs", tiny_yaml, "--seeds", 1, "--steps", 2))
-    assert [row["error"] for row in rows(tmp_path / "out")] == ["", ""]
+    assert [row["error"] for row in rows(tmp_path / "out")] == ["", "", ""]
 
 
 def test_a_run_that_ends_by_patience_before_its_first_log_has_its_costs(tiny_yaml, in_process, tmp_path, monkeypatch):

@@ -181,15 +181,15 @@ def _main(args: argparse.Namespace) -> None:
         say(f"cut-test: note: {line}")
     say_scale(args, config, [job.source for job in jobs])
     request = make_request(args, method, config, fabric)
-    jobs = plan_jobs(args.input, args.output, suffix, request.outputs)
+    jobs = plan_jobs(args.input, args.output, suffix, request.outputs, request.made)
     read = [job.source for job in jobs]
     for given in (args.target, args.guide):
         read += list_images(given) if given and given.is_dir() else [given] if given else []
     output.check([job.output for job in jobs], read, args.overwrite)
-    domains = config.data.channels  # one alone of a folder of pictures
-    channels = domains.get(request.direction[0], domains["b"])
+    domains = config.data.bands  # one alone of a folder of pictures
+    bands = domains.get(request.direction[0], domains["b"])
     start = time.perf_counter()
-    line = translate(method, jobs, channels, fabric, args.batch_size, output, args.target, request, args.tile_px)
+    line = translate(method, jobs, bands, fabric, args.batch_size, output, args.target, request, args.tile_px)
     if features := getattr(config.discriminator, "seen_features", None):
         note_features(args.output, features)
     _write_costs(args.json, start, len(jobs), peak_memory_mib(fabric.device))

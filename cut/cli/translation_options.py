@@ -71,7 +71,7 @@ def make_request(args: argparse.Namespace, method: "Translator", config: "RunCon
         outputs = guided(_guide_styles(args.guide, method, config, fabric, direction, prepare))
     if labels:
         outputs = with_labels(outputs, labels)
-    return Request(direction, args.seed, args.deterministic, outputs, prepare)
+    return Request(direction, args.seed, args.deterministic, outputs, prepare, config.data.bands[direction[1]])
 
 
 def say_scale(args: argparse.Namespace, config: "RunConfig", pictures: "Sequence[Path]") -> None:
@@ -114,11 +114,11 @@ def _guide_styles(
     from cut.data.images import list_images, read_image
 
     paths = list_images(path) if path.is_dir() else [path]
-    channels = config.data.channels[direction[-1]]
+    bands = config.data.bands[direction[-1]]
     fabric.to_device(method)
     styles = []
     for guide in paths:
-        picture = read_image(guide, channels)
+        picture = read_image(guide, bands)
         own = prepare(picture) if prepare else picture
         styles.append((guide, style_of(method, own, direction, fabric, f"--guide {guide}")))
     return styles

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, WrapValidator, model_validator
 from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
+from cut.config.bands import Bands, Channels, Range, ShownBands
 from cut.config.own_code import is_own
 from cut.config.section import OptionalPathText, PathText, Section, Unit
 from cut.errors import shown
@@ -73,6 +74,11 @@ class LoaderConfig(Section):
         raise NotImplementedError
 
     @property
+    def bands(self) -> dict[str, Bands]:
+        """What the files of each domain hold; keys as of `channels`."""
+        return {domain: Bands(count) for domain, count in self.channels.items()}
+
+    @property
     def domains(self) -> tuple[str, str]:
         """What the source and the target domain are called on disk, in the run's direction."""
         return "A", "B"
@@ -109,10 +115,16 @@ class FolderConfig(TransformConfig):
 
     direction: Literal["AtoB", "BtoA"] = "AtoB"
     """Which domain is the source: AtoB translates A to B."""
-    channels_a: Literal[1, 3] = 3
-    """Channels of domain A on disk, whatever the direction: 3 colour, 1 gray."""
-    channels_b: Literal[1, 3] = 3
-    """Channels of domain B on disk, whatever the direction: 3 colour, 1 gray."""
+    channels_a: Channels = 3
+    """Channels of domain A on disk, whatever the direction: 3 colour, 1 gray, up to 64 of TIFF and .npy files."""
+    channels_b: Channels = 3
+    """Channels of domain B on disk, whatever the direction: 3 colour, 1 gray, up to 64 of TIFF and .npy files."""
+    range_a: Range | None = None
+    """Lowest and highest value of domain A, which become -1 and 1. null: 0 and the largest of 8 or 16 bits."""
+    range_b: Range | None = None
+    """Lowest and highest value of domain B, which become -1 and 1. null: 0 and the largest of 8 or 16 bits."""
+    show_bands: ShownBands | None = None
+    """Numbers, from 1, of the bands that sheets show as red, green and blue. null: the first three."""
     no_crop_in_decay: bool = False
     """Scale to crop_px without cropping while the learning rate decays, as the authors' code does."""
 
@@ -120,6 +132,22 @@ class FolderConfig(TransformConfig):
     def channels(self) -> dict[str, int]:
         on_disk = {"A": self.channels_a, "B": self.channels_b}
         return dict(zip("ab", (on_disk[domain] for domain in self.domains), strict=True))
+
+    @property
+    def bands(self) -> dict[str, Bands]:
+        on_disk = {
+            "A": Bands(self.channels_a, self.range_a, "a", self.show_bands),
+            "B": Bands(self.channels_b, self.range_b, "b", self.show_bands),
+        }
+        return dict(zip("ab", (on_disk[domain] for domain in self.domains), strict=True))
+
+    @model_validator(mode="after")
+    def _shows_bands_that_are_there(self) -> "FolderConfig":
+        most = min((n for n in (self.channels_a, self.channels_b) if n > 3), default=0)
+        if self.show_bands and max(self.show_bands) > most:
+            there = f"domains with more than 3 channels have {most}" if most else "no domain has more than 3 channels"
+            raise ValueError(f"show_bands: {list(self.show_bands)}, but {there}")
+        return self
 
     @property
     def domains(self) -> tuple[str, str]:

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from cut.config import TransformConfig
+from cut.config.bands import Bands
 from cut.data import decode
 from cut.data.images import read_image
 from cut.data.transforms import scaled
@@ -69,13 +70,14 @@ class PictureCache:
             self._is_read = False
             self._give_up(error, Path(error.filename))
 
-    def scaled(self, path: Path, channels: int, whole: bool) -> Tensor:
+    def scaled(self, path: Path, channels: int | Bands, whole: bool) -> Tensor:
         """`cut.data.transforms.scaled` of a picture file.
 
         Raises:
             UserError: it cannot be read.
         """
-        return self.get([path], [channels, whole], lambda: scaled(read_image(path, channels), self.config, whole))
+        recipe = [channels, whole] if isinstance(channels, int) else [channels.count, whole, *(channels.limits or ())]
+        return self.get([path], recipe, lambda: scaled(read_image(path, channels), self.config, whole))
 
     def get(self, paths: Sequence[Path], recipe: Sequence[Any], make: Callable[[], Tensor]) -> Tensor:
         """What `make` returns, `(C, H, W)` uint8 or float32, from the cache if it is there.

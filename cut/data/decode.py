@@ -19,6 +19,7 @@ VERSION = f"2, LittleCMS {features.version('littlecms2')}"
 _EXIF_ORIENTATION = 0x0112
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_PLANAR, _TIFF_EXTRA_SAMPLES, _TIFF_NUMBERS = 258, 262, 284, 338, 339
 _SIGNED = 2  # of a TIFF's numbers
+_HOW = "save it with 8 or 16 bits, unsigned, or give its range (data.range_a, data.range_b)"
 
 
 def decode(data: bytes) -> np.ndarray:
@@ -32,7 +33,7 @@ def decode(data: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(data), formats=FORMATS) as file:
         tags, full = tiff_tags(file), _full_scale(file, data)
         if _SIGNED in tags.get(_TIFF_NUMBERS, ()) and max(tags.get(_TIFF_BITS, (1,))) <= 16:
-            raise UserError("holds signed integers; save it with 8 or 16 bits, unsigned")
+            raise UserError(f"holds signed integers; {_HOW}")
         is_16_bit_gray = file.mode.startswith("I;16") or (file.mode == "I" and file.format == "PPM")
         file.load()  # says what is wrong with a damaged file; OpenCV would print it
         if full and not is_16_bit_gray:
@@ -63,7 +64,7 @@ def pixels_of(picture: Image.Image) -> np.ndarray:
 def _pixels(picture: Image.Image, profile: bytes | None) -> np.ndarray:
     if picture.mode in ("I", "F"):
         kind = "32-bit integers" if picture.mode == "I" else "32-bit floats"
-        raise UserError(f"holds {kind}; save it with 8 or 16 bits, unsigned")
+        raise UserError(f"holds {kind}; {_HOW}")
     return np.array(_to_colours(picture, profile))  # a copy, because a view would be read-only
 
 

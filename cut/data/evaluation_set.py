@@ -8,6 +8,7 @@ import numpy as np
 
 from cut.config import DataConfig, FolderConfig, PairedDataConfig, SingleDataConfig, UnpairedDataConfig
 from cut.data.images import copy_picture, evenly_chosen, images_if_any, list_images, read_image, write_image
+from cut.data.numbers import number_type, suffix_for, to_stored
 from cut.data.paired import find_pairs, list_of_pairs, read_pair
 from cut.data.picture_list import PictureList
 from cut.data.scale import scale_as_in_training
@@ -189,9 +190,10 @@ def _of_pairs(config: PairedDataConfig, folder: Path, split: str) -> Translation
     for part in (parts.inputs, parts.targets):
         empty_folder(part)
     for pair in pairs:
-        name = Path(pair.name).with_suffix(".png")
-        for part, half in zip((parts.inputs, parts.targets), read_pair(pair, config), strict=True):
-            write_image(part / name, half, checked=True)
+        folders = zip((parts.inputs, parts.targets), read_pair(pair, config), config.bands.values(), strict=True)
+        for part, half, bands in folders:
+            name = Path(pair.name).with_suffix(suffix_for(bands))
+            write_image(part / name, to_stored(half, bands, number_type(pair.path_a)), checked=True)
     return parts
 
 

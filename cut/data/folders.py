@@ -5,7 +5,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cut.data.formats import READ_SUFFIXES
+from cut.data.formats import ARRAY_SUFFIX, READ_SUFFIXES
 from cut.errors import UserError, reason, shortened
 
 _SUFFIXES_SHOWN, _PATHS_SHOWN = 5, 2
@@ -19,7 +19,8 @@ class Listing:
 
     Args:
         folder: Where they are.
-        paths: Pictures by their names, sorted; links to nowhere count, because reading them says what is wrong.
+        paths: Pictures by their names, sorted; links to nowhere count, because reading them says what is wrong. Arrays
+            (.npy) are pictures where there are no others.
         others: Suffix -> number of files that are no pictures by their names.
         hidden: Names of files and folders that begin with a dot, but for those that systems add by themselves.
         known_links: Linked folders that lead to a folder that is listed anyway, or to one around it: in a circle.
@@ -52,6 +53,14 @@ class Listing:
             else:
                 self.others[shortened(suffix, 20) or "(no suffix)"] += 1
         return folders
+
+    def settle(self) -> None:
+        """Sorts the pictures, when all are found, and leaves arrays out where they lie beside other pictures."""
+        arrays = [path for path in self.paths if path.suffix.lower() == ARRAY_SUFFIX]
+        if 0 < len(arrays) < len(self.paths):
+            self.paths = [path for path in self.paths if path.suffix.lower() != ARRAY_SUFFIX]
+            self.others[ARRAY_SUFFIX] += len(arrays)
+        self.paths.sort()
 
     def left_out(self) -> list[str]:
         """What is not used, in words."""
@@ -90,7 +99,7 @@ def list_folder(folder: str | os.PathLike) -> Listing:
         seen.add(real)
         for entry in listing.take(path):
             (links if entry.is_symlink() else waiting).append(path / entry.name)
-    listing.paths.sort()
+    listing.settle()
     return listing
 
 
@@ -107,6 +116,7 @@ def list_by_top(root: Path) -> dict[str, Listing]:
             found["."].known_links.append(root / entry.name)
         else:
             found[entry.name] = list_folder(root / entry.name)
+    found["."].settle()
     return found
 
 

@@ -16,10 +16,12 @@ except ImportError:  # Pillow before 11.3
 
 # Written, each in its own format.
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
-SUFFIXES_16_BIT = (".png", ".tif", ".tiff", ".ppm", ".pgm")
+SUFFIXES_16_BIT = (".png", ".tif", ".tiff", ".ppm", ".pgm", ".npy")
+ARRAY_SUFFIX = ".npy"
+WRITTEN_SUFFIXES = (*SUFFIXES, ARRAY_SUFFIX)
 # Read too; what is made of such a picture is written as PNG.
 _READ_ONLY = (".apng", ".mpo", ".gif", ".pbm", ".pnm", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx")
-READ_SUFFIXES = (*SUFFIXES, *_READ_ONLY, *(".avif",) * _HAS_AVIF)
+READ_SUFFIXES = (*WRITTEN_SUFFIXES, *_READ_ONLY, *(".avif",) * _HAS_AVIF)
 # What may be inside, whatever the suffix; of Pillow's other decoders one runs programs (EPS), and most are hardly used.
 FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP", *("AVIF",) * _HAS_AVIF)
 _SAVE_AS = "save it as PNG or JPEG"

@@ -17,9 +17,30 @@ from typing import IO, Any, TypeVar
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from cut.config.bands import Bands
 from cut.data.decode import decode
 from cut.data.folders import list_images
-from cut.data.formats import FORMATS, READ_SUFFIXES, SUFFIXES, SUFFIXES_16_BIT, unidentified
+from cut.data.formats import (
+    ARRAY_SUFFIX,
+    FORMATS,
+    READ_SUFFIXES,
+    SUFFIXES,
+    SUFFIXES_16_BIT,
+    WRITTEN_SUFFIXES,
+    unidentified,
+)
+from cut.data.numbers import (
+    NUMBER_SUFFIXES,
+    Numbers,
+    decode_tiff,
+    describe_mismatch,
+    encode_numbers,
+    find_numbers,
+    is_array,
+    is_tiff,
+    open_array,
+    to_inside,
+)
 from cut.errors import NoRoomError, UserError, reason
 from cut.storage.files import open_regular, write_whole
 
@@ -72,37 +93,62 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def read_image(path: str | os.PathLike, channels: int) -> np.ndarray:
+def read_image(path: str | os.PathLike, channels: int | Bands) -> np.ndarray:
     """Reads one picture, upright as its EXIF orientation says, in sRGB, transparency laid over white.
 
-    A colour profile is applied to 8 bits a channel. `cut.data.left_out` says what is lost.
+    A colour profile is applied to 8 bits a channel. `cut.data.left_out` says what is lost. Where a domain has a
+    range, or neither 1 nor 3 channels, all bands of a TIFF are read, as numbers.
 
     Args:
         path: File of any format of `READ_SUFFIXES`; of several pages or frames the first is read.
-        channels: 1 for grayscale, 3 for colour; the picture is converted.
+        channels: 1 for grayscale, 3 for colour, and the picture is converted; or what the files of a domain hold.
 
     Returns:
-        `(H, W, channels)`, uint8, or uint16 where the file holds more than 8 bits a channel.
+        `(H, W, channels)`, uint8, uint16 where the file holds more than 8 bits a channel, or float32 in [-1, 1] where
+        the domain has a range.
 
     Raises:
-        UserError: the file is missing, broken, or of a kind that cannot be shown (32-bit integers, floats).
+        UserError: the file is missing, broken, of a kind that cannot be shown (32-bit integers, floats), or has
+            another number of bands.
     """
-    # From memory, because Pillow maps an uncompressed file and then misplaces the pixels of a turned TIFF.
-    data = read_bytes(path)
+    bands = channels if isinstance(channels, Bands) else Bands(channels)
+    path, data = Path(path), b""
     try:
-        array = decode(data)
+        if is_array(path):
+            found = open_array(path)
+            _check_numbers(found, bands)
+            array = found.load()
+        else:
+            # From memory, because Pillow maps an uncompressed file and then misplaces the pixels of a turned TIFF.
+            data = read_bytes(path)
+            if is_tiff(data) and not bands.are_plain:
+                array = decode_tiff(data, lambda found: _check_numbers(found, bands))
+            else:
+                array = decode(data)
+        return with_channels(to_inside(array, bands), bands)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
     except Image.DecompressionBombError:
         raise UserError(
             f"{path}: refused, larger than {max_megapixels():g} megapixels, the bound of --max-megapixels and "
             "data.max_megapixels"
         ) from None
     except UnidentifiedImageError:
-        raise UserError(f"{path}: {unidentified(data)}") from None
+        numbers = find_numbers(path) if bands.domain else None
+        why = numbers and describe_mismatch(numbers.shape, bands)
+        raise UserError(f"{path}: {why or unidentified(data)}") from None
     except Exception as error:  # noqa: BLE001  decoders raise SyntaxError, struct.error, OSError, ... on broken files
         raise UserError(f"{path}: cannot be read as a picture ({reason(error)})") from None
-    return with_channels(array, channels)
+
+
+def _check_numbers(found: Numbers, bands: Bands) -> None:
+    """Refuses numbers that are too large or of another number of bands, before they are decoded."""
+    if found.shape[0] * found.shape[1] > max_megapixels() * 1e6:
+        raise Image.DecompressionBombError
+    if why := describe_mismatch(found.shape, bands):
+        raise UserError(why)
 
 
 def read_bytes(path: str | os.PathLike) -> bytes:
@@ -145,6 +191,8 @@ def open_header(path: str | os.PathLike) -> Iterator[ImageFile.ImageFile]:
 
 def stored_size_px(path: Path) -> tuple[int, int] | None:
     """Width and height as stored, before a turn that EXIF asks for; None where the picture cannot be read."""
+    if found := find_numbers(path):
+        return found.shape[1], found.shape[0]
     try:
         with open_header(path) as picture:
             return picture.size
@@ -155,11 +203,12 @@ def stored_size_px(path: Path) -> tuple[int, int] | None:
 def write_image(path: str | os.PathLike, array: np.ndarray, checked: bool = False) -> None:
     """Writes `(H, W, 1 or 3)` uint8 or uint16 in the format that the file's suffix names, whole or not at all.
 
-    uint16 stays 16 bits in PNG, TIFF, PPM and PGM and becomes 8 bits in formats that hold no more.
+    uint16 stays 16 bits in PNG, TIFF, PPM and PGM and becomes 8 bits in formats that hold no more. TIFF and .npy hold
+    any number of bands, and floats.
 
     Args:
         path: File to write, and replace.
-        array: Pixels.
+        array: Pixels, `(H, W, C)`.
         checked: Whether to refuse to replace what this program did not write, see `write_whole`.
 
     Raises:
@@ -168,8 +217,8 @@ def write_image(path: str | os.PathLike, array: np.ndarray, checked: bool = Fals
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise UserError(f"{path}: no picture format {suffix or '(none)'}; known: {', '.join(SUFFIXES)}")
+    if suffix not in WRITTEN_SUFFIXES:
+        raise UserError(f"{path}: no picture format {suffix or '(none)'}; known: {', '.join(WRITTEN_SUFFIXES)}")
     if array.dtype == np.uint16 and suffix not in SUFFIXES_16_BIT:
         array = to_8_bit(array)
     try:
@@ -193,22 +242,37 @@ def copy_picture(path: Path, copy: Path) -> None:
 
 
 def to_8_bit(picture: np.ndarray) -> np.ndarray:
-    """uint16 -> uint8, to the nearest of 0, 257, ..., 65535; uint8 stays as it is."""
+    """uint16 -> uint8, to the nearest of 0, 257, ..., 65535; floats in [-1, 1] likewise; uint8 stays as it is."""
+    if picture.dtype == np.float32:
+        return np.rint((picture + 1.0) * 127.5).astype(np.uint8)
     return picture if picture.dtype == np.uint8 else ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def with_channels(array: np.ndarray, channels: int) -> np.ndarray:
-    """`(H, W)` or `(H, W, 3)` -> `(H, W, channels)`, same type; colours become gray by their brightness."""
-    if array.ndim == 2:
-        return np.repeat(array[:, :, None], channels, axis=2)
-    if channels == 3:
+def with_channels(array: np.ndarray, channels: int | Bands) -> np.ndarray:
+    """`(H, W)` or `(H, W, C)` -> `(H, W, channels)`, same type; colours become gray by their brightness.
+
+    Raises:
+        UserError: it has another number of bands, but for gray and colours; the line lacks the file's name.
+    """
+    bands = channels if isinstance(channels, Bands) else Bands(channels)
+    array = array[:, :, None] if array.ndim == 2 else array
+    if why := describe_mismatch(array.shape, bands):
+        raise UserError(why)
+    if array.shape[2] == bands.count:
         return array
+    if array.shape[2] == 1:
+        return np.repeat(array, bands.count, axis=2)
     if array.dtype == np.uint8:
         return np.array(Image.fromarray(array).convert("L"))[:, :, None]
-    return np.rint(array @ _LUMA).astype(array.dtype)[:, :, None]
+    gray = array @ _LUMA
+    return (gray if array.dtype == np.float32 else np.rint(gray)).astype(array.dtype)[:, :, None]
 
 
 def _encode(file: IO[bytes], array: np.ndarray, suffix: str) -> None:
+    is_picture = array.shape[2] in (1, 3) and array.dtype in (np.uint8, np.uint16)
+    if suffix == ARRAY_SUFFIX or (suffix in NUMBER_SUFFIXES and not is_picture):
+        encode_numbers(file, array, suffix)
+        return
     is_gray, is_map = array.shape[2] == 1, suffix in (".ppm", ".pgm")
     array = array[:, :, 0] if is_gray else array
     if array.dtype == np.uint16 and (is_map or not is_gray):  # which Pillow, or an early one, cannot write

@@ -64,7 +64,8 @@ class PairedStream(SampleStream):
 
     def _scaled(self, pair: Pair, whole: bool) -> Tensor:
         config, paths = self.config, [path for path in (pair.path_a, pair.path_b) if path]
-        recipe = ["pair", config.channels, config.direction, whole]
+        limits = [bands.limits for bands in config.bands.values() if not bands.are_plain]
+        recipe = ["pair", config.channels, config.direction, whole, *limits]
         return self.cache.get(paths, recipe, lambda: scaled_pair(read_pair(pair, config), config, whole, str(pair)))
 
     def sources(self, split: str) -> list[Path]:
@@ -124,13 +125,15 @@ def read_pair(pair: Pair, config: PairedDataConfig) -> tuple[np.ndarray, np.ndar
     Raises:
         UserError: a picture cannot be read, or is no pair.
     """
-    channels = {"A": config.channels_a, "B": config.channels_b}
+    bands = dict(zip(config.domains, config.bands.values(), strict=True))
     if pair.path_b:
         paths = {"A": pair.path_a, "B": pair.path_b}
-        pictures = {domain: read_image(path, channels[domain]) for domain, path in paths.items()}
+        pictures = {domain: read_image(path, bands[domain]) for domain, path in paths.items()}
     else:
-        whole = {c: read_image(pair.path_a, c) for c in set(channels.values())}
-        pictures = {domain: split_picture(whole[c], pair.path_a)[domain == "B"] for domain, c in channels.items()}
+        alike = {(b.count, b.limits): b for b in bands.values()}
+        whole = {key: read_image(pair.path_a, b) for key, b in alike.items()}
+        halves = {domain: split_picture(whole[b.count, b.limits], pair.path_a) for domain, b in bands.items()}
+        pictures = {domain: half[domain == "B"] for domain, half in halves.items()}
     source, target = config.domains
     return pictures[source], pictures[target]
 

@@ -13,9 +13,16 @@ from cut.errors import UserError
 
 
 def to_tensor(picture: np.ndarray) -> Tensor:
-    """`(H, W, C)` uint8 or uint16 -> `(C, H, W)` float in [-1, 1]."""
+    """`(H, W, C)` uint8, uint16, or float32 in [-1, 1] -> `(C, H, W)` float in [-1, 1]."""
+    if picture.dtype == np.float32:
+        return torch.from_numpy(picture).permute(2, 0, 1).contiguous()
     full = 65535.0 if picture.dtype == np.uint16 else 255.0
     return torch.from_numpy(picture.astype(np.float32)).permute(2, 0, 1).contiguous() * (2.0 / full) - 1.0
+
+
+def as_floats(picture: np.ndarray) -> np.ndarray:
+    """`(H, W, C)` of any type -> float32 in [-1, 1]."""
+    return to_tensor(picture).permute(1, 2, 0).numpy()
 
 
 def to_float(pixels: Tensor) -> Tensor:
@@ -37,7 +44,9 @@ def to_written_picture(image: Tensor, dtype: type, name: str) -> np.ndarray:
 
 
 def to_picture(image: Tensor, dtype: type = np.uint8) -> np.ndarray:
-    """`(C, H, W)` float in [-1, 1], clamped and rounded -> `(H, W, C)` uint8 or uint16."""
+    """`(C, H, W)` float in [-1, 1], clamped -> `(H, W, C)`, uint8 and uint16 rounded, float32 in [-1, 1] not."""
+    if dtype == np.float32:
+        return image.detach().float().cpu().clamp(-1.0, 1.0).permute(1, 2, 0).numpy()
     full = 65535.0 if dtype == np.uint16 else 255.0
     unit = image.detach().float().cpu().clamp(-1.0, 1.0).add(1.0).mul(0.5 * full).round()
     return unit.permute(1, 2, 0).numpy().astype(dtype)
@@ -47,12 +56,12 @@ def scaled(picture: np.ndarray, config: TransformConfig, whole: bool) -> Tensor:
     """The part of the training transform in which nothing is random, and so worth keeping (`data/cache.py`).
 
     Args:
-        picture: `(H, W, C)`, uint8 or uint16.
+        picture: `(H, W, C)`, uint8, uint16, or float32 in [-1, 1].
         config: how to scale, and to what size.
         whole: scale to the crop's size instead of cropping later (the authors' code, while the rate decays).
 
     Returns:
-        `(C, H, W)` uint8, or float in [-1, 1] of 16 bits.
+        `(C, H, W)` uint8, or float in [-1, 1] of all others.
     """
     return _scale(picture, config.preprocess, config.crop_px if whole else config.load_px, config.crop_px)
 
@@ -153,11 +162,11 @@ def resized(picture: np.ndarray, size: tuple[int, int]) -> Tensor:
     """Scaled by an anti-aliased bicubic filter where sizes differ: 8 bits in 8 bits, the fast path, others in floats.
 
     Args:
-        picture: `(H, W, C)` uint8 or uint16.
+        picture: `(H, W, C)` uint8, uint16, or float32 in [-1, 1].
         size: height and width to scale to.
 
     Returns:
-        `(C, *size)`, contiguous, uint8, or float in [-1, 1] of 16 bits.
+        `(C, *size)`, contiguous, uint8, or float in [-1, 1] of all others.
     """
     if picture.dtype == np.uint8:
         image = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)

@@ -49,11 +49,11 @@ class UnpairedStream(SampleStream):
         else:
             path_a, path_b = self.paths_a[partner], self.paths_b[index]
         whole = self.whole_from is not None and n >= self.whole_from
-        channels = self.config.channels
+        bands = self.config.bands
         try:
             return {
                 f"real_{domain}": random_view(
-                    self.cache.scaled(path, channels[domain], whole), self.config, rng, str(path)
+                    self.cache.scaled(path, bands[domain], whole), self.config, rng, str(path)
                 )
                 for domain, path in (("a", path_a), ("b", path_b))
             }
@@ -140,12 +140,12 @@ def fixed_samples(config: UnpairedDataConfig, count: int) -> list[dict[str, Any]
     candidates = of_target if split != "train" else []  # training names are equal by chance only
     partners = {pair_name(p.relative_to(target_folder)): p for p in candidates}
     others = candidates or _if_any(config, "train")[1]
-    channels, samples = config.channels, []
+    bands, samples = config.bands, []
     for row, path in enumerate(evenly_chosen(paths, count)):
         partner = partners.get(pair_name(path.relative_to(folder)))
-        sample = {"real_a": fixed_transform(read_image(path, channels["a"]), config, str(path)), "name": path.name}
+        sample = {"real_a": fixed_transform(read_image(path, bands["a"]), config, str(path)), "name": path.name}
         if other := partner or (others[row * len(others) // count] if others else None):
-            sample["real_b"] = fixed_transform(read_image(other, channels["b"]), config, str(other))
+            sample["real_b"] = fixed_transform(read_image(other, bands["b"]), config, str(other))
         samples.append(sample | ({"target": sample["real_b"]} if partner else {}))
     return samples
 

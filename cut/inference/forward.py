@@ -10,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from cut.data.transforms import to_tensor, to_written_picture
+from cut.data.transforms import as_floats, to_picture, to_tensor, to_written_picture
 from cut.inference.request import Given, Request, stream_seed
 from cut.inference.tiling.memory_check import check_memory
 from cut.inference.tiling.tiled import translate_in_tiles
@@ -29,11 +29,11 @@ def translate_pictures(
     tile_px: int | None,
     folder: Path,
 ) -> list[np.ndarray]:
-    """Translations of pictures of one size: of that size, each with its picture's bit depth.
+    """Translations of pictures of one size: of that size, of the type that the request says for each.
 
     Args:
         method: Set for inference and on the device.
-        pictures: `(H, W, C)`, uint8 or uint16.
+        pictures: `(H, W, C)`, uint8, uint16, or float32 in [-1, 1].
         fabric: Device and precision.
         request: Direction and seed.
         keys: Name of each picture, and what its output is made from.
@@ -43,7 +43,7 @@ def translate_pictures(
     if tile_px is None or max(padded_size(method, *pictures[0].shape[:2])) <= tile_px:
         outputs = translate_images(method, torch.stack([to_tensor(p) for p in pictures]), fabric, request, keys)
         return [
-            to_written_picture(output, picture.dtype.type, name)
+            to_written_picture(output, request.type_of(picture), name)
             for output, picture, (name, _) in zip(outputs, pictures, keys, strict=True)
         ]
     translated = []
@@ -53,7 +53,10 @@ def translate_pictures(
         padded = np.pad(picture, ((top, bottom), (left, right), (0, 0)), mode="symmetric")
         forward = _forward(method, fabric, request, [(name, given)])
         with torch.inference_mode(not method.needs_grad), fabric.autocast():
-            array = translate_in_tiles(forward, padded, tile_px, fabric.device, folder, name)
+            dtype = request.type_of(picture)
+            own = as_floats(padded) if dtype == np.float32 else padded
+            array = translate_in_tiles(forward, own, tile_px, fabric.device, folder, name)
+            array = array if array.dtype == dtype else to_picture(to_tensor(array), dtype)
         translated.append(array[top : top + height, left : left + width])
     return translated
 

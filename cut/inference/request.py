@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cut.data.numbers import COLOURS, Bands
 from cut.errors import UserError
 from cut.methods.base import Translator
 
@@ -47,6 +48,7 @@ class Request:
         outputs: What each picture becomes; one output unless asked otherwise.
         prepare: What is done to a picture `(H, W, C)` before it is translated, such as scaling; its translation has
             the size that it has then. None takes it as it is.
+        made: What the files of the translations hold.
     """
 
     direction: str = "ab"
@@ -54,6 +56,13 @@ class Request:
     deterministic: bool = False
     outputs: tuple[Given, ...] = (ONE_OUTPUT,)
     prepare: Callable[[np.ndarray], np.ndarray] | None = None
+    made: Bands = COLOURS
+
+    def type_of(self, picture: np.ndarray) -> type:
+        """The type of a picture's translation: its own 8 or 16 bits; with a range float32, of which nothing is lost."""
+        if self.made.limits is not None:
+            return np.float32
+        return picture.dtype.type if picture.dtype != np.float32 else np.uint16
 
     def tensors(self, translator: Translator, names: Sequence[str], given: Sequence[Given]) -> dict[str, Tensor]:
         """What `forward` takes besides a batch of images, on the CPU, by name.

@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from tqdm import tqdm
 
-from cut.data.images import SUFFIXES, write_image
+from cut.data.images import WRITTEN_SUFFIXES, write_image
 from cut.data.transforms import to_written_picture
 from cut.errors import UserError
 from cut.inference.output_folder import OutputFolder
@@ -43,8 +43,8 @@ def plan_draws(folder: Path, count: int, suffix: str, labels: Sequence[tuple[int
     Raises:
         UserError: An unknown format.
     """
-    if suffix not in SUFFIXES:
-        raise UserError(f"--format {suffix[1:]}: not a known picture format (known: {', '.join(SUFFIXES)})")
+    if suffix not in WRITTEN_SUFFIXES:
+        raise UserError(f"--format {suffix[1:]}: not a known picture format (known: {', '.join(WRITTEN_SUFFIXES)})")
     digits = max(5, len(str(count - 1)))
     ends: list[tuple[int | None, str]] = [(label, f"_{name}" if len(labels) > 1 else "") for label, name in labels]
     return [

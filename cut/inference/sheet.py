@@ -57,9 +57,22 @@ def write_sheet(
     return sheet
 
 
-def shrink(picture: np.ndarray, largest_px: int) -> np.ndarray:
-    """The picture in 8 bits, scaled down so that its longer side is at most `largest_px`."""
-    picture = to_8_bit(picture)
+def as_colours(picture: np.ndarray, shown: Sequence[int] | None = None) -> np.ndarray:
+    """What can be looked at of `(H, W, C)`, in 8 bits: gray and colours as they are, of more bands three, of two one.
+
+    Args:
+        picture: Of any type that `cut.data.images.read_image` gives.
+        shown: Numbers of three bands, from 1; None takes the first three.
+    """
+    count = picture.shape[2]
+    if count > 3:
+        picture = picture[:, :, [number - 1 for number in shown or (1, 2, 3)]]
+    return to_8_bit(picture[:, :, :1] if count == 2 else picture)
+
+
+def shrink(picture: np.ndarray, largest_px: int, shown: Sequence[int] | None = None) -> np.ndarray:
+    """The picture in 8 bits, scaled down so that its longer side is at most `largest_px`; see `as_colours`."""
+    picture = as_colours(picture, shown)
     scale = largest_px / max(picture.shape[:2])
     if scale >= 1.0:
         return picture

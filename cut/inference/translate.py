@@ -8,7 +8,8 @@ import numpy as np
 from lightning_fabric import Fabric
 from tqdm import tqdm
 
-from cut.data.images import READ_SUFFIXES, SUFFIXES, list_images, pair_name, read_image, write_image
+from cut.data.images import READ_SUFFIXES, WRITTEN_SUFFIXES, list_images, pair_name, read_image, write_image
+from cut.data.numbers import COLOURS, Bands, can_hold, number_type, to_stored
 from cut.errors import NoRoomError, UserError, listed
 from cut.inference.background import in_background
 from cut.inference.forward import translate_pictures
@@ -33,23 +34,31 @@ class Job:
 
 
 def plan_jobs(
-    source: Path, output: Path, suffix: str | None = None, outputs: Sequence[Given] = (ONE_OUTPUT,)
+    source: Path,
+    output: Path,
+    suffix: str | None = None,
+    outputs: Sequence[Given] = (ONE_OUTPUT,),
+    made: Bands = COLOURS,
 ) -> list[Job]:
     """One job per picture below the folder `source`, or for the one file, and per output of it.
 
     Args:
         source: a folder, nested or not, or a file.
         output: the folder for the translations.
-        suffix: the format to write, such as `.png`; None keeps each picture's own, or takes PNG where it is only read.
+        suffix: format to write, such as `.png`; None keeps each picture's own, or takes PNG where it is only read, or
+            TIFF where it cannot hold the translation.
         outputs: What each picture becomes.
+        made: What the files of the translations hold.
 
     Raises:
         UserError: nothing to translate, an unknown format, or two translations of one name.
     """
-    if suffix is not None and suffix not in SUFFIXES:
-        raise UserError(
-            f"--format {suffix[1:]}: not a known picture format (known: {', '.join(s[1:] for s in SUFFIXES)})"
-        )
+    if suffix is not None and suffix not in WRITTEN_SUFFIXES:
+        known = ", ".join(s[1:] for s in WRITTEN_SUFFIXES)
+        raise UserError(f"--format {suffix[1:]}: not a known picture format (known: {known})")
+    if suffix is not None and not can_hold(suffix, made):
+        of = f" from {made.limits[0]:g} to {made.limits[1]:g}" if made.limits else ""
+        raise UserError(f"--format {suffix[1:]}: cannot hold {made.count} bands{of}; take npy or tif")
     if source.is_dir():
         named = [(path, path.relative_to(source)) for path in list_images(source)]
     elif source.is_file():
@@ -63,7 +72,7 @@ def plan_jobs(
             f"{output}: lies in the input folder, whose pictures it would mix with; choose another --output"
         )
     jobs = [
-        Job(path, output / _written_as(name, suffix, given.suffix), str(name), given)
+        Job(path, output / _written_as(name, suffix, given.suffix, made), str(name), given)
         for path, name in named
         for given in outputs
     ]
@@ -75,16 +84,18 @@ def plan_jobs(
     return jobs
 
 
-def _written_as(name: Path, suffix: str | None, end: str) -> Path:
-    """The name of a translation: in its picture's own format, or as PNG where that is not written (GIF, AVIF, ...)."""
-    own = name.suffix if name.suffix.lower() in SUFFIXES else ".png"
+def _written_as(name: Path, suffix: str | None, end: str, made: Bands) -> Path:
+    """The name of a translation: in its picture's own format, or as PNG where that is not written (GIF, AVIF, ...), or
+    as TIFF where neither can hold it."""
+    own = name.suffix if name.suffix.lower() in WRITTEN_SUFFIXES else ".png"
+    own = own if can_hold(own, made) else ".tif"
     return name.with_name(f"{name.stem}{end}{suffix or own}")
 
 
 def translate(
     method: Method,
     jobs: Sequence[Job],
-    channels: int,
+    channels: int | Bands,
     fabric: Fabric,
     batch_size: int,
     output: OutputFolder,
@@ -97,7 +108,7 @@ def translate(
     Args:
         method: set for inference; only its `directions` are used.
         jobs: from `plan_jobs`.
-        channels: of the domain to translate.
+        channels: What the files of the domain to translate hold.
         fabric: device and precision.
         batch_size: pictures of equal size that go through together, when they follow each other.
         output: Where the jobs write; a sheet beside it shows inputs and translations side by side.
@@ -122,9 +133,10 @@ def translate(
             output.written.add(jobs[index].output)
             if index in shown:
                 name = jobs[index].name
-                partner = small_partner(partners.get(pair_name(Path(name))))
-                small = [shrink(picture, SHEET_PX), shrink(translated, SHEET_PX), partner]
-                rows.append((name + jobs[index].given.suffix, small))
+                made = request.made if request else COLOURS
+                partner = small_partner(partners.get(pair_name(Path(name))), made)
+                small = [shrink(image, SHEET_PX, made.shown) for image in (picture, translated)]
+                rows.append((name + jobs[index].given.suffix, [*small, partner]))
             bar.update()
     if rows and output.sheet:
         columns = ["input", "translation", *(["target"] if target else [])]
@@ -139,7 +151,7 @@ def translate(
 def run_jobs(
     method: Method,
     jobs: Sequence[Job],
-    channels: int,
+    channels: int | Bands,
     fabric: Fabric,
     batch_size: int,
     failures: list[str],
@@ -158,7 +170,10 @@ def run_jobs(
     depth = batch_size if tile_px is None else 1  # large ones, of which each takes much memory
 
     def write(translated: tuple[int, np.ndarray, np.ndarray]) -> tuple[int, np.ndarray, np.ndarray]:
-        write_image(jobs[translated[0]].output, translated[2], checked=True)
+        index, _, array = translated
+        if request.made.limits is not None:
+            array = to_stored(array, request.made, number_type(jobs[index].source))
+        write_image(jobs[index].output, array, checked=True)
         return translated
 
     def translations() -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
@@ -183,7 +198,7 @@ def run_jobs(
 
 def _groups(
     jobs: Sequence[Job],
-    channels: int,
+    channels: int | Bands,
     batch_size: int,
     failures: list[str],
     depth: int,
@@ -205,9 +220,10 @@ def _groups(
         yield group
 
 
-def small_partner(path: Path | None) -> np.ndarray | None:
+def small_partner(path: Path | None, bands: Bands = COLOURS) -> np.ndarray | None:
     """The target picture in 8 bits; None leaves its place on the sheet empty."""
+    bands = COLOURS if bands.are_plain else bands
     try:
-        return shrink(read_image(path, 3), SHEET_PX) if path else None
+        return shrink(read_image(path, bands), SHEET_PX, bands.shown) if path else None
     except UserError:  # it is there to look at only, and must not keep the others from being translated
         return None

@@ -8,6 +8,7 @@ from lightning_fabric import Fabric
 from PIL import Image
 from torch import Tensor
 
+from cut.inference.sheet import as_colours
 from cut.methods.base import Judgement, Method
 from cut.models.batch_norm import untracked_statistics
 from cut.runtime.processes import Processes
@@ -94,10 +95,8 @@ def signs_of_collapse(figures: Mapping[str, float]) -> list[str]:
 
 def _variety(pictures: Sequence[np.ndarray]) -> float:
     size = (_THUMBNAIL_PX, _THUMBNAIL_PX)
-    small = [
-        np.asarray(Image.fromarray(p.squeeze()).convert("RGB").resize(size, Image.Resampling.BOX), dtype=np.float64)
-        for p in pictures
-    ]
+    colours = [Image.fromarray(as_colours(p).squeeze()).convert("RGB") for p in pictures]
+    small = [np.asarray(picture.resize(size, Image.Resampling.BOX), dtype=np.float64) for picture in colours]
     differences = [np.abs(a - b).mean() for i, a in enumerate(small) for b in small[:i]]
     return float(np.mean(differences)) / 255.0
 

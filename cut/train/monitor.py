@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cut.data.transforms import to_picture
 from cut.errors import UserError, reason
-from cut.inference.sheet import write_sheet
+from cut.inference.sheet import as_colours, write_sheet
 from cut.methods.base import Method
 from cut.runtime.seeding import undisturbed
 from cut.storage.written import list_beside
@@ -39,6 +39,7 @@ class Monitor:
         log: Log of the run.
         evaluations: Record of the scores, or None.
         validation: What scores, or None.
+        shown: Numbers of the bands, from 1, that sheets show of more than three.
     """
 
     def __init__(
@@ -51,15 +52,17 @@ class Monitor:
         log: RunLog,
         evaluations: Evaluations | None,
         validation: Validation | None,
+        shown: Sequence[int] | None = None,
     ):
         self.method, self.ema, self.samples, self.fabric = method, ema, samples, fabric
         self.run_dir, self.log, self.evaluations, self.validation = run_dir, log, evaluations, validation
+        self.shown = shown
         list_beside(run_dir / SHEETS)
 
     def draw_samples(self, step: int) -> None:
         """Draws the step's sample sheet, and warns where its pictures show a collapse."""
         path = self.run_dir / SHEETS / f"step_{step:08d}.png"
-        sheet, figures = draw_sheet(self.method, self.ema, self.samples, self.fabric, path)
+        sheet, figures = draw_sheet(self.method, self.ema, self.samples, self.fabric, path, self.shown)
         self.log.image(step, "samples", sheet)
         if figures:
             self.log.record(step, figures)
@@ -95,7 +98,12 @@ class Monitor:
 
 
 def draw_sheet(
-    method: Method, ema: AveragedNetworks | None, samples: Sequence[dict[str, Any]], fabric: Fabric, path: Path
+    method: Method,
+    ema: AveragedNetworks | None,
+    samples: Sequence[dict[str, Any]],
+    fabric: Fabric,
+    path: Path,
+    shown: Sequence[int] | None = None,
 ) -> tuple[np.ndarray, dict[str, float]]:
     """Writes the sample sheet as PNG.
 
@@ -113,7 +121,8 @@ def draw_sheet(
     for (_, pictures), sample in zip(rows, samples, strict=False):
         pictures |= {"target": to_picture(sample["target"])} if "target" in sample else {}
     columns = list(dict.fromkeys(column for _, pictures in rows for column in pictures))
-    sheet = write_sheet(path, columns, [[p.get(column) for column in columns] for _, p in rows], [n for n, _ in rows])
+    looks = [{column: as_colours(picture, shown) for column, picture in p.items()} for _, p in rows]
+    sheet = write_sheet(path, columns, [[look.get(c) for c in columns] for look in looks], [n for n, _ in rows])
     return sheet, worst_figures([output_figures(found, inputs) for found in outputs if found])
 
 

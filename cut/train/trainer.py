@@ -243,7 +243,15 @@ class Trainer:
             if baseline and self.step == 0:
                 log.scores(0, {"input": baseline})
         self.monitor = Monitor(
-            self.method, self.ema, self.samples, self.fabric, run_dir, log, self.evaluations, validation
+            self.method,
+            self.ema,
+            self.samples,
+            self.fabric,
+            run_dir,
+            log,
+            self.evaluations,
+            validation,
+            getattr(self.config.data, "show_bands", None),
         )
 
     def _look(self, run_dir: Path, log: RunLog) -> None:

@@ -15,6 +15,7 @@ from cut.data.evaluation_set import (
     require_own_pictures,
 )
 from cut.data.images import evenly_chosen, list_images, pair_name
+from cut.data.numbers import suffix_for
 from cut.data.stream import SampleStream
 from cut.errors import UserError, listed
 from cut.inference.request import Request, several
@@ -95,20 +96,22 @@ class Validation:
             for _ in draw_images(method, draws, _SEED, self.fabric, self.config.batch_size):
                 pass
             return self._score(output)
-        self._translate(method, self.pictures.inputs, output, Request(seed=_SEED))
+        made = self.data.bands["b"]
+        self._translate(method, self.pictures.inputs, output, Request(seed=_SEED, made=made))
         scores = self._score(output)
         if self._metrics(of_several=True):
             outputs = self.folder / f"{generator}{_SEVERAL}"
-            self._translate(method, self.pictures.inputs, outputs, Request(seed=_SEED, outputs=several(NUM_OUTPUTS)))
+            request = Request(seed=_SEED, outputs=several(NUM_OUTPUTS), made=made)
+            self._translate(method, self.pictures.inputs, outputs, request)
             scores |= self._score(outputs, of_several=True)
         return scores
 
     def _translate(self, method: Method, inputs: Path, output: Path, request: Request) -> None:
         empty_folder(output)
-        jobs = plan_jobs(inputs, output, ".png", request.outputs)
+        jobs = plan_jobs(inputs, output, suffix_for(request.made), request.outputs, request.made)
         failures: list[str] = []
-        channels, batch_size = self.data.channels["a"], self.config.batch_size
-        for _ in run_jobs(method, jobs, channels, self.fabric, batch_size, failures, request):
+        bands, batch_size = self.data.bands["a"], self.config.batch_size
+        for _ in run_jobs(method, jobs, bands, self.fabric, batch_size, failures, request):
             pass
         if failures:
             raise UserError(f"{len(failures)} of {len(jobs)} pictures were left out: {listed(failures)}")

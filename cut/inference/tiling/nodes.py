@@ -135,7 +135,7 @@ class Whole:
 
 @dataclass(eq=False, kw_only=True)
 class Source(Node):
-    """The picture, `(H, W, C)`, uint8 or uint16."""
+    """The picture, `(H, W, C)`, uint8, uint16, or float32 in [-1, 1]."""
 
     picture: np.ndarray
     device: torch.device

@@ -29,7 +29,7 @@ def translate_in_tiles(
 
     Args:
         forward: `(1, C, H, W)` in [-1, 1] -> the same; its networks lie on `device`.
-        picture: `(H, W, C)`, uint8 or uint16.
+        picture: `(H, W, C)`, uint8, uint16, or float32 in [-1, 1].
         tile_px: side of a tile where maps are widest; elsewhere tiles hold as many numbers.
         device: of the computation.
         folder: on whose disk intermediate maps lie meanwhile.

@@ -21,6 +21,7 @@ def score(
     device: str = "auto",
     batch_size: int = 32,
     intervals: bool = False,
+    value_range: tuple[float, float] | None = None,
     features: str | os.PathLike[str] | None = None,
     inception_weights: str | os.PathLike[str] | None = None,
     palette: str | None = None,
@@ -36,6 +37,7 @@ def score(
         device: `auto`, `cpu` or `cuda`.
         batch_size: Number of pictures that go through a network together; changes nothing but the speed.
         intervals: Whether to compute the interval of 95 % of each score.
+        value_range: Lowest and highest value of the pictures' numbers; None takes 0 and the largest of 8 or 16 bits.
         features, inception_weights, palette, segmenter, lpips_backbone: As the options of cut-eval.
 
     Returns:
@@ -51,5 +53,13 @@ def score(
     own_features, inception, own_segmenter, backbone = paths
     files = ScoringFiles(own_features, inception, palette, own_segmenter, backbone).arguments(metrics)
     where = "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
-    evaluator = Evaluator(others, tuple(metrics), batch_size=batch_size, device=where, intervals=intervals, **files)
+    evaluator = Evaluator(
+        others,
+        tuple(metrics),
+        batch_size=batch_size,
+        device=where,
+        intervals=intervals,
+        limits=value_range,
+        **files,
+    )
     return evaluator.score(own).scores

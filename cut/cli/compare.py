@@ -96,6 +96,12 @@ def _main(args: argparse.Namespace) -> int:
     from cut.compare.contenders import plan_contenders
 
     contenders = plan_contenders(args.configs, args.set, args.steps, args.config)
+    for contender in contenders:
+        if not all(bands.are_plain for bands in contender.config.data.bands.values()):
+            raise UserError(
+                f"{contender.name}: cut-compare knows gray and colour pictures, not data.range_a and other numbers of "
+                "channels; use cut-train, cut-test and cut-eval"
+            )
     if args.metrics is None and contenders[0].config.data.kind == "single":
         metrics = _names(_METRICS_OF_SINGLE)
     from cut.runtime.run_lock import run_lock

@@ -60,6 +60,13 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         help="default: %(default)s; all: whatever these folders and options allow",
     )
     _add_networks(parser)
+    parser.add_argument(
+        "--range",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="lowest and highest value of the pictures' numbers, as data.range_b (default: of 8 or 16 bits)",
+    )
     parser.add_argument("--json", metavar="FILE", help="also write the scores here; - writes them instead of the table")
     parser.add_argument(
         "--batch-size",
@@ -130,6 +137,8 @@ def _evaluate(args: argparse.Namespace) -> None:
         _check_options(args, metrics)
     if args.json and args.json != "-":
         check_json_file(args.json)
+    if args.range and not args.range[0] < args.range[1]:
+        raise UserError(f"--range {args.range[0]:g} {args.range[1]:g}: the lowest value comes first")
     from cut.cli.eval_tools import (  # here, because torch takes seconds and --help should not
         everything,
         make_evaluator,

@@ -13,6 +13,7 @@ from cut.metrics.patches import SWD_PATCH_PX
 from cut.metrics.similarity import MS_SSIM_SMALLEST_PX, SSIM_WINDOW_PX
 from cut.scoring.evaluator import Evaluator, Result, find_pictures
 from cut.scoring.feature_store import default_store
+from cut.scoring.find_pictures import require_colours
 from cut.scoring.perceptual import LPIPS_SMALLEST_PX
 from cut.scoring.scoring_files import ScoringFiles
 from cut.scoring.seen_features import require_unseen
@@ -33,6 +34,7 @@ def make_evaluator(args: argparse.Namespace, metrics: tuple[str, ...]) -> Evalua
         progress=True,
         store=None if args.no_cache else args.cache_dir or _default_store(),
         intervals=not args.no_intervals,
+        limits=tuple(args.range) if args.range else None,
         **_files(args).arguments(metrics),
     )
 
@@ -84,7 +86,7 @@ def everything(args: argparse.Namespace, folders: list[Path]) -> tuple[tuple[str
     for folder in folders:
         for name in [name for name in METRICS if name not in left_out]:
             try:
-                find_pictures(folder, args.target, [name])
+                require_colours(find_pictures(folder, args.target, [name])[0][0], [name])
             except UserError as error:
                 left_out[name] = str(error)
         sizes = [size for path in list_images(folder) if (size := stored_size_px(path))]

@@ -38,6 +38,7 @@ NEEDS_FEATURES = tuple(_OF_FEATURES)  # a feature network
 NEEDS_OUTPUTS = tuple(_OF_OUTPUTS)  # several outputs of each picture, and LPIPS or a feature network
 NEEDS_PALETTE = tuple(_OF_LABELS)  # the colours of classes, and of photographs a segmentation network too
 NEEDS_PAIRS = (*_OF_PAIRS, *_OF_LABELS)  # a target of the same name
+NEEDS_COLOURS = (*_OF_FEATURES, *_OF_OUTPUTS, *_OF_LABELS, "lpips")  # one or three channels, which networks know
 READS_FEATURES = (*NEEDS_FEATURES, *NEEDS_OUTPUTS)
 NUM_OUTPUTS = 5  # of each picture, where the program itself translates for NEEDS_OUTPUTS
 WHEREVER = ("swd",)  # of pairs, but does not ask for the same things at the same places

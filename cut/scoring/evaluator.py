@@ -21,7 +21,7 @@ from cut.metrics.names import (
 )
 from cut.metrics.similarity import PAIR_METRICS
 from cut.scoring.feature_scores import FeatureReader, FeatureSet, score_features
-from cut.scoring.find_pictures import find_pictures
+from cut.scoring.find_pictures import find_pictures, require_colours
 from cut.scoring.label_scores import LabelScorer
 from cut.scoring.output_scores import score_diversity
 from cut.scoring.outputs import find_outputs
@@ -55,6 +55,7 @@ class Evaluator:
             `diversity`.
         store: folder in which features of target sets are kept from one run to the next; None keeps none.
         intervals: compute the interval of 95 % of each score; for fid that takes a few seconds.
+        limits: lowest and highest value of the pictures' numbers; None takes 0 and the largest of 8 or 16 bits.
     """
 
     target: Path
@@ -68,6 +69,7 @@ class Evaluator:
     lpips: Lpips | None = None
     store: Path | None = None
     intervals: bool = True
+    limits: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -89,6 +91,7 @@ class Evaluator:
         """
         metrics = self.metrics if metrics is None else metrics
         paths, target_paths, pairs = find_pictures(generated, self.target, metrics)
+        require_colours(paths[0], metrics)
         scores, warnings = self._score_pairs(generated, pairs, metrics)
         if pairs and len(pairs) < len(target_paths):
             warnings.append(f"{', '.join(scores)}: cover {len(pairs)} of {len(target_paths)} pictures of {self.target}")
@@ -130,7 +133,7 @@ class Evaluator:
             functions["lpips"] = self._lpips
         if functions:
             counted = self._counted(f"pairs of {generated}", pairs)
-            scores, warnings = score_pairs(counted, functions, self.intervals)
+            scores, warnings = score_pairs(counted, functions, self.intervals, self.limits)
         labels = [name for name in metrics if name in NEEDS_PALETTE]
         if labels:
             assert self.palette is not None
@@ -155,7 +158,7 @@ class Evaluator:
         from cut.scoring.feature_networks import InceptionFeatures  # here, for torchvision is slow to import
 
         network = (InceptionFeatures() if self.features is None else self.features).to(self.device)
-        return FeatureReader(network, self.batch_size, self.device)
+        return FeatureReader(network, self.batch_size, self.device, self.limits)
 
     @cached_property
     def _target_features(self) -> tuple[FeatureSet, list[str]]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cut.data.images import read_bytes, stored_size_px
+from cut.data.numbers import Bands
 from cut.errors import UserError, reason
 from cut.metrics.fid import feature_statistics, frechet_distance, frechet_standard_error, row_blocks
 from cut.metrics.intervals import bootstrap_interval, normal_interval
@@ -59,11 +60,13 @@ class FeatureReader:
 
     Args:
         network: `(N, 3, H, W)` in [0, 1] -> `(N, D)`; without a `digest` nothing is kept of it.
+        limits: Values that become 0 and 1; None takes 0 and the largest number of 8 or 16 bits.
     """
 
     network: nn.Module
     batch_size: int
     device: str
+    limits: tuple[float, float] | None = None
 
     def read(
         self,
@@ -95,12 +98,12 @@ class FeatureReader:
         return found, []
 
     def _entry_name(self, digests: list[str]) -> str | None:
-        network = getattr(self.network, "digest", None)
+        network = getattr(self.network, "digest", None) if self.limits is None else None
         return entry_name(network, torch.device(self.device).type, digests) if network else None
 
     def batches(self, paths: Sequence[Path], advance: Callable[[int], object]) -> Iterator[np.ndarray]:
         """The features of all pictures in the order of `paths`, as arrays `(n, D)`."""
-        for batch in _image_batches(paths, self.batch_size):
+        for batch in _image_batches(paths, self.batch_size, self.limits):
             try:
                 features = self.network(batch.to(self.device)).cpu()
             except torch.OutOfMemoryError:
@@ -177,11 +180,13 @@ def _by_content(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
     return [path for *_, path in found], [digest for _, digest, _ in found]
 
 
-def _image_batches(paths: Sequence[Path], batch_size: int) -> Iterator[Tensor]:
+def _image_batches(
+    paths: Sequence[Path], batch_size: int, limits: tuple[float, float] | None = None
+) -> Iterator[Tensor]:
     """Pictures in the order of `paths`, `(n, 3, H, W)` in [0, 1]; where the size changes, a batch ends early."""
     batch: list[Tensor] = []
     for path in paths:
-        image = torch.from_numpy(read_scaled(path, np.float32)).permute(2, 0, 1)  # (H, W, 3) -> (3, H, W)
+        image = torch.from_numpy(read_scaled(path, np.float32, Bands(3, limits))).permute(2, 0, 1)  # to (3, H, W)
         if batch and (len(batch) == batch_size or batch[0].shape != image.shape):
             yield torch.stack(batch)
             batch = []

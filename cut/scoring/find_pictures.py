@@ -4,13 +4,30 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cut.data.images import list_images
+from cut.data.numbers import bands_of
 from cut.data.pair_files import by_name
 from cut.errors import UserError
-from cut.metrics.names import NEEDS_OUTPUTS, NEEDS_PAIRS, check_metrics
+from cut.metrics.names import METRICS, NEEDS_COLOURS, NEEDS_OUTPUTS, NEEDS_PAIRS, check_metrics
 from cut.scoring.outputs import find_outputs
 
 # A covariance and pairs of pictures need two; k nearest others need k + 1.
 _FEWEST = {"fid": 2, "kid": 2, "precision": 4, "recall": 4, "density": 6, "coverage": 6}
+
+
+def require_colours(path: Path, metrics: Sequence[str]) -> None:
+    """Refuses metrics that know gray and colours only.
+
+    Args:
+        path: One of the pictures that are scored.
+        metrics: Names of the metrics.
+
+    Raises:
+        UserError: The picture has other bands; the line names all metrics that do without.
+    """
+    needy = [name for name in metrics if name in NEEDS_COLOURS]
+    if needy and (count := bands_of(path)) not in (1, 3):
+        others = ", ".join(name for name in METRICS if name not in NEEDS_COLOURS)
+        raise UserError(f"{path}: has {count} bands, and {needy[0]} needs 3 (or 1); ask for some of {others}")
 
 
 def find_pictures(

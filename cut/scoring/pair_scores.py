@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cut.data.images import read_image
+from cut.data.numbers import COLOURS, Bands, bands_of
 from cut.errors import UserError
 from cut.metrics.intervals import bootstrap_interval
 from cut.scoring.scores import Score
@@ -14,9 +15,18 @@ PairMetric = Callable[[np.ndarray, np.ndarray], float]
 
 
 def score_pairs(
-    pairs: Iterable[tuple[Path, Path]], functions: dict[str, PairMetric], intervals: bool
+    pairs: Iterable[tuple[Path, Path]],
+    functions: dict[str, PairMetric],
+    intervals: bool,
+    limits: tuple[float, float] | None = None,
 ) -> tuple[dict[str, Score], list[str]]:
     """Mean, spread and interval over pairs, for each of the functions; and warnings.
+
+    Args:
+        pairs: generated pictures and their targets.
+        functions: metrics by their names.
+        intervals: whether to compute the interval of 95 %.
+        limits: values that become 0 and 1; None takes 0 and the largest number of 8 or 16 bits.
 
     Raises:
         UserError: a picture is broken, too small for a metric, or differs in size from its partner.
@@ -25,8 +35,8 @@ def score_pairs(
     differing: list[str] = []
     count = 0
     for path, target_path in pairs:
-        # Colour for all: over three equal channels these metrics give the same as over one.
-        image, target = read_scaled(path, np.float64), read_scaled(target_path, np.float64)
+        bands = comparable_bands(path, limits)
+        image, target = read_scaled(path, np.float64, bands), read_scaled(target_path, np.float64, bands)
         count += 1
         if image.shape != target.shape:
             differing.append(size_difference(path, target_path, image, target))
@@ -37,9 +47,18 @@ def score_pairs(
     return summarise(values, intervals)
 
 
-def read_scaled(path: Path, dtype: type) -> np.ndarray:
-    """`(H, W, 3)` in [0, 1], whatever the file's depth; in float32 the very numbers of torchvision's ToTensor."""
-    array = read_image(path, channels=3)
+def comparable_bands(path: Path, limits: tuple[float, float] | None) -> Bands:
+    """What a picture is read as: colour if it can be, because over three equal channels all metrics give the same as
+    over one; else all its bands."""
+    count = bands_of(path)
+    return Bands(3 if count == 1 else count, limits)
+
+
+def read_scaled(path: Path, dtype: type, bands: Bands = COLOURS) -> np.ndarray:
+    """`(H, W, C)` in [0, 1], whatever the file's depth; in float32 the very numbers of torchvision's ToTensor."""
+    array = read_image(path, bands)
+    if bands.limits is not None:
+        return (array.astype(dtype) + dtype(1.0)) / dtype(2.0)
     return array.astype(dtype) / dtype(np.iinfo(array.dtype).max)
 
 

@@ -15,14 +15,21 @@ from cut.data.evaluation_set import (
     require_own_pictures,
 )
 from cut.data.images import evenly_chosen, list_images, pair_name
-from cut.data.numbers import suffix_for
+from cut.data.numbers import Bands, suffix_for
 from cut.data.stream import SampleStream
 from cut.errors import UserError, listed
 from cut.inference.request import Request, several
 from cut.inference.sample import draw_images, plan_draws
 from cut.inference.translate import plan_jobs, run_jobs
 from cut.methods.base import Method
-from cut.metrics.names import NEEDS_FEATURES, NEEDS_OUTPUTS, NEEDS_PAIRS, NUM_OUTPUTS, READS_FEATURES
+from cut.metrics.names import (
+    NEEDS_COLOURS,
+    NEEDS_FEATURES,
+    NEEDS_OUTPUTS,
+    NEEDS_PAIRS,
+    NUM_OUTPUTS,
+    READS_FEATURES,
+)
 from cut.scoring.evaluator import Evaluator
 from cut.scoring.find_pictures import find_pictures
 from cut.scoring.scoring_files import ScoringFiles
@@ -65,6 +72,11 @@ class Validation:
         pairwise = [name for name in self.config.metrics if name not in NEEDS_FEATURES]
         if "image" not in method.inputs and pairwise:
             raise UserError(f"eval.metrics: {pairwise[0]} compares pairs, and this method draws from noise; use fid")
+        made = config.data.bands["b"].count
+        if made not in (1, 3) and (needy := [name for name in self.config.metrics if name in NEEDS_COLOURS]):
+            raise UserError(
+                f"eval.metrics: {needy[0]} needs 1 or 3 channels, and the target domain has {made}; leave it out"
+            )
         for generator in ("last", "ema", f"last{_SEVERAL}", f"ema{_SEVERAL}"):
             require_own_pictures(self.folder / generator)
         self.pictures = self._pictures(method)
@@ -81,8 +93,9 @@ class Validation:
             ) from None
 
     def baseline(self) -> Scores:
-        """Scores of the untranslated inputs, which finds every mistake; none where the method draws from noise."""
-        if self.pictures.inputs is None:
+        """Scores of the untranslated inputs, which finds every mistake; none where the method draws from noise, or the
+        domains hold other things, such as other numbers of bands."""
+        if self.pictures.inputs is None or not _are_alike(*self.data.bands.values()):
             self.evaluator.score(self.pictures.targets)
             return {}
         return self._score(self.pictures.inputs)
@@ -158,7 +171,14 @@ class Validation:
             require_unseen("eval.features", features, self.seen_features)
         files = ScoringFiles(features, weights, config.palette, segmenter).arguments(config.metrics)
         files |= {"batch_size": config.batch_size, "device": str(self.fabric.device), "intervals": False}
+        files |= {"limits": self.data.bands["b"].limits}
         return Evaluator(self.pictures.targets, config.metrics, **files)
+
+
+def _are_alike(source: Bands, target: Bands) -> bool:
+    """Whether pictures of two domains can be compared."""
+    are_colours = source.are_of_pictures and target.are_of_pictures
+    return source.limits == target.limits and (are_colours or source.count == target.count)
 
 
 def _relative(path: Path | None, run_dir: Path) -> str | None:

@@ -43,4 +43,5 @@ def with_channels(image: Tensor, channels: int) -> Tensor:
     """An image `(N, C, H, W)` with the channels of another domain: gray is repeated, colour averaged."""
     if image.shape[1] == channels:
         return image
-    return image.mean(1, keepdim=True) if channels == 1 else image.expand(-1, channels, -1, -1)
+    gray = image if image.shape[1] == 1 else image.mean(1, keepdim=True)
+    return gray.expand(-1, channels, -1, -1)

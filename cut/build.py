@@ -221,7 +221,7 @@ def estimate_memory(config: RunConfig, num_processes: int = 1) -> int | None:
         with undisturbed():
             method = build_method(config)
             images = config.data.batch_size // num_processes // config.train.num_micro_batches
-            return estimate_bytes(method, config.data.channels, config.data.crop_px, images, config.train.precision)
+            return estimate_bytes(method, config.data.channels, config.data.crop_sides, images, config.train.precision)
     except Exception:  # noqa: BLE001  a comment on a training must not end it, whatever a method of the user's raises
         return None
 

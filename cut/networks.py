@@ -63,7 +63,7 @@ class ConfiguredNetworks:
     def __init__(self, config: RunConfig, is_trained: bool = True):
         self.config, self.is_trained = config, is_trained
         self.channels: Mapping[str, int] = config.data.channels
-        self.image_px = config.data.crop_px
+        self.image_px = min(config.data.crop_sides)
 
     @property
     def class_names(self) -> Sequence[str]:
@@ -90,6 +90,12 @@ class ConfiguredNetworks:
         if section.seen_features and not self.is_trained:
             section = section.model_copy(update={"features": RANDOM_WEIGHTS})
         channels = [self.channels[domain] for domain in domains]
+        height, width = self.config.data.crop_sides
+        if section.has_one_size and image_px is None and height != width:
+            raise UserError(
+                f"data.crop_px: the {section.name} discriminator is built for squares, got {[height, width]}; take one "
+                "number, or discriminator.name=patch"
+            )
         further: dict[str, Any] = {"image_px": image_px or self.image_px} if section.has_one_size else {}
         further |= {"image_channels": channels} if section.has_images_apart else {}
         network = _initialised(_build(_DISCRIMINATORS, section, "discriminator", sum(channels), **further), section)

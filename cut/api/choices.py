@@ -9,14 +9,12 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from cut.config import RunConfig
-from cut.config.data import MOST_PX
+from cut.config.sides import LEAST_PX, MOST_PX, as_text, both_sides
 from cut.data.images import composed
 from cut.data.scale import scale_as_in_training
 from cut.data.transforms import to_tensor
 from cut.errors import UserError, did_you_mean, reason, shortened
 from cut.methods.base import Translator
-
-_LEAST_PX = 8  # as of data.load_px
 
 
 def find_direction(given: str | None, config: RunConfig, method: Translator, option: str) -> str:
@@ -114,7 +112,9 @@ def style_of(method: Translator, picture: np.ndarray | Tensor, direction: str, f
         raise UserError(f"{option}: its style cannot be read ({reason(error)}); take a larger picture") from None
 
 
-def scaling(load_px: int | None, config: RunConfig, option: str) -> Callable[[np.ndarray], np.ndarray] | None:
+def scaling(
+    load_px: int | tuple[int, int] | None, config: RunConfig, option: str
+) -> Callable[[np.ndarray], np.ndarray] | None:
     """What scales a picture as training did; None where nothing is asked for.
 
     Raises:
@@ -122,6 +122,6 @@ def scaling(load_px: int | None, config: RunConfig, option: str) -> Callable[[np
     """
     if load_px is None:
         return None
-    if not _LEAST_PX <= load_px <= MOST_PX:
-        raise UserError(f"{option} {load_px}: must be from {_LEAST_PX} to {MOST_PX}")
+    if not all(LEAST_PX <= side <= MOST_PX for side in both_sides(load_px)):
+        raise UserError(f"{option} {as_text(load_px)}: must be from {LEAST_PX} to {MOST_PX}")
     return partial(scale_as_in_training, config=config.data, load_px=load_px)

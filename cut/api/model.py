@@ -41,7 +41,7 @@ class Options(TypedDict, total=False):
     guide: Picture | None
     label: str | None
     seed: int
-    load_px: int | None
+    load_px: int | tuple[int, int] | None
     tile_px: int | None
     batch_size: int
 
@@ -160,7 +160,7 @@ class Model:
         guide: Picture | None = None,
         label: str | None = None,
         seed: int = 0,
-        load_px: int | None = None,
+        load_px: int | tuple[int, int] | None = None,
         tile_px: int | None = None,
         batch_size: int = 4,
     ) -> Any:
@@ -170,7 +170,8 @@ class Model:
             pictures: One picture, or a list of them. A path gives a Pillow image. Arrays are `(H, W, C)`, `(H, W)` or
                 `(N, H, W, C)`, uint8 or uint16, in RGB order. Tensors are `(C, H, W)` or `(N, C, H, W)`, floats in
                 [-1, 1] or uint8; they may be on any device. A 16-bit colour picture, which Pillow does not have, is
-                given as an array; its path gives 8 bits.
+                given as an array; its path gives 8 bits. Where the domains have a range (`data.range_a`), arrays hold
+                numbers of it, of any type; a path then gives an array, as it does of other bands than one or three.
             direction: `AtoB` or `BtoA`, where the model has learnt both (`directions`).
             style: Numbers of a style, `(D,)`, or `(N, D)` one for each picture (MUNIT, DRIT). None draws them.
             guide: Picture whose style all take (MUNIT, DRIT).
@@ -194,9 +195,11 @@ class Model:
             "label": ("label", label),
         }
         require_inputs(self.method, self.config.method.name, options)
-        items, pack = unpacked(pictures, self.config.data.channels[wanted[0]])
+        bands, made = (self.config.data.bands[domain] for domain in wanted)
+        items, pack = unpacked(pictures, bands, made)
         outputs = self._given(len(items), style, guide, label, wanted)
-        request = Request(wanted, seed, self.deterministic, prepare=scaling(load_px, self.config, "load_px"))
+        prepare = scaling(load_px, self.config, "load_px")
+        request = Request(wanted, seed, self.deterministic, prepare=prepare, made=made)
         if any(isinstance(item.pixels, Tensor) for item in items) and (load_px or tile_px):
             raise UserError("load_px, tile_px: are for files, Pillow images and arrays; scale tensors yourself")
         with undisturbed():
@@ -256,7 +259,7 @@ class Model:
             numbers = torch.as_tensor(np.asarray(style) if not isinstance(style, Tensor) else style).float().cpu()
             styles = self._rows(numbers, count).split(1)
         if guide is not None:
-            (read,), _ = unpacked(guide, self.config.data.channels[direction[1]])
+            (read,), _ = unpacked(guide, self.config.data.bands[direction[1]])
             styles = [style_of(self.method, read.pixels, direction, self._fabric, "guide")] * count
         number = None
         if "label" in self.method.inputs:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cut.data.decode import pixels_of
 from cut.data.images import read_image, to_8_bit, with_channels
+from cut.data.numbers import COLOURS, Bands, number_type, to_inside, to_stored
 from cut.data.transforms import to_float, to_picture
 from cut.errors import UserError
 from cut.storage.files import given_path
@@ -33,18 +34,21 @@ class Pixels:
     name: str = ""
 
 
-def unpacked(given: Picture | list[Any] | tuple[Any, ...], channels: int) -> tuple[list[Pixels], Pack]:
+def unpacked(
+    given: Picture | list[Any] | tuple[Any, ...], bands: Bands, made: Bands = COLOURS
+) -> tuple[list[Pixels], Pack]:
     """The pictures that were given, and the function that makes their translations what was given.
 
     Args:
         given: One picture, a batch, or a list of them.
-        channels: Number of channels that the networks take: files and Pillow images are converted to it.
+        bands: What the networks take: gray and colours of files and Pillow images are converted to it.
+        made: What translations hold. Those of files and Pillow images are arrays where Pillow cannot hold them.
 
     Raises:
         UserError: A picture cannot be read, or is of no known kind.
     """
     if isinstance(given, list | tuple):
-        parts = [unpacked(item, channels) for item in given]
+        parts = [unpacked(item, bands, made) for item in given]
         counts = [len(items) for items, _ in parts]
         if 0 in counts or not parts:
             raise UserError("no pictures were given")
@@ -56,21 +60,26 @@ def unpacked(given: Picture | list[Any] | tuple[Any, ...], channels: int) -> tup
         return [item for items, _ in parts for item in items], pack
     if isinstance(given, str | os.PathLike):
         path = given_path(given, "picture")
-        return [Pixels(read_image(path, channels), path.name)], lambda outputs: to_pillow(
-            _of_8_bits_if_coloured(outputs[0])
-        )
+        like = np.dtype(np.uint16) if made.limits is None else number_type(path)
+        return [Pixels(read_image(path, bands), path.name)], lambda outputs: _looked_at(outputs[0], made, like)
     if isinstance(given, Image.Image):
-        return [Pixels(with_channels(pixels_of(given), channels))], lambda outputs: to_pillow(outputs[0])
+        try:
+            pixels = with_channels(to_inside(pixels_of(given), bands), bands)
+        except UserError as error:
+            raise UserError(f"a Pillow image {error}; other numbers of bands are given as an array") from None
+        return [Pixels(pixels)], lambda outputs: _looked_at(outputs[0], made, np.dtype(np.uint16))
     if isinstance(given, np.ndarray):
-        return _of_array(given, channels)
+        return _of_array(given, bands, made)
     if isinstance(given, Tensor):
-        return _of_tensor(given, channels)
+        return _of_tensor(given, bands.count)
     raise UserError(f"a picture must be a path, a Pillow image, an array or a tensor, got a {type(given).__name__}")
 
 
-def _of_8_bits_if_coloured(array: np.ndarray) -> np.ndarray:
-    """Pillow has no colours of 16 bits."""
-    return to_8_bit(array) if array.shape[2] == 3 else array
+def _looked_at(array: np.ndarray, made: Bands, like: np.dtype[Any]) -> Image.Image | np.ndarray:
+    """A translation as a Pillow image, whose colours have 8 bits; as an array where it has other bands, or a range."""
+    if not made.are_plain:
+        return to_stored(array, made, like)
+    return to_pillow(to_8_bit(array) if array.shape[2] == 3 else array)
 
 
 def to_pillow(array: np.ndarray) -> Image.Image:
@@ -78,10 +87,12 @@ def to_pillow(array: np.ndarray) -> Image.Image:
     return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
 
 
-def _of_array(array: np.ndarray, channels: int) -> tuple[list[Pixels], Pack]:
-    if array.dtype not in (np.uint8, np.uint16):
+def _of_array(array: np.ndarray, bands: Bands, made: Bands) -> tuple[list[Pixels], Pack]:
+    channels = bands.count
+    if array.dtype not in (np.uint8, np.uint16) and bands.limits is None:
         raise UserError(
-            f"an array must be uint8 or uint16, got {array.dtype}; floats in [-1, 1] go in as a tensor (C, H, W)"
+            f"an array must be uint8 or uint16, got {array.dtype}; floats in [-1, 1] go in as a tensor (C, H, W), and "
+            "others need a model that was trained with data.range_a"
         )
     is_batch, is_flat = array.ndim == 4, array.ndim == 2
     pictures = array[None, :, :, None] if is_flat else array if is_batch else array[None]
@@ -90,11 +101,15 @@ def _of_array(array: np.ndarray, channels: int) -> tuple[list[Pixels], Pack]:
         raise UserError(f"an array must be {needed} or (N, H, W, {channels}), got {array.shape}")
 
     def pack(outputs: list[Any]) -> np.ndarray:
+        outputs = [to_stored(output, made, array.dtype) for output in outputs]
         if is_batch:
             return np.stack(outputs)
         return outputs[0][:, :, 0] if is_flat and outputs[0].shape[2] == 1 else outputs[0]
 
-    return [Pixels(np.ascontiguousarray(picture)) for picture in pictures], pack
+    try:
+        return [Pixels(np.ascontiguousarray(to_inside(picture, bands))) for picture in pictures], pack
+    except UserError as error:
+        raise UserError(f"an array {error}") from None
 
 
 def _of_tensor(tensor: Tensor, channels: int) -> tuple[list[Pixels], Pack]:

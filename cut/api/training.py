@@ -111,9 +111,12 @@ def say_left_out(trainer: "Trainer") -> None:
     from cut.data.scale import describe_scale
 
     splits = ["train", *([trainer.config.eval.split] if trainer.config.eval else [])]
-    sources = [source for split in splits for source in trainer.stream.sources(split)]
+    by_split = [trainer.stream.sources(split) for split in splits]
+    bands = trainer.config.data.bands.values()
+    whole = {s for sources in by_split for s, b in zip(sources, bands, strict=False) if not b.are_plain}
+    sources = [source for of_split in by_split for source in of_split]
     beside = [line for split in splits for line in trainer.stream.passed_over(split)]
-    for line in [*describe_left_out(sources, _MOST_LOOKED_AT), *beside]:
+    for line in [*describe_left_out(sources, _MOST_LOOKED_AT, whole), *beside]:
         say(f"cut-train: note: {line}")
     if trainer.config.eval and trainer.config.data.kind == "unpaired":
         inputs = trainer.stream.sources(trainer.config.eval.split)[0]

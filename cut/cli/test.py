@@ -34,7 +34,7 @@ come from the run. Beside the output folder a contact sheet OUTPUT_sheet.png sho
 cut-test did not write are not overwritten; a list beside OUTPUT, .cut-written-OUTPUT, says what it wrote.
 
 --load-px N scales pictures before they are translated, as data.preprocess did in training: to N x N px
-(resize_and_crop), to a width of N px (scale_width, scale_width_and_crop), else to a shorter side of N px; the
+(resize_and_crop; HEIGHTxWIDTH where data.load_px is a rectangle), to a width of N px (scale_width, scale_width_and_crop), else to a shorter side of N px; the
 translation then has that size. Networks know the scale that they have learnt, which is data.load_px of the run.
 
 --tile-px N cuts a picture that is larger than N px into tiles, for pictures that do not fit into memory, and gives what
@@ -177,7 +177,9 @@ def _main(args: argparse.Namespace) -> None:
         say(line, sys.stdout)
         return
     _warn_of_pairs(args, config, jobs[0].source)
-    for line in describe_left_out([path for path in (args.input, args.target, args.guide) if path]):
+    sources = [path for path in (args.input, args.target, args.guide) if path]
+    are_plain = all(bands.are_plain for bands in config.data.bands.values())
+    for line in describe_left_out(sources, whole=() if are_plain else sources):
         say(f"cut-test: note: {line}")
     say_scale(args, config, [job.source for job in jobs])
     request = make_request(args, method, config, fabric)

@@ -1,6 +1,7 @@
 """The options of cut-test that only some methods have: directions, styles, guides and classes."""
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ def add_translation_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--load-px",
-        type=int,
+        type=_sides,
         metavar="N",
         help="scale pictures first, as data.load_px N did in training, see below (default: their own size)",
     )
@@ -49,6 +50,14 @@ def add_translation_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="the class to translate to, or to draw; all: each, as NAME_CLASS (where there are classes)",
     )
+
+
+def _sides(text: str) -> int | tuple[int, int]:
+    """`256`, or `256x512`: height and width."""
+    if not re.fullmatch(r"-?\d+(x\d+)?", text):
+        raise argparse.ArgumentTypeError(f"got {text}; allowed: a number, or HEIGHTxWIDTH")
+    first, *others = map(int, text.split("x"))
+    return (first, others[0]) if others else first
 
 
 def make_request(args: argparse.Namespace, method: "Translator", config: "RunConfig", fabric: "Fabric") -> "Request":
@@ -80,7 +89,8 @@ def say_scale(args: argparse.Namespace, config: "RunConfig", pictures: "Sequence
 
     is_known = args.config or not args.weights  # weights alone do not tell how their pictures were scaled
     if args.load_px is None and is_known and (line := describe_scale(pictures, config.data)):
-        say(f"cut-test: note: {line}; --load-px {getattr(config.data, 'load_px', None)} scales these so too")
+        option = str(getattr(config.data, "load_px", None)).strip("()").replace(", ", "x")
+        say(f"cut-test: note: {line}; --load-px {option} scales these so too")
 
 
 def asked_labels(args: argparse.Namespace, method: "Translator", name: str) -> list[tuple[int, str]]:

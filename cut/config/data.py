@@ -10,10 +10,9 @@ from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 from cut.config.bands import Bands, Channels, Range, ShownBands
 from cut.config.own_code import is_own
 from cut.config.section import OptionalPathText, PathText, Section, Unit
+from cut.config.sides import MOST_PX, MULTIPLE_PX, CropSides, Sides, as_text, both_sides
 from cut.errors import shown
 
-MULTIPLE_PX = 4  # the generators halve twice, so pictures that are not cropped are scaled to a multiple of it
-MOST_PX = 32_768
 MOST_IMAGES = 100_000  # in a batch
 _MOST_CLASS_CHARACTERS = 100
 Preprocess = Literal[
@@ -42,7 +41,7 @@ ClassNames = Annotated[tuple[str, ...], AfterValidator(require_class_names)]
 
 
 class LoaderConfig(Section):
-    """What the sections of all kinds of data have, and `crop_px`, the side of the images, whose default is each kind's.
+    """What the sections of all kinds of data have, and `crop_px`, the size of the images, whose default is each kind's.
 
     That of a kind of a user's own adds its fields.
     """
@@ -74,6 +73,11 @@ class LoaderConfig(Section):
         raise NotImplementedError
 
     @property
+    def crop_sides(self) -> tuple[int, int]:
+        """Height and width of the training images."""
+        return both_sides(self.crop_px)  # type: ignore[attr-defined]
+
+    @property
     def bands(self) -> dict[str, Bands]:
         """What the files of each domain hold; keys as of `channels`."""
         return {domain: Bands(count) for domain, count in self.channels.items()}
@@ -91,10 +95,10 @@ class TransformConfig(LoaderConfig):
     """Folder of the data set."""
     preprocess: Preprocess = "resize_and_crop"
     """How pictures are scaled to load_px, and whether they are cropped then."""
-    load_px: int = Field(286, ge=8, le=MOST_PX)
-    """Side in pixels that a picture is scaled to before cropping."""
-    crop_px: int = Field(256, ge=8, le=MOST_PX, multiple_of=MULTIPLE_PX)
-    """Side of the square random crop in pixels; a multiple of 4, because the generators halve it twice."""
+    load_px: Sides = 286
+    """Side in pixels that a picture is scaled to before cropping, or [height, width]."""
+    crop_px: CropSides = 256
+    """Side of the random crop in pixels, or [height, width]; multiples of 4, because the generators halve it twice."""
     flip: bool = True
     """Mirror left and right with probability 1/2."""
     cache_mib: int = Field(2048, ge=0)
@@ -103,11 +107,24 @@ class TransformConfig(LoaderConfig):
     @model_validator(mode="after")
     def _crop_fits(self) -> "TransformConfig":
         if self.preprocess in ("resize_and_crop", "scale_width_and_crop", "scale_shortside_and_crop"):
-            if self.load_px < self.crop_px:
-                raise ValueError(f"load_px ({self.load_px}) must be at least crop_px ({self.crop_px})")
+            if not self._holds_crop():
+                raise ValueError(
+                    f"load_px ({as_text(self.load_px)}) must be at least crop_px ({as_text(self.crop_px)})"
+                )
         elif self.preprocess in ("none", "scale_width") and self.batch_size > 1:
             raise ValueError(f"preprocess {self.preprocess} leaves pictures of several sizes, so batch_size must be 1")
+        if isinstance(self.load_px, tuple) and self.preprocess.startswith("scale_width"):
+            raise ValueError(f"load_px: is the width alone with preprocess {self.preprocess}, so give one number")
         return self
+
+    def _holds_crop(self) -> bool:
+        """Whether pictures that were scaled to load_px can hold the crop, as far as that does not depend on them."""
+        (height, width), (crop_height, crop_width) = both_sides(self.load_px), self.crop_sides
+        if self.preprocess == "scale_width_and_crop":
+            return width >= crop_width
+        if self.preprocess == "scale_shortside_and_crop" and not isinstance(self.load_px, tuple):
+            return height >= min(crop_height, crop_width)
+        return height >= crop_height and width >= crop_width
 
 
 class FolderConfig(TransformConfig):

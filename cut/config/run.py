@@ -10,6 +10,7 @@ from cut.config.evaluation import EvalConfig
 from cut.config.networks import DiscriminatorConfig, GeneratorConfig, PatchDiscriminatorConfig, ResnetGeneratorConfig
 from cut.config.schedule import LinearScheduleConfig, ScheduleConfig
 from cut.config.section import MethodConfig, PathText, Section, Unit
+from cut.config.sides import as_text
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
@@ -133,10 +134,10 @@ class RunConfig(Section):
     def _generator_fits_the_pictures(self) -> "RunConfig":
         multiple_px = self.generator.multiple_px if self.generator else 1
         name = getattr(self.generator, "name", None)
-        if self.data.crop_px % multiple_px:
+        if any(side % multiple_px for side in self.data.crop_sides):
             raise ValueError(
                 f"data.crop_px: must be a multiple of {multiple_px} for this {name} generator, "
-                f"got {self.data.crop_px}; change one of the two"
+                f"got {as_text(self.data.crop_px)}; change one of the two"
             )
         preprocess = getattr(self.data, "preprocess", "crop")
         if MULTIPLE_PX % multiple_px and "crop" not in preprocess:

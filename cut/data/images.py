@@ -143,10 +143,14 @@ def read_image(path: str | os.PathLike, channels: int | Bands) -> np.ndarray:
         raise UserError(f"{path}: cannot be read as a picture ({reason(error)})") from None
 
 
-def _check_numbers(found: Numbers, bands: Bands) -> None:
-    """Refuses numbers that are too large or of another number of bands, before they are decoded."""
+def check_size(found: Numbers) -> None:
+    """Refuses numbers of too many pixels, before they are decoded, as Pillow does with its pictures."""
     if found.shape[0] * found.shape[1] > max_megapixels() * 1e6:
-        raise Image.DecompressionBombError
+        raise Image.DecompressionBombError(f"larger than {max_megapixels():g} megapixels")
+
+
+def _check_numbers(found: Numbers, bands: Bands) -> None:
+    check_size(found)
     if why := describe_mismatch(found.shape, bands):
         raise UserError(why)
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import IO
 
@@ -23,12 +23,15 @@ _AVIF_HIGH = 0x40
 _MOST_AVIF_HEADER_BYTES = 1 << 16
 
 
-def describe_left_out(sources: Iterable[Path], most_looked_at: int | None = None) -> list[str]:
+def describe_left_out(
+    sources: Iterable[Path], most_looked_at: int | None = None, whole: Collection[Path] = ()
+) -> list[str]:
     """A line for each folder or picture of which not all is used.
 
     Args:
         sources: Folders and pictures; what does not exist is passed over.
         most_looked_at: Pictures of a folder whose files are opened, evenly chosen; None opens all.
+        whole: Sources of which all bands and pages are read.
     """
     lines = []
     for source in dict.fromkeys(sources):
@@ -42,7 +45,7 @@ def describe_left_out(sources: Iterable[Path], most_looked_at: int | None = None
             continue
         looked_at = paths if most_looked_at is None else evenly_chosen(paths, most_looked_at)
         of = f"{len(looked_at)} pictures" if len(looked_at) == len(paths) else f"{len(looked_at)} pictures looked at"
-        counts = count_losses(looked_at)
+        counts = count_losses([path for path in looked_at if source not in whole or not _is_tiff(path)])
         found += [f"{count} of {of}: {loss}" if len(paths) > 1 else loss for loss, count in counts.most_common()]
         lines += [printable(f"{source}: {'; '.join(found)}")] * bool(found)
     return lines
@@ -57,6 +60,10 @@ def count_losses(paths: Iterable[Path]) -> Counter[str]:
         except UserError:
             continue
     return counts
+
+
+def _is_tiff(path: Path) -> bool:
+    return path.suffix.lower() in (".tif", ".tiff")
 
 
 def _losses(path: Path) -> list[str]:

@@ -15,7 +15,7 @@ def resize(image: Tensor, height: int, width: int, mode: str) -> Tensor:
     return F.interpolate(image[None], (height, width), mode=mode, antialias=True)[0]
 
 
-def center_crop(image: Tensor, size_px: int) -> Tensor:
-    """The middle `(C, size_px, size_px)` of `(C, H, W)`, which is at least as large."""
-    top, left = (round((side - size_px) / 2) for side in image.shape[1:])
-    return image[:, top : top + size_px, left : left + size_px]
+def center_crop(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """The middle `(C, *size)` of `(C, H, W)`, which is at least as large."""
+    top, left = (round((side - part) / 2) for side, part in zip(image.shape[1:], size, strict=True))
+    return image[:, top : top + size[0], left : left + size[1]]

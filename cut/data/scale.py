@@ -8,20 +8,21 @@ import numpy as np
 from torch import Tensor
 
 from cut.config import DataConfig, SingleDataConfig, TransformConfig
+from cut.config.sides import as_text, both_sides
 from cut.data.images import stored_size_px
 from cut.data.transforms import resized, scaled, to_picture
 
 _FACTOR = 2.0  # of a size; networks bear less than that well enough
 
 
-def scale_as_in_training(picture: np.ndarray, config: DataConfig, load_px: int) -> np.ndarray:
+def scale_as_in_training(picture: np.ndarray, config: DataConfig, load_px: int | tuple[int, int]) -> np.ndarray:
     """Scales a picture as `data.preprocess` does with `data.load_px`, without crop; pictures that it leaves alone
-    (crop, none) get a shorter side of `load_px`.
+    (crop, none) get a shorter side of `load_px`, or cover a rectangle.
 
     Args:
-        picture: `(H, W, C)`, uint8 or uint16.
+        picture: `(H, W, C)`, uint8, uint16, or float32 in [-1, 1].
         config: Data that the network has learnt from.
-        load_px: In place of its own.
+        load_px: In place of its own; of a rectangle height and width.
 
     Returns:
         `(H', W', C)` of the same type.
@@ -31,7 +32,8 @@ def scale_as_in_training(picture: np.ndarray, config: DataConfig, load_px: int) 
         pixels = scaled(picture, config.model_copy(update={"load_px": load_px}), whole=False)
     else:
         longest = isinstance(config, SingleDataConfig)  # which is scaled by its longer side
-        factor = load_px / (max(height, width) if longest else min(height, width))
+        factors = [side / own for side, own in zip(both_sides(load_px), (height, width), strict=True)]
+        factor = min(factors) if longest else max(factors)
         pixels = resized(picture, (max(1, round(height * factor)), max(1, round(width * factor))))
     return _to_array(pixels, picture.dtype.type)
 
@@ -55,7 +57,7 @@ def describe_scale(paths: Sequence[Path], config: DataConfig) -> str | None:
     times = f"{far[0]:.2g}" if len(far) == 1 else f"{far[0]:.2g} to {far[-1]:.2g}"
     return (
         f"{len(far)} of {len(paths)} pictures are {times} times as large as those of the training, which "
-        f"were scaled to data.load_px {getattr(config, 'load_px', None)}"
+        f"were scaled to data.load_px {as_text(getattr(config, 'load_px', 0))}"
     )
 
 
@@ -64,11 +66,12 @@ def _ratio(width: int, height: int, config: DataConfig) -> float | None:
     load_px = getattr(config, "load_px", None)
     if load_px is None:
         return None
+    load_height, load_width = both_sides(load_px)
     if isinstance(config, SingleDataConfig):
-        return max(width, height) / load_px
+        return max(width, height) / load_width
     preprocess = getattr(config, "preprocess", "none")
     if preprocess == "resize_and_crop":
-        return math.sqrt(width * height) / load_px
+        return math.sqrt(width * height) / math.sqrt(load_width * load_height)
     if preprocess.startswith("scale_width"):
-        return width / load_px
-    return min(width, height) / load_px if preprocess == "scale_shortside_and_crop" else None
+        return width / load_width
+    return min(width / load_width, height / load_height) if preprocess == "scale_shortside_and_crop" else None

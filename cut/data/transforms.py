@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from cut.config import TransformConfig
-from cut.config.data import MULTIPLE_PX
+from cut.config.sides import MULTIPLE_PX, both_sides
 from cut.data.resize import center_crop, resize
 from cut.errors import UserError
 
@@ -63,7 +63,8 @@ def scaled(picture: np.ndarray, config: TransformConfig, whole: bool) -> Tensor:
     Returns:
         `(C, H, W)` uint8, or float in [-1, 1] of all others.
     """
-    return _scale(picture, config.preprocess, config.crop_px if whole else config.load_px, config.crop_px)
+    load = config.crop_sides if whole else both_sides(config.load_px)
+    return _scale(picture, config.preprocess, load, config.crop_sides)
 
 
 def scaled_pair(pictures: Sequence[np.ndarray], config: TransformConfig, whole: bool, path: str) -> Tensor:
@@ -91,7 +92,7 @@ def random_view(pixels: Tensor, config: TransformConfig, rng: np.random.Generato
         UserError: the picture is smaller than the crop.
     """
     if "crop" in config.preprocess:
-        pixels = _random_crop(pixels, config.crop_px, rng, path)
+        pixels = _random_crop(pixels, config.crop_sides, rng, path)
     if config.flip and rng.random() < 0.5:
         pixels = pixels.flip(2)  # before the conversion, for bytes are four times as quick to turn round
     return to_float(pixels)
@@ -114,14 +115,14 @@ def fixed_pair_transform(pictures: Sequence[np.ndarray], config: TransformConfig
 
 
 def _scale_for_show(picture: np.ndarray, config: TransformConfig) -> Tensor:
-    load_px = config.load_px if config.preprocess == "scale_width" else config.crop_px
-    return _scale(picture, config.preprocess, load_px, config.crop_px)
+    load = both_sides(config.load_px) if config.preprocess == "scale_width" else config.crop_sides
+    return _scale(picture, config.preprocess, load, config.crop_sides)
 
 
 def _middle(image: Tensor, config: TransformConfig, path: str) -> Tensor:
     if "crop" in config.preprocess:
-        _check_size(image, config.crop_px, path)
-        image = center_crop(image, config.crop_px)
+        _check_size(image, config.crop_sides, path)
+        image = center_crop(image, config.crop_sides)
     return image
 
 
@@ -137,19 +138,20 @@ def _stacked(images: Sequence[Tensor], path: str) -> Tensor:
     return torch.cat(list(images) if same_kind else [to_float(image) for image in images])
 
 
-def _scale(picture: np.ndarray, preprocess: str, load_px: int, crop_px: int) -> Tensor:
+def _scale(picture: np.ndarray, preprocess: str, load: tuple[int, int], crop: tuple[int, int]) -> Tensor:
     """The geometry of the authors' preprocessing, with an anti-aliased bicubic filter.
 
-    It differs in one place: the short side is scaled to `load_px` always, not only where it is shorter.
+    It differs in one place: the short side is scaled to `data.load_px` always, not only where it is shorter. Of a
+    rectangle `load` (height, width) it means the side that makes the picture cover it.
     """
     height, width = picture.shape[:2]
     if preprocess == "resize_and_crop":
-        size = (load_px, load_px)
+        size = load
     elif preprocess.startswith("scale_width"):
-        size = (max(round(load_px * height / width), crop_px), load_px)
+        size = (max(round(load[1] * height / width), crop[0]), load[1])
     elif preprocess == "scale_shortside_and_crop":
-        short = min(height, width)
-        size = (round(height * load_px / short), round(width * load_px / short))
+        by_height = load[0] * width >= load[1] * height
+        size = (load[0], round(width * load[0] / height)) if by_height else (round(height * load[1] / width), load[1])
     else:
         size = (height, width)
     if "crop" not in preprocess:
@@ -177,17 +179,18 @@ def resized(picture: np.ndarray, size: tuple[int, int]) -> Tensor:
     return image.contiguous() if image.dtype == torch.uint8 else image.clamp(-1.0, 1.0)
 
 
-def _random_crop(image: Tensor, crop_px: int, rng: np.random.Generator, path: str) -> Tensor:
-    _check_size(image, crop_px, path)
-    top = int(rng.integers(image.shape[1] - crop_px + 1))
-    left = int(rng.integers(image.shape[2] - crop_px + 1))
-    return image[:, top : top + crop_px, left : left + crop_px]
+def _random_crop(image: Tensor, crop: tuple[int, int], rng: np.random.Generator, path: str) -> Tensor:
+    _check_size(image, crop, path)
+    top = int(rng.integers(image.shape[1] - crop[0] + 1))
+    left = int(rng.integers(image.shape[2] - crop[1] + 1))
+    return image[:, top : top + crop[0], left : left + crop[1]]
 
 
-def _check_size(image: Tensor, crop_px: int, path: str) -> None:
+def _check_size(image: Tensor, crop: tuple[int, int], path: str) -> None:
     height, width = image.shape[1:]
-    if min(height, width) < crop_px:
+    if height < crop[0] or width < crop[1]:
+        size = crop[0] if crop[0] == crop[1] else f"{crop[1]}x{crop[0]}"
         raise UserError(
-            f"{path}: {width}x{height} px is smaller than the crop of {crop_px} px; "
+            f"{path}: {width}x{height} px is smaller than the crop of {size} px; "
             "lower data.crop_px or set data.preprocess to one that scales, e.g. resize_and_crop"
         )

@@ -14,10 +14,11 @@ import numpy as np
 from tqdm import tqdm
 
 from cut.data.folders import Listing, list_by_top, list_folder
-from cut.data.images import open_header, pair_name, read_bytes, read_image
+from cut.data.images import check_size, open_header, pair_name, read_bytes, read_image
 from cut.data.left_out import count_losses
+from cut.data.numbers import Numbers, decode_tiff, find_numbers, is_array
 from cut.datasets.check_report import Folder, Report
-from cut.errors import UserError, listed
+from cut.errors import UserError, listed, reason
 
 _UNPAIRED = re.compile(r"(train|val|test)([AB])")
 _ALIGNED = ("train", "val", "test")
@@ -32,8 +33,9 @@ class Picture:
     size_px: tuple[int, int] = (0, 0)  # width, height, upright
     kind: str = ""  # Pillow's mode, with the bits a channel where they are 16
     brightest: int = 0
-    white: int = 255  # or 65535
+    white: int = 255  # or 65535; 0 where numbers have no white
     sha256: str = ""
+    ranges: tuple[tuple[float, float], ...] = ()  # of each band, where it is no ordinary picture
     problem: str | None = None
 
 
@@ -80,6 +82,8 @@ def check_folder(root: str | os.PathLike, progress: bool = True) -> Report:
 
 def _inspect(root: Path, folder: str, path: Path) -> Picture:
     name = path.relative_to(root).as_posix()
+    if found := find_numbers(path):
+        return _inspect_numbers(folder, name, path, found)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, about oddities that do not keep it from reading the picture
@@ -95,6 +99,24 @@ def _inspect(root: Path, folder: str, path: Path) -> Picture:
     kind = f"{mode};16" if array.dtype == "uint16" and "16" not in mode else mode
     size_px, white = (array.shape[1], array.shape[0]), int(np.iinfo(array.dtype).max)
     return Picture(folder, name, size_px, kind, int(array.max()), white, sha256)
+
+
+def _inspect_numbers(folder: str, name: str, path: Path, found: Numbers) -> Picture:
+    height, width, count = found.shape
+    try:
+        data = read_bytes(path)
+        check_size(found)
+        array = found.load() if is_array(path) else decode_tiff(data, check_size)
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")  # of bands that hold nothing but NaN
+            lows, highs = (function(array, axis=(0, 1)) for function in (np.nanmin, np.nanmax))
+    except Exception as error:  # noqa: BLE001  decoders raise many kinds on broken files
+        return Picture(folder, name, problem=f"damaged ({reason(error)})")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        return Picture(folder, name, problem="holds numbers that are not finite (NaN or infinity)")
+    ranges = tuple((float(low), float(high)) for low, high in zip(lows, highs, strict=True))
+    kind = f"{count} band{'s' * (count > 1)} {found.dtype.name}"
+    return Picture(folder, name, (width, height), kind, 0, 0, hashlib.sha256(data).hexdigest(), ranges)
 
 
 def _layout(images: dict[str, list[Path]], readable: list[Picture]) -> str:
@@ -122,9 +144,21 @@ def _summary(name: str, pictures: list[Picture]) -> Folder:
     (common, count), *_ = Counter(picture.size_px for picture in good).most_common(1)
     brightest: dict[str, int] = {}
     for picture in good:
+        if not picture.white:
+            continue
         brightest[str(picture.white)] = max(picture.brightest, brightest.get(str(picture.white), 0))
     num_broken = len(inside) - len(good)
-    return Folder(name, len(inside), num_broken, smallest, median, largest, common, count, kinds, brightest)
+    bands = _band_ranges([picture.ranges for picture in good])
+    return Folder(name, len(inside), num_broken, smallest, median, largest, common, count, kinds, brightest, bands)
+
+
+def _band_ranges(ranges: list[tuple[tuple[float, float], ...]]) -> list[tuple[float, float]]:
+    """Lowest and highest value of each band over all pictures that have as many bands as most have."""
+    if not any(ranges):
+        return []
+    most = Counter(len(own) for own in ranges if own).most_common(1)[0][0]
+    columns = zip(*(own for own in ranges if len(own) == most), strict=True)
+    return [(min(low for low, _ in column), max(high for _, high in column)) for column in columns]
 
 
 def _beside_classes(folder: Path) -> list[str]:

@@ -8,6 +8,7 @@ from cut.data.folders import count_suffixes
 from cut.errors import printable, shortened
 
 _LINES_SHOWN, _FOLDERS_SHOWN, _NAMES_SHOWN = 10, 40, 3  # of each kind of finding; `to_dict` has them all
+_BANDS_SHOWN = 12
 _NAME_CHARACTERS, _LINE_CHARACTERS = 40, 300
 
 
@@ -25,6 +26,7 @@ class Folder:
     num_common: int
     kinds: dict[str, int]
     brightest: dict[str, int] = field(default_factory=dict)  # value of white -> the brightest value that occurs
+    bands: list[tuple[float, float]] = field(default_factory=list)  # lowest and highest value of each, of numbers
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,13 @@ def _range(folder: Folder) -> list[str]:
         if is_dark or white != "255":
             how = f"; networks take {white} for white, so scale these pictures up if they look dark" if is_dark else ""
             lines.append(f"{folder.name}: brightest value {brightest} of {white}{how}")
+    if folder.bands:
+        shown = ", ".join(f"{n} {low:g} to {high:g}" for n, (low, high) in enumerate(folder.bands[:_BANDS_SHOWN], 1))
+        more = f" and {len(folder.bands) - _BANDS_SHOWN} more" if len(folder.bands) > _BANDS_SHOWN else ""
+        low, high = (choose(end) for choose, end in zip((min, max), zip(*folder.bands, strict=True), strict=True))
+        lines.append(
+            f"{folder.name}: all bands {low:g} to {high:g} (data.range_a, data.range_b); by band: {shown}{more}"
+        )
     return lines
 
 

@@ -74,7 +74,7 @@ class Networks(Protocol):
     """
 
     channels: Mapping[str, int]  # of each domain
-    image_px: int  # side of the training images
+    image_px: int  # shorter side of the training images
 
     @property
     def class_names(self) -> Sequence[str]:

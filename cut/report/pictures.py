@@ -11,8 +11,9 @@ import numpy as np
 from PIL import Image
 
 from cut.data.images import evenly_chosen, read_image
+from cut.data.numbers import NUMBER_SUFFIXES, Bands, bands_of
 from cut.errors import UserError
-from cut.inference.sheet import shrink
+from cut.inference.sheet import as_colours, shrink
 from cut.report.own_pictures import may_show
 from cut.report.read_run import Run
 
@@ -104,7 +105,7 @@ def comparison_viewer(runs: Sequence[Run]) -> Viewer:
     for run, entries in zip(runs, by_run, strict=True):
         frames.append([])
         for position, name in enumerate(chosen):
-            pixels = {role: _read(run, path) for role, path in entries.get(name, {}).items()}
+            pixels = {role: _read(run, path, role) for role, path in entries.get(name, {}).items()}
             pictures = {role: embed(shrink(p, side)) for role, p in pixels.items() if p is not None}
             if "translation" in pictures:
                 frames[-1].append(Frame(position, position, name, pictures))
@@ -144,14 +145,30 @@ def embed(pixels: np.ndarray) -> Picture:
     return Picture(f"data:image/webp;base64,{data}", pixels.shape[1], pixels.shape[0])
 
 
-def _read(run: Run, path: Path) -> np.ndarray | None:
+def _read(run: Run, path: Path, role: str = "translation") -> np.ndarray | None:
     """The picture, or None and a note that says why there is none."""
     try:
-        return read_image(path, 3)
+        bands = _bands(run, path, role)
+        pixels = read_image(path, bands)
+        return pixels if bands.are_plain else as_colours(pixels, bands.shown)
     except UserError as error:
         if str(error) not in run.notes:
             run.notes.append(str(error))
         return None
+
+
+def _bands(run: Run, path: Path, role: str) -> Bands:
+    """What a picture holds, by itself and by the run's config, of which nothing is believed."""
+    data = run.config.get("data")
+    data = data if isinstance(data, dict) else {}
+    domain = "b" if (role == "input") == (data.get("direction") == "BtoA") else "a"
+    count, limits, shown = bands_of(path), data.get(f"range_{domain}"), data.get("show_bands")
+    has_limits = isinstance(limits, list) and len(limits) == 2 and all(isinstance(n, int | float) for n in limits)
+    shows = isinstance(shown, list) and len(shown) == 3 and all(n in range(1, count + 1) for n in shown)
+    of_numbers = has_limits and path.suffix.lower() in NUMBER_SUFFIXES and limits[0] < limits[1]
+    return Bands(
+        3 if count == 1 else count, tuple(limits) if of_numbers else None, shown=tuple(shown) if shows else None
+    )
 
 
 def _to_width(picture: np.ndarray, width_px: int) -> np.ndarray:

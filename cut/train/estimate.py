@@ -1,5 +1,6 @@
 """What a training will take of the memory."""
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -15,7 +16,7 @@ _SMALL_PX = 64
 
 
 def estimate_bytes(
-    method: Method, channels: Mapping[str, int], image_px: int, num_images: int, precision: str
+    method: Method, channels: Mapping[str, int], image_px: int | tuple[int, int], num_images: int, precision: str
 ) -> int | None:
     """About the peak of a training, beyond Python and its libraries: right to a third or so.
 
@@ -24,33 +25,34 @@ def estimate_bytes(
     Args:
         method: on the CPU, freshly built for this purpose: its pools and running averages are changed.
         channels: of each domain.
-        image_px: side of the training images.
+        image_px: side of the training images, or height and width.
         num_images: of one of the step's batches, that a process works on at once.
         precision: as in the config.
 
     Returns:
         Bytes, or None where the method does not run on small images.
     """
-    side = min(_SMALL_PX, image_px)
-    for count, px in ((1, side), (2, side), (1, image_px), (2, image_px)):
+    whole = image_px if isinstance(image_px, tuple) else (image_px, image_px)
+    small = (min(_SMALL_PX, whole[0]), min(_SMALL_PX, whole[1]))
+    for count, size in ((1, small), (2, small), (1, whole), (2, whole)):
         try:
             with undisturbed():
                 once, twice = (
-                    _kept_bytes(method, _batch(method, channels, n, px), precision) for n in (count, 2 * count)
+                    _kept_bytes(method, _batch(method, channels, n, size), precision) for n in (count, 2 * count)
                 )
         except (RuntimeError, ValueError):  # a network that is built for one size, batch norm of one value
             continue
         # Copies of weights in half precision are kept too, and do not grow with the images.
-        scale = num_images * image_px**2 / (count * px**2)
+        scale = num_images * math.prod(whole) / (count * math.prod(size))
         kept, largest = (a + (scale - 1) * max(b - a, 0) for a, b in zip(once, twice, strict=True))
         weights = sum(p.numel() * p.element_size() for p in method.parameters())
         return _ALWAYS_BYTES + _STATES * weights + int(_OF_KEPT * kept + _OF_LARGEST * largest)
     return None
 
 
-def _batch(method: Method, channels: Mapping[str, int], count: int, px: int) -> dict[str, Tensor]:
+def _batch(method: Method, channels: Mapping[str, int], count: int, size: tuple[int, int]) -> dict[str, Tensor]:
     count *= method.batches_per_step
-    images = {domain: torch.zeros(count, width, px, px) for domain, width in channels.items()}
+    images = {domain: torch.zeros(count, width, *size) for domain, width in channels.items()}
     if "label" in method.inputs:
         return {"real": images["b"], "label": torch.zeros(count, dtype=torch.int64)}
     is_pair = "a" in images and "image" in method.inputs

@@ -5,12 +5,12 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, SerializeAsAny, model_validator
 
-from cut.config.data import MULTIPLE_PX, DataConfig
+from cut.config.data import DataConfig
 from cut.config.evaluation import EvalConfig
 from cut.config.networks import DiscriminatorConfig, GeneratorConfig, PatchDiscriminatorConfig, ResnetGeneratorConfig
 from cut.config.schedule import LinearScheduleConfig, ScheduleConfig
 from cut.config.section import MethodConfig, PathText, Section, Unit
-from cut.config.sides import as_text
+from cut.config.sides import MULTIPLE_PX, as_text
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cut.config import SingleDataConfig
-from cut.config.data import MULTIPLE_PX
+from cut.config.sides import MULTIPLE_PX
 from cut.data.images import read_image
 from cut.data.picture_list import PictureList, entry_of_content
 from cut.data.resize import resize

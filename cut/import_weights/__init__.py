@@ -18,8 +18,8 @@ import torch
 
 from cut.build import build_method, read_config
 from cut.config import FolderConfig, RunConfig, UnetGeneratorConfig
-from cut.config.data import MOST_PX
 from cut.config.load import parse_config
+from cut.config.sides import MOST_PX
 from cut.errors import UserError
 from cut.import_weights.architecture import Found, rename_tensors, work_out
 from cut.import_weights.pth_file import read_state_dict

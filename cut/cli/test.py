@@ -35,8 +35,8 @@ cut-test did not write are not overwritten; a list beside OUTPUT, .cut-written-O
 
 --load-px N scales pictures before they are translated, as data.preprocess did in training: to N x N px
 (resize_and_crop), to a width of N px (scale_width, scale_width_and_crop), else to a shorter side of N px; the
-translation then has that size. --load-px 256x512 is a height and a width, where data.load_px is [256, 512]. Networks know
-the scale that they have learnt, which is data.load_px of the run.
+translation then has that size. --load-px 256x512 is a height and a width, where data.load_px is [256, 512]. Networks
+know the scale that they have learnt, which is data.load_px of the run.
 
 --tile-px N cuts a picture that is larger than N px into tiles, for pictures that do not fit into memory, and gives what
 the whole picture gives, without seams: norms take their statistics over all tiles before the first place behind them is

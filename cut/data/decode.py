@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps, features
 
 from cut.data.colour import to_srgb
-from cut.data.formats import FORMATS, jpeg2000_bits
+from cut.data.formats import jpeg2000_bits, open_picture
 from cut.errors import UserError
 
 # What is kept of pictures depends on it: raise the number when other pixels are read from a file.
@@ -30,7 +30,7 @@ def decode(data: bytes) -> np.ndarray:
         PIL.UnidentifiedImageError: it is damaged, or of no kind that is known here.
         Exception: it is damaged; decoders raise many kinds.
     """
-    with Image.open(io.BytesIO(data), formats=FORMATS) as file:
+    with open_picture(io.BytesIO(data)) as file:
         tags, full = tiff_tags(file), _full_scale(file, data)
         if _SIGNED in tags.get(_TIFF_NUMBERS, ()) and max(tags.get(_TIFF_BITS, (1,))) <= 16:
             raise UserError(f"holds signed integers; {_HOW}")

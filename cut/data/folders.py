@@ -5,7 +5,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cut.data.formats import ARRAY_SUFFIX, READ_SUFFIXES
+from cut.data.formats import ARRAY_SUFFIX, GET_HEIF, HAS_HEIF, HEIF_SUFFIXES, READ_SUFFIXES
 from cut.errors import UserError, reason, shortened
 
 _SUFFIXES_SHOWN, _PATHS_SHOWN = 5, 2
@@ -64,8 +64,7 @@ class Listing:
 
     def left_out(self) -> list[str]:
         """What is not used, in words."""
-        others = [f"{count_suffixes(self.others)}, which are not read as pictures"] if self.others else []
-        return [*others, *self.passed_over(self.folder)]
+        return [*describe_others(self.others), *self.passed_over(self.folder)]
 
     def passed_over(self, root: Path) -> list[str]:
         """What is not looked into, in words, by its path below `root`."""
@@ -132,6 +131,14 @@ def list_images(folder: str | os.PathLike) -> list[Path]:
         beside = "".join(f"; there are {what}" for what in listing.left_out()[:1])
         raise UserError(f"{folder}: holds no picture (looked for {known}, also in folders below{beside})")
     return listing.paths
+
+
+def describe_others(counts: Counter[str]) -> list[str]:
+    """A text about files that are no pictures by their names, which says what would read some of them."""
+    how = (
+        f" (HEIC is read after: {GET_HEIF})" if not HAS_HEIF and any(counts[suffix] for suffix in HEIF_SUFFIXES) else ""
+    )
+    return [f"{count_suffixes(counts)}, which are not read as pictures{how}"] if counts else []
 
 
 def count_suffixes(counts: Counter[str]) -> str:

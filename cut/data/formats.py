@@ -2,8 +2,10 @@
 
 import io
 import re
+from importlib.util import find_spec
+from typing import IO
 
-from PIL import Image, TiffImagePlugin
+from PIL import Image, ImageFile, TiffImagePlugin
 
 from cut.errors import reason
 
@@ -13,6 +15,7 @@ try:
     _HAS_AVIF = AvifImagePlugin.SUPPORTED
 except ImportError:  # Pillow before 11.3
     _HAS_AVIF = False
+HAS_HEIF = find_spec("pillow_heif") is not None  # an extra, cut[heic]
 
 # Written, each in its own format.
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
@@ -21,13 +24,15 @@ ARRAY_SUFFIX = ".npy"
 WRITTEN_SUFFIXES = (*SUFFIXES, ARRAY_SUFFIX)
 # Read too; what is made of such a picture is written as PNG.
 _READ_ONLY = (".apng", ".mpo", ".gif", ".pbm", ".pnm", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx")
-READ_SUFFIXES = (*WRITTEN_SUFFIXES, *_READ_ONLY, *(".avif",) * _HAS_AVIF)
+HEIF_SUFFIXES = (".heic", ".heif", ".hif")
+READ_SUFFIXES = (*WRITTEN_SUFFIXES, *_READ_ONLY, *(".avif",) * _HAS_AVIF, *HEIF_SUFFIXES * HAS_HEIF)
 # What may be inside, whatever the suffix; of Pillow's other decoders one runs programs (EPS), and most are hardly used.
 FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP", *("AVIF",) * _HAS_AVIF)
 _SAVE_AS = "save it as PNG or JPEG"
+GET_HEIF = "pip install pillow-heif"
+_HEIF = re.compile(rb".{4}ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)(?!.{0,40}avif)", re.DOTALL)
 # How files of other kinds begin that pictures are often taken for, or that are named like pictures.
 _OTHERS = (
-    (rb".{4}ftyp(heic|heix|heim|heis|hevc|mif1|msf1)", "HEIC"),
     (rb".{4}ftypavi[fs]", "AVIF, which this Pillow does not decode"),
     (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL"),
     (rb"8BPS", "a Photoshop document"),
@@ -41,12 +46,30 @@ _TIFF_SIZE, _TIFF_BITS, _TIFF_FORMAT, _TIFF_SAMPLES = (256, 257), 258, 339, 277
 _TIFF_NUMBERS = {1: "", 2: "signed ", 3: "floating-point "}
 
 
+def open_picture(file: IO[bytes]) -> ImageFile.ImageFile:
+    """Opens a file of one of the known formats, without decoding it.
+
+    Raises:
+        PIL.UnidentifiedImageError: It is damaged, or of no kind that is known here.
+    """
+    start = file.read(64)
+    file.seek(0)
+    if not (HAS_HEIF and _HEIF.match(start)):
+        return Image.open(file, formats=FORMATS)
+    from pillow_heif import register_heif_opener  # only here, because it is slow to import
+
+    register_heif_opener()
+    return Image.open(file, formats=("HEIF",))
+
+
 def unidentified(data: bytes) -> str:
     """Why Pillow knows nothing of a file's content: damaged, or whole and of a kind that is not read."""
     if not data:
         return "cannot be read as a picture (it is empty)"
     if data.startswith(_LFS):
         return "is a pointer of Git LFS in place of the picture; fetch it with: git lfs pull"
+    if _HEIF.match(data):
+        return "is a damaged HEIC" if HAS_HEIF else f"holds HEIC, which is read after: {GET_HEIF}; or {_SAVE_AS}"
     for start, name in _OTHERS:
         if re.match(start, data[:200], re.DOTALL):
             return f"holds {name}, which is not read; {_SAVE_AS}"

@@ -22,11 +22,11 @@ from cut.data.decode import decode
 from cut.data.folders import list_images
 from cut.data.formats import (
     ARRAY_SUFFIX,
-    FORMATS,
     READ_SUFFIXES,
     SUFFIXES,
     SUFFIXES_16_BIT,
     WRITTEN_SUFFIXES,
+    open_picture,
     unidentified,
 )
 from cut.data.numbers import (
@@ -185,7 +185,7 @@ def open_header(path: str | os.PathLike) -> Iterator[ImageFile.ImageFile]:
         UserError: it cannot be read as a picture.
     """
     try:
-        with open_regular(path) as file, Image.open(file, formats=FORMATS) as picture:
+        with open_regular(path) as file, open_picture(file) as picture:
             yield picture
     except UserError:
         raise

@@ -78,7 +78,12 @@ def _losses(path: Path) -> list[str]:
             found.append("channels besides the colours are left out")
         if loss := _lost_profile(picture, has_16_bits):
             found.append(loss)
-        if (picture.format == "AVIF" and _avif_is_deep(path)) or (picture.mode == "CMYK" and has_16_bits):
+        is_deep_heif = picture.format == "HEIF" and picture.info.get("bit_depth", 8) > 8
+        if (
+            is_deep_heif
+            or (picture.format == "AVIF" and _avif_is_deep(path))
+            or (picture.mode == "CMYK" and has_16_bits)
+        ):
             found.append("more than 8 bits a channel are read as 8")
         if _has_more_pages(path) if picture.format == "TIFF" else getattr(picture, "is_animated", False):
             found.append("only the first page or frame is used")

@@ -4,7 +4,7 @@ import dataclasses
 from collections import Counter
 from dataclasses import dataclass, field
 
-from cut.data.folders import count_suffixes
+from cut.data.folders import describe_others
 from cut.errors import printable, shortened
 
 _LINES_SHOWN, _FOLDERS_SHOWN, _NAMES_SHOWN = 10, 40, 3  # of each kind of finding; `to_dict` has them all
@@ -78,7 +78,7 @@ class Report:
         return "\n".join(map(printable, [*lines, "errors found" if self.has_errors else "no errors"]))
 
     def _left_out(self) -> list[str]:
-        others = [f"{count_suffixes(Counter(self.ignored))}, which are not read as pictures"] if self.ignored else []
+        others = describe_others(Counter(self.ignored))
         return [*others, *self.passed_over, *(f"{count} pictures: {loss}" for loss, count in self.losses.items())]
 
 

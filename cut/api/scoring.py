@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from cut.metrics.names import DEFAULT_METRICS, check_metrics
-from cut.scoring.evaluator import Evaluator, find_pictures
+from cut.scoring.evaluator import Evaluator
+from cut.scoring.find_pictures import find_pictures, require_colours
 from cut.scoring.scores import Score
 from cut.scoring.scoring_files import ScoringFiles
 from cut.storage.files import given_path
@@ -48,7 +49,7 @@ def score(
     """
     check_metrics(metrics)
     own, others = given_path(generated, "generated"), given_path(target, "target")
-    find_pictures(own, others, metrics)  # before a network is loaded
+    require_colours(find_pictures(own, others, metrics)[0][0], metrics)  # before a network is loaded
     paths = (Path(file) if file else None for file in (features, inception_weights, segmenter, lpips_backbone))
     own_features, inception, own_segmenter, backbone = paths
     files = ScoringFiles(own_features, inception, palette, own_segmenter, backbone).arguments(metrics)

@@ -146,7 +146,7 @@ def _evaluate(args: argparse.Namespace) -> None:
         warn_of_seen_features,
     )
     from cut.data.left_out import describe_left_out
-    from cut.scoring.evaluator import find_pictures
+    from cut.scoring.find_pictures import find_pictures, require_colours
 
     folders = {"generated": args.generated} | ({"baseline": args.baseline} if args.baseline else {})
     if metrics == ("all",):
@@ -154,7 +154,7 @@ def _evaluate(args: argparse.Namespace) -> None:
         for line in left_out:
             say(f"cut-eval: --metrics all: without {line}")
     for folder in folders.values():  # before a network is loaded, and before anything is scored
-        find_pictures(folder, args.target, metrics)
+        require_colours(find_pictures(folder, args.target, metrics)[0][0], metrics)
     for line in describe_left_out([*folders.values(), args.target]):
         say(f"cut-eval: note: {line}")
     warn_of_seen_features(args.features, folders.values())

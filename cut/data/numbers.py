@@ -154,11 +154,10 @@ def describe_mismatch(shape: tuple[int, ...], bands: Bands) -> str | None:
     height, width, count = shape
     if count == bands.count or (bands.are_of_pictures and Bands(count).are_of_pictures):
         return None
-    key = f"data.channels_{bands.domain}"
-    how = f"; set {key} to {count}" if bands.domain and count <= MOST_BANDS else ""
-    order = ", or save it as (H, W, C)" if height == bands.count else ""
+    key, order = f"data.channels_{bands.domain}", " as (H, W, C)" if height == bands.count else ""
     expected = f"{key} is {bands.count}" if bands.domain else f"{bands.count} expected"
-    return f"holds {count} bands of {width}x{height} px, {expected}{how}{order}"
+    or_train = f", or train with {key} {count}" if bands.domain and count <= MOST_BANDS else ""
+    return f"holds {count} bands of {width}x{height} px, {expected}; give {bands.count} bands{order}{or_train}"
 
 
 def to_inside(array: np.ndarray, bands: Bands) -> np.ndarray:

@@ -60,6 +60,7 @@ def check_folder(root: str | os.PathLike, progress: bool = True) -> Report:
         pictures = [_odd_width(picture) for picture in pictures]
         readable = [picture for picture in pictures if picture.problem is None]
     duplicates = _duplicates(readable)
+    shown = [path for (_, path), picture in zip(found, pictures, strict=True) if not picture.ranges]  # not numbers
     return Report(
         root=str(root),
         layout=layout,
@@ -76,7 +77,7 @@ def check_folder(root: str | os.PathLike, progress: bool = True) -> Report:
             *(what for listing in listings.values() for what in listing.passed_over(root)),
             *(line for name in _ALIGNED if layout == "plain" for line in _beside_classes(root / name)),
         ],
-        losses=dict(count_losses(path for _, path in found).most_common()),
+        losses=dict(count_losses(shown).most_common()),
     )
 
 

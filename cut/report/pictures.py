@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cut.data.images import evenly_chosen, read_image
+from cut.data.images import evenly_chosen, read_image, with_channels
 from cut.data.numbers import NUMBER_SUFFIXES, Bands, bands_of
 from cut.errors import UserError
 from cut.inference.sheet import as_colours, shrink
@@ -150,7 +150,7 @@ def _read(run: Run, path: Path, role: str = "translation") -> np.ndarray | None:
     try:
         bands = _bands(run, path, role)
         pixels = read_image(path, bands)
-        return pixels if bands.are_plain else as_colours(pixels, bands.shown)
+        return pixels if bands.are_plain else with_channels(as_colours(pixels, bands.shown), 3)
     except UserError as error:
         if str(error) not in run.notes:
             run.notes.append(str(error))

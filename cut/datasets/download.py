@@ -11,6 +11,7 @@ from cut.datasets.catalogue import DATASETS, Dataset
 from cut.datasets.fetch import fetch, num_bytes
 from cut.datasets.unpack import unpack
 from cut.errors import UserError, nearest, reason
+from cut.storage.files import why_unreadable
 from cut.terminal import say
 
 MAX_BYTES = 20_000_000_000  # of an archive, and of all its files together
@@ -61,7 +62,9 @@ def download_dataset(
 
 def _fetch_archive(dataset: Dataset, address: str, target: Path, max_bytes: int, progress: bool) -> None:
     archive = target.with_name(f"{target.name}{'.zip' if address.endswith('.zip') else '.tar.gz'}")
-    is_ours = not archive.exists()
+    is_ours = not os.path.lexists(archive)
+    if not (is_ours or archive.is_file()):
+        raise UserError(f"{archive}: {why_unreadable(archive)}; delete it, so that it is fetched")
     if is_ours:
         fetch(address, archive, max_bytes, progress)
     _make_way(target)
@@ -75,6 +78,8 @@ def _fetch_archive(dataset: Dataset, address: str, target: Path, max_bytes: int,
 def _fetch_files(dataset: Dataset, address: str, target: Path, max_bytes: int, progress: bool) -> None:
     """Fetches the files into a folder beside `target`, which takes its name when all of them are there and right."""
     folder = target.with_name(f".{target.name}.fetching")
+    if folder.is_symlink():
+        raise UserError(f"{folder}: is in the way, and a link; delete it")
     folder.mkdir(exist_ok=True)
     for name, md5 in dataset.files.items():
         path = folder / name

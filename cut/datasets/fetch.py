@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import socket
+import stat
 import threading
 import time
 import urllib.error
@@ -12,12 +13,18 @@ from collections.abc import Callable, Iterator, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from tqdm import tqdm
 
 from cut.errors import UserError, printable
-from cut.storage.files import open_regular
+from cut.storage.files import open_regular, write_whole
+from cut.storage.own_list import SAFE
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]  # a module or None
 
 _BLOCK_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 30.0  # without a single byte
@@ -43,11 +50,15 @@ def fetch(address: str, path: Path, max_bytes: int, progress: bool) -> None:
         progress: Whether to show a bar on stderr.
 
     Raises:
-        UserError: no network, too slow, too large, or the server refuses.
+        UserError: no network, too slow, too large, the server refuses, another process fetches the same file, or what
+            has the name of a part of it is none.
         OSError: the disk fails.
     """
     part = path.with_name(f"{path.name}.part")
     tag = path.with_name(f"{path.name}.part.tag")
+    for mine in (part, tag):
+        if os.path.lexists(mine) and not stat.S_ISREG(mine.lstat().st_mode):  # a link leads elsewhere, a pipe hangs
+            raise UserError(f"{mine}: is in the way, and no regular file; delete it")
     furthest, retries = num_bytes(part), 0  # bytes that arrive earn the retries: without network there is none
     while True:
         try:
@@ -194,7 +205,7 @@ def _receive(address: str, part: Path, tag: Path, max_bytes: int, progress: bool
             return
         done = done if response.status == 206 else 0
         total = _total_bytes(address, response.headers.get("Content-Length", ""), done, max_bytes)
-        with open(part, "ab" if done else "wb") as file, _bar(part.stem, total, done, progress) as bar:
+        with _open_part(part, done, address) as file, _bar(part.stem, total, done, progress) as bar:
             if not done:
                 _write_tag(tag, response.headers)
             for block in _blocks(response, watch):
@@ -207,6 +218,33 @@ def _receive(address: str, part: Path, tag: Path, max_bytes: int, progress: bool
                     break
     if total is not None and done != total:
         raise _BrokenConnectionError(f"the connection broke after {done} of {total} bytes")
+
+
+def _open_part(part: Path, done: int, address: str) -> IO[bytes]:
+    """The part, to be continued after `done` bytes; no other process may write it meanwhile.
+
+    Raises:
+        UserError: another one does.
+    """
+    file = os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | SAFE, 0o666), "wb")
+    try:
+        if fcntl is not None:
+            _lock(file, f"{address}: another process is fetching it, into {part}; wait for it")
+        file.truncate(done)
+        file.seek(done)
+        return file
+    except BaseException:
+        file.close()
+        raise
+
+
+def _lock(file: IO[bytes], refusal: str) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(refusal) from None
+    except OSError:  # a file system without locks
+        pass
 
 
 def _total_bytes(address: str, length: str, done: int, max_bytes: int) -> int | None:
@@ -253,6 +291,6 @@ def _write_tag(tag: Path, headers: Mapping[str, str]) -> None:
     etag = headers.get("ETag", "")
     version = headers.get("Last-Modified") if not etag or etag.startswith("W/") else etag  # If-Range takes no weak ETag
     if version and version.isascii() and version.isprintable() and len(version) <= _MOST_TAG_BYTES:
-        tag.write_text(version, encoding="ascii")
+        write_whole(tag, version, checked=False)
     else:
         tag.unlink(missing_ok=True)

@@ -13,7 +13,8 @@ from pathlib import Path, PureWindowsPath
 from typing import IO, Any, TypeAlias
 
 from cut.errors import UserError
-from cut.storage.files import open_regular
+from cut.storage.files import open_regular, remove_old_folders
+from cut.storage.written import temporary_name
 
 MAX_ENTRIES = 1_000_000  # the largest public set, edges2handbags, has about 140,000
 _MOST_HEADER_BYTES = 1 << 16  # of what a tar says of one file, names and attributes, and of what it says of all files
@@ -38,8 +39,8 @@ def unpack(archive: Path, target: Path, address: str, max_bytes: int, is_ours: b
         UserError: the archive is damaged, too large or not safe.
         OSError: the disk fails.
     """
-    temporary = target.with_name(f".{target.name}.unpacking")
-    shutil.rmtree(temporary, ignore_errors=True)  # left by a process that was killed
+    remove_old_folders(target.parent)
+    temporary = target.with_name(temporary_name())
     temporary.mkdir()
     try:
         _extract(archive, temporary, max_bytes)

@@ -78,9 +78,8 @@ def plan_jobs(
     ]
     if pair := find_collision([job.output.relative_to(output) for job in jobs], output):
         first, second = (jobs[index] for index in pair)
-        raise UserError(
-            f"{first.source} and {second.source} would both become {second.output}; leave --format out, or rename one"
-        )
+        way_out = "leave --format out, or rename one" if suffix else "rename one"
+        raise UserError(f"{first.source} and {second.source} would both become {second.output}; {way_out}")
     return jobs
 
 

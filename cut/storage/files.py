@@ -108,7 +108,7 @@ def new_folders(*folders: Path) -> Iterator[list[Path]]:
     try:
         for folder in temporary:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            _remove_old_folders(folder.parent)
+            remove_old_folders(folder.parent)
             folder.mkdir()
         yield temporary
         for made, folder in zip(temporary, resolved, strict=True):
@@ -120,8 +120,8 @@ def new_folders(*folders: Path) -> Iterator[list[Path]]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _remove_old_folders(parent: Path) -> None:
-    """Deletes what `new_folders` left there when it was killed; not what another process fills just now."""
+def remove_old_folders(parent: Path) -> None:
+    """Deletes folders of a temporary name that a killed process left; not what another one fills just now."""
     with contextlib.suppress(OSError):
         for entry in [entry for entry in os.scandir(parent) if is_leftover(entry.name)]:
             if entry.is_dir(follow_symlinks=False) and time.time() - entry.stat().st_mtime > _ABANDONED_SECONDS:
@@ -150,6 +150,8 @@ def _is_one_file(folder: Path, name: str, other: str) -> bool:
         (trial / name).parent.mkdir(parents=True, exist_ok=True)
         (trial / name).touch()
         return (trial / other).exists()
+    except OSError:  # no file can have such a name, which writing it will report
+        return False
     finally:
         shutil.rmtree(trial, ignore_errors=True)
 

@@ -13,7 +13,9 @@ from cut.data.images import list_images, read_image
 from cut.data.paired import find_pairs
 from cut.data.unpaired import fixed_samples
 from cut.datasets.check import check_folder
+from cut.errors import UserError
 from cut.inference.output_folder import OutputFolder
+from cut.inference.request import Given
 from cut.inference.translate import plan_jobs
 from cut.scoring.find_pictures import find_pictures
 from cut.storage import files
@@ -141,3 +143,22 @@ train: {{accelerator: cpu}}
 """
     )
     return path
+
+
+def test_translations_of_one_name_are_refused_with_advice_that_helps(tmp_path):
+    for name in ("x.png", "x_a.png"):
+        _picture(tmp_path / "in" / name)
+    outputs = [Given(f"_{label}") for label in ("a", "a_a")]
+    with pytest.raises(UserError, match=r"x.png and .*x_a.png would both become .*x_a_a.png; rename one$"):
+        plan_jobs(tmp_path / "in", tmp_path / "out", None, outputs)
+    _picture(tmp_path / "in" / "x.jpg")
+    with pytest.raises(UserError, match="would both become .*x.png; leave --format out, or rename one$"):
+        plan_jobs(tmp_path / "in", tmp_path / "out", ".png")
+
+
+def test_names_too_long_to_be_written_do_not_keep_the_others(tmp_path):
+    """Whether two of them are one file cannot be tried; each is reported when it is written."""
+    for name in ("k" * 251, "K" * 251, "x"):
+        _picture(tmp_path / "in" / f"{name}.png")
+    jobs = plan_jobs(tmp_path / "in", tmp_path / "out", None, [Given("_longer")])
+    assert len(jobs) == 3 and not (tmp_path / "out").exists()

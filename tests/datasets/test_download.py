@@ -1,9 +1,11 @@
 import contextlib
 import dataclasses
 import errno
+import fcntl
 import gzip
 import hashlib
 import io
+import os
 import socket
 import stat
 import struct
@@ -497,9 +499,49 @@ def test_interrupted_unpacking_leaves_nothing_half(server, tmp_path, monkeypatch
         patch.setattr(unpack, "_extract", interrupted)
         _get(server, tmp_path)
     assert _names(tmp_path) == ["horse2zebra.zip"]
-    (tmp_path / ".horse2zebra.unpacking").mkdir()  # what a kill would leave
+    old, now, mine = tmp_path / f".cut-{0:016x}.part", tmp_path / f".cut-{1:016x}.part", tmp_path / ".mine.unpacking"
+    for folder in (old, now, mine):
+        folder.mkdir()
+    os.utime(old, (0, 0))  # what a kill would leave
     _get(server, tmp_path)
     _assert_horses(tmp_path, "horse2zebra.zip")
+    assert not old.exists() and now.exists() and mine.exists()
+
+
+@pytest.mark.parametrize("end", ["", ".tag"])
+def test_what_a_part_links_to_stays_and_a_pipe_does_not_hang(server, tmp_path, end):
+    server.body, part = _zip(HORSES), tmp_path / "sets" / f"horse2zebra.zip.part{end}"
+    part.parent.mkdir()
+    (tmp_path / "precious").write_text("precious")
+    part.symlink_to(tmp_path / "precious")
+    line = _refused(server, part.parent)
+    assert line == f"{part}: is in the way, and no regular file; delete it"
+    assert (tmp_path / "precious").read_text() == "precious"
+    part.unlink()
+    os.mkfifo(part)
+    assert _refused(server, part.parent) == line
+    part.unlink()
+    _get(server, part.parent)
+    _assert_horses(part.parent)
+
+
+def test_an_archive_that_is_none_is_named_and_stays(server, tmp_path):
+    server.body, archive = _zip(HORSES), tmp_path / "horse2zebra.zip"
+    archive.symlink_to(archive)
+    assert "horse2zebra.zip: Too many levels of symbolic links; delete it, so that" in _refused(server, tmp_path)
+    assert archive.is_symlink()
+    archive.unlink()
+    os.mkfifo(archive)
+    assert "horse2zebra.zip: it is a pipe, not a regular file; delete it" in _refused(server, tmp_path)
+
+
+def test_two_processes_do_not_write_one_part(server, tmp_path):
+    server.body = _zip(HORSES)
+    with open(tmp_path / "horse2zebra.zip.part", "wb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert "another process is fetching it, into " in _refused(server, tmp_path)
+    _get(server, tmp_path)
+    _assert_horses(tmp_path)
 
 
 def test_output_that_is_a_file_is_one_line(server, tmp_path):

@@ -12,6 +12,7 @@ from cut.api.model import Device
 from cut.api.pictures import Picture, unpacked
 from cut.build import build_stylizer, given_config
 from cut.config import Precision, RunConfig
+from cut.config.bands import Bands
 from cut.config.load import PathOrPaths
 from cut.data.transforms import to_tensor, to_written_picture
 from cut.errors import UserError
@@ -54,8 +55,8 @@ def stylize(
     run = given_config(config, overrides, "cut.stylize")
     method, fabric = build_stylizer(run), build_fabric(device, precision)
     fabric.to_device(method)
-    items, pack = unpacked(photo, 3)
-    styles, _ = unpacked(painting, 3)
+    items, pack = unpacked(photo, Bands(3))
+    styles, _ = unpacked(painting, Bands(3))
     if len(items) != 1 or len(styles) != 1:
         raise UserError(f"cut.stylize: takes one photo and one painting, got {len(items)} and {len(styles)}")
     (given,), (style,) = items, styles

@@ -162,7 +162,9 @@ def _bands(run: Run, path: Path, role: str) -> Bands:
     data = run.config.get("data")
     data = data if isinstance(data, dict) else {}
     domain = "b" if (role == "input") == (data.get("direction") == "BtoA") else "a"
-    count, limits, shown = bands_of(path), data.get(f"range_{domain}"), data.get("show_bands")
+    count = bands_of(path)
+    limits: Any = data.get(f"range_{domain}")
+    shown: Any = data.get("show_bands")
     has_limits = isinstance(limits, list) and len(limits) == 2 and all(isinstance(n, int | float) for n in limits)
     shows = isinstance(shown, list) and len(shown) == 3 and all(n in range(1, count + 1) for n in shown)
     of_numbers = has_limits and path.suffix.lower() in NUMBER_SUFFIXES and limits[0] < limits[1]

@@ -120,7 +120,9 @@ def build_stream(config: RunConfig, batches_per_step: int = 1) -> SampleStream:
     Raises:
         UserError: data are missing.
     """
-    return open_stream(config.data, config.seed, batches_per_step)
+    stream = open_stream(config.data, config.seed, batches_per_step)
+    stream.read_beside(config.method.further_images())
+    return stream
 
 
 def build_optimizers(method: Method, adam: AdamConfig, fabric: Fabric) -> dict[str, Optimizer]:

@@ -67,6 +67,16 @@ def make_unpaired(root: Path, count: int = 4, size: int = 40) -> Path:
     return root
 
 
+def make_masks(folder: Path, count: int = 4, size: int = 40) -> Path:
+    """Writes masks that are white on the left, on 1 / 2, 1 / 3 and so on of the width."""
+    folder.mkdir(parents=True)
+    for index in range(count):
+        mask = np.zeros((size, size), np.uint8)
+        mask[:, : size // (index + 2)] = 255
+        Image.fromarray(mask).save(folder / f"{index}.png")
+    return folder
+
+
 def make_paired(root: Path, count: int = 4, size: int = 40) -> Path:
     """Writes pictures A|B of noise into `root/{train,test}`: A is dark, B bright where A is dark."""
     rng = np.random.default_rng(0)

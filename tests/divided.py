@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from conftest import make_idx, make_labelled, make_paired, make_single, make_unpaired
+from conftest import make_idx, make_labelled, make_masks, make_paired, make_single, make_unpaired
 
 from cut.build import build_trainer, read_config
 from cut.config.load import changed_keys
@@ -133,7 +133,11 @@ CASES = {
     | {"discriminator.picture_heads": ["colour", "pixel"], "method.lambda_r1": 1.0},
     "cut: batch norm under R1, dropout": _CUT
     | {"generator.norm": "batch", "generator.dropout": 0.5, "discriminator.norm": "batch", "method.lambda_r1": 1.0},
+    "cut: masks, partners, flips": _CUT | {"data.root": "masked", "method.lambda_paired": 5.0} | _FLIP,
+    "cut: MoNCE of the minibatch inside masks": _CUT
+    | {"data.root": "masked", "method.nce_loss": {"name": "monce"}, "method.negatives": "minibatch"},
     "cyclegan": _CYCLEGAN,
+    "cyclegan: masks, partners": _CYCLEGAN | {"data.root": "masked", "method.lambda_paired": 5.0},
     "sincut": _SINCUT,
     "sincut: hDCE, SRC of the minibatch": _SINCUT | _HDCE,
     "pix2pix": _PIX2PIX,
@@ -173,6 +177,9 @@ def make_data(folder: Path) -> None:
     (folder / "empty.yaml").write_text("{}")
     make_unpaired(folder / "unpaired", size=24)
     make_unpaired(folder / "many", count=12, size=24)
+    make_unpaired(folder / "masked", size=24)
+    make_masks(folder / "masked" / "maskA", count=4, size=24)
+    (folder / "masked" / "trainB" / "3.png").rename(folder / "masked" / "trainB" / "other.png")
     make_paired(folder / "paired")
     make_idx(folder / "idx")
     make_labelled(folder / "labelled")

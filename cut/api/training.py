@@ -105,12 +105,14 @@ def _train(trainer: "Trainer", run_dir: Path, resume: bool) -> None:
 
 
 def say_left_out(trainer: "Trainer") -> None:
-    """What the training does not use of the user's pictures."""
+    """What the training finds beside the user's pictures, and what it does not use of them."""
     from cut.data.images import evenly_chosen, list_images
     from cut.data.left_out import describe_left_out
     from cut.data.scale import describe_scale
 
     splits = ["train", *([trainer.config.eval.split] if trainer.config.eval else [])]
+    for line in trainer.stream.notes():
+        say(f"cut-train: {line}")
     by_split = [trainer.stream.sources(split) for split in splits]
     bands = trainer.config.data.bands.values()
     whole = {s for sources in by_split for s, b in zip(sources, bands, strict=False) if not b.are_plain}

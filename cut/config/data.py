@@ -193,6 +193,8 @@ class UnpairedDataConfig(FolderConfig):
     """Share of each domain's training pictures that training leaves out, and that are the test split then."""
     match_colours: bool = False
     """Give domain A the mean and deviation per channel that domain B has, in training and in use, before G sees it."""
+    masks: bool | None = None
+    """Masks under the pictures' names in maskA (and maskB) beside trainA: white is translated. null: if there."""
 
     @model_validator(mode="after")
     def _colours_can_match(self) -> "UnpairedDataConfig":
@@ -218,6 +220,12 @@ class UnpairedDataConfig(FolderConfig):
             return super().folders(split)
         own = {"A": Path(self.a), "B": Path(self.b)}
         source, target = (own[domain] if split == "train" else own[domain] / split for domain in self.domains)
+        return source, target
+
+    def mask_folders(self) -> tuple[Path, Path]:
+        """Where masks of the training pictures are, of the source and of the target domain."""
+        folders = zip(self.folders("train"), self.domains, strict=True)
+        source, target = (folder.parent / f"mask{domain}" for folder, domain in folders)
         return source, target
 
 

@@ -79,6 +79,11 @@ class MethodConfig(Section):
     name: str
     """Method: a file of cut/methods, or package.module:Class."""
 
+    def further_images(self) -> frozenset[str]:
+        """What batches should hold besides the images of both domains, where the data have it: `partner_b` of each
+        image of a, `mask_a`, and the same of the other domain."""
+        return frozenset()
+
     def check_data(self, data: Any) -> None:
         """Looks at the run's data section, for what only both together show.
 

@@ -1,6 +1,7 @@
 """What every kind of data is to the trainer: an endless, random-access stream of samples."""
 
 import copy
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,22 @@ class SampleStream(Dataset):
             UserError: A picture cannot be read.
         """
         raise NotImplementedError
+
+    def read_beside(self, wanted: Collection[str]) -> None:
+        """Has samples hold further images, where the data have them.
+
+        Args:
+            wanted: Keys, as `cut.config.MethodConfig.further_images` names them.
+
+        Raises:
+            UserError: The data cannot have them, or some are missing.
+        """
+        if any(key.startswith("partner_") for key in wanted):
+            raise UserError(f"method.lambda_paired: data.name {self.config.name} has no pairs; take unpaired, or set 0")
+
+    def notes(self) -> list[str]:
+        """What was found besides the pictures, in a line each."""
+        return []
 
     def sources(self, split: str) -> list[Path]:
         """The folders and pictures that the user gave for a split, `train`, `val` or `test`."""

@@ -73,7 +73,7 @@ def scaled_pair(pictures: Sequence[np.ndarray], config: TransformConfig, whole: 
     Raises:
         UserError: scaling leaves them of different sizes.
     """
-    return _stacked([scaled(picture, config, whole) for picture in pictures], path)
+    return stacked([scaled(picture, config, whole) for picture in pictures], path)
 
 
 def random_view(pixels: Tensor, config: TransformConfig, rng: np.random.Generator, path: str) -> Tensor:
@@ -110,7 +110,7 @@ def fixed_pair_transform(pictures: Sequence[np.ndarray], config: TransformConfig
         UserError: scaling leaves them of different sizes, or smaller than the crop.
     """
     images = [_scale_for_show(picture, config) for picture in pictures]
-    shown = to_float(_middle(_stacked(images, path), config, path))
+    shown = to_float(_middle(stacked(images, path), config, path))
     return shown.split([len(image) for image in images])
 
 
@@ -126,7 +126,7 @@ def _middle(image: Tensor, config: TransformConfig, path: str) -> Tensor:
     return image
 
 
-def _stacked(images: Sequence[Tensor], path: str) -> Tensor:
+def stacked(images: Sequence[Tensor], path: str) -> Tensor:
     """Images laid upon each other as channels, in 8 bits if all are."""
     sizes = [f"{image.shape[2]}x{image.shape[1]}" for image in images]
     if len(set(sizes)) > 1:
@@ -134,6 +134,8 @@ def _stacked(images: Sequence[Tensor], path: str) -> Tensor:
             f"{path}: a pair of different sizes ({' and '.join(sizes)} px after data.preprocess); scale one picture, "
             "or set data.preprocess to resize_and_crop"
         )
+    if len(images) == 1:
+        return images[0]
     same_kind = len({image.dtype for image in images}) == 1
     return torch.cat(list(images) if same_kind else [to_float(image) for image in images])
 

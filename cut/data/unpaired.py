@@ -1,19 +1,23 @@
 """Unpaired folders as an endless, random-access stream of samples."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from cut.config import FolderConfig, UnpairedDataConfig
+from cut.data.beside import OTHER, Beside, read_mask
 from cut.data.cache import PictureCache
 from cut.data.colour_statistics import ColourStatistics, colour_statistics
 from cut.data.images import evenly_chosen, images_if_any, list_images, pair_name, read_image
 from cut.data.picture_list import PictureList, entry_of_files
 from cut.data.stream import SampleStream
-from cut.data.transforms import fixed_transform, random_view
+from cut.data.transforms import fixed_transform, random_view, scaled, stacked
 from cut.datasets.catalogue import fetch_command
 from cut.errors import UserError
 
@@ -39,6 +43,7 @@ class UnpairedStream(SampleStream):
         self.paths_a, self.paths_b = domain_paths(config, "train")
         self.cache = PictureCache(config)
         self.num_pictures = max(len(self.paths_a), len(self.paths_b))
+        self.beside = Beside(config, {"a": self.paths_a, "b": self.paths_b}, ())
 
     def __getitem__(self, n: int) -> dict[str, Any] | UserError:
         """`real_a` and `real_b` `(C, H, W)` in [-1, 1]; a user's mistake is returned, so that it crosses processes."""
@@ -49,14 +54,8 @@ class UnpairedStream(SampleStream):
         else:
             path_a, path_b = self.paths_a[partner], self.paths_b[index]
         whole = self.whole_from is not None and n >= self.whole_from
-        bands = self.config.bands
         try:
-            return {
-                f"real_{domain}": random_view(
-                    self.cache.scaled(path, bands[domain], whole), self.config, rng, str(path)
-                )
-                for domain, path in (("a", path_a), ("b", path_b))
-            }
+            return self._view("a", path_a, whole, rng) | self._view("b", path_b, whole, rng)
         except UserError as error:
             return error
 
@@ -67,11 +66,45 @@ class UnpairedStream(SampleStream):
             colour_statistics(self.cache.scaled(path, channels["b"], False) for path in self.paths_b),
         )
 
+    def _view(self, domain: str, path: Path, whole: bool, rng: np.random.Generator) -> dict[str, Tensor]:
+        """A picture, with its mask and its partner at the same crop and mirroring where it has such."""
+        config, bands, beside = self.config, self.config.bands, self.beside
+        target, images = OTHER[domain], {f"real_{domain}": self.cache.scaled(path, bands[domain], whole)}
+        mask, partner = (known.get(domain, {}).get(path) for known in (beside.masks, beside.partners))
+        if mask:
+            make = partial(self._scaled_mask, mask, whole)
+            images[f"mask_{domain}"] = self.cache.get([mask], ["mask", whole], make)
+        if partner:
+            images[f"partner_{target}"] = self.cache.scaled(partner, bands[target], whole)
+        where = " and ".join(str(file) for file in (path, mask, partner) if file)
+        views = random_view(stacked(list(images.values()), where), config, rng, where)
+        sample = dict(zip(images, views.split([len(image) for image in images.values()]), strict=True))
+        if mask:
+            sample[f"mask_{domain}"] = (sample[f"mask_{domain}"] + 1.0) / 2.0
+        if domain in beside.partners:  # one that is missing is black, so that samples can be stacked
+            sample.setdefault(f"partner_{target}", torch.zeros(config.channels[target], *views.shape[1:]))
+            sample[f"has_partner_{target}"] = torch.tensor(float(partner is not None))
+        return sample
+
+    def _scaled_mask(self, path: Path, whole: bool) -> Tensor:
+        return scaled(read_mask(path), self.config, whole)
+
+    def read_beside(self, wanted: Collection[str]) -> None:
+        if self.config.masks and "mask_a" not in wanted:
+            raise UserError("data.masks: this method uses no masks; take cut or cyclegan, or set data.masks=null")
+        self.beside = Beside(self.config, {"a": self.paths_a, "b": self.paths_b}, wanted)
+
+    def notes(self) -> list[str]:
+        return self.beside.notes()
+
     def sources(self, split: str) -> list[Path]:
-        return list(self.config.folders(split))
+        masks = self.beside.masks if split == "train" else {}
+        return [*self.config.folders(split), *(self.beside.mask_folders[domain] for domain in masks)]
 
     def picture_list(self) -> PictureList:
-        return list_of_domains(self.config, "train", (self.paths_a, self.paths_b))
+        masks = {self.beside.mask_folders[domain]: own for domain, own in self.beside.masks.items()}
+        listed = {folder.name: entry_of_files(list(own.values()), folder) for folder, own in masks.items()}
+        return list_of_domains(self.config, "train", (self.paths_a, self.paths_b)) | listed
 
     def fixed_samples(self, count: int) -> list[dict[str, Any]]:
         return fixed_samples(self.config, count)

@@ -6,6 +6,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from cut.runtime.sharding import all_rows
+
 
 class Queue(Protocol):
     """A memory of earlier keys."""
@@ -23,6 +25,7 @@ def contrast_over_layers(
     loss: Callable[..., Tensor],
     negatives: str = "image",
     queues: Sequence[Queue] | None = None,
+    inside: Sequence[Tensor] | None = None,
 ) -> Tensor:
     """Mean over layers, places and images of a contrastive loss (CUT, equation 3).
 
@@ -35,11 +38,24 @@ def contrast_over_layers(
             the queues' (`none`).
         queues: Memories of earlier keys, per layer, which are further negatives and then take in these keys; None where
             there are none.
+        inside: Per layer `(N, S)` which queries count, as those inside a mask; the others are negatives only. An image
+            of which none counts gives 0. Of layers beyond these, and without them, all count.
     """
     losses = []
     for layer, (query, key) in enumerate(zip(queries, keys, strict=True)):
         external = queues[layer].content() if queues else None
-        losses.append(loss(query, key, negatives=negatives, external=external).mean())
+        values = loss(query, key, negatives=negatives, external=external)
+        losses.append(_mean(values, inside[layer] if inside and layer < len(inside) else None))
         if queues:
             queues[layer].push(key)
     return sum(losses, torch.zeros(())) / len(losses)
+
+
+def _mean(values: Tensor, inside: Tensor | None) -> Tensor:
+    """Mean over images of the mean over those patches that count."""
+    if inside is None:
+        return values.mean()
+    counted = inside.to(values)
+    counted = counted if counted.numel() == values.numel() else all_rows(counted)  # a loss of all processes' patches
+    sums = (values.view_as(counted) * counted).sum(1)
+    return (sums / counted.sum(1).clamp_min(1.0)).mean()

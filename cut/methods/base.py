@@ -293,7 +293,9 @@ class Method(Translator):
 
     def matched(self, batch: Batch) -> Batch:
         """A batch as the method sees it, of one with the colours on disk."""
-        return batch if self.colours is None else {**batch, "real_a": self.colours(batch["real_a"])}
+        if self.colours is None:
+            return batch
+        return {**batch, **{key: self.colours(batch[key]) for key in ("real_a", "partner_a") if key in batch}}
 
     def visuals_on_disk(self, batch: Batch) -> dict[str, Tensor]:
         """`visuals` of a batch with the colours on disk, in such colours."""

@@ -17,7 +17,8 @@ CUT's successors change how patches are compared, and are settings of this metho
     L(G, D, H) = ... + lambda_src L_SRC(G, H, X)                                                    (losses/relation.py)
 
 Three further terms that CUT has not are options, off by default: R1 on D (Mescheder et al., ICML 2018), the identity in
-pixels and an image pool (both CycleGAN's). A short run of small networks learns colours with them that it misses
+pixels and an image pool (both CycleGAN's). Masks and partners, where the data have some: methods/known_pixels.py; with
+a mask, PatchNCE of x draws its queries inside it. A short run of small networks learns colours with them that it misses
 without: D's instance norm takes an image's colour away, and without that norm D needs R1 to stay in bounds.
 
 As in the authors' code (taesungp/contrastive-unpaired-translation, commit b3ac297) the two PatchNCE terms are averaged,
@@ -36,26 +37,27 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from cut.config import MethodConfig
 from cut.losses.adversarial import discriminator_loss, generator_loss
 from cut.losses.contrast import contrast_over_layers
 from cut.losses.gradient_penalty import gradient_penalty, r1_penalty
 from cut.losses.relation import relation_over_layers
 from cut.methods.base import Batch, Judgement, Method, Networks, Player, Terms, judge_both
+from cut.methods.known_pixels import KnownPixelsConfig, known_terms
 from cut.methods.patch_contrast import (
     AnyPatchesConfig,
     AnyPatchLossConfig,
     CrossEntropyConfig,
+    Patches,
     RandomPatchesConfig,
 )
 from cut.models.attention import attention_rows
 from cut.models.encoding_generator import EncodingGenerator, as_encoding, with_channels
 from cut.models.image_pool import ImagePool
 from cut.models.negative_queue import NegativeQueue
-from cut.models.patch_head import PatchHead, random_patch_ids
+from cut.models.patch_head import PatchHead, masked_patch_ids, random_patch_ids
 
 
-class CUTConfig(MethodConfig):
+class CUTConfig(KnownPixelsConfig):
     """CUT's and, with three other settings, FastCUT's."""
 
     name: str = "cut"
@@ -134,6 +136,7 @@ class Translated:
     flipped: bool
     keys_a: list[Tensor]
     keys_b: list[Tensor]
+    batch: Batch
 
 
 class CUT(Method):
@@ -171,14 +174,14 @@ class CUT(Method):
         self._follow_with_key_networks()
         if not (self._with_identity or self.config.lambda_identity):
             fake_b, keys_a = self._generate(real_a, flipped)
-            return Translated(real_a, real_b, fake_b, None, flipped, keys_a, [])
+            return Translated(real_a, real_b, fake_b, None, flipped, keys_a, [], batch)
         source_b = with_channels(real_b, self.generator.in_channels)
         if real_a.shape == source_b.shape:  # one pass for both
             output, keys = self._generate(torch.cat([real_a, source_b]), flipped)  # (2N, C, H, W)
             fake_b, idt_b, keys_a, keys_b = output[:n], output[n:], [k[:n] for k in keys], [k[n:] for k in keys]
         else:
             (fake_b, keys_a), (idt_b, keys_b) = (self._generate(x, flipped) for x in (real_a, source_b))
-        return Translated(real_a, real_b, fake_b, idt_b, flipped, keys_a, keys_b)
+        return Translated(real_a, real_b, fake_b, idt_b, flipped, keys_a, keys_b, batch)
 
     @property
     def needs_whole_batch(self) -> str | None:
@@ -219,16 +222,16 @@ class CUT(Method):
         if config.lambda_nce:
             weight = config.lambda_nce * (0.5 if self._with_identity else 1.0)
             queries_a, queries_b = self._queries(t)
-            patches_a = self._embed(queries_a, t.keys_a)
-            terms["nce"] = weight * self._contrast(*patches_a, "a")
+            patches_a = self._embed(queries_a, t.keys_a, t.batch.get("mask_a"))
+            terms["nce"] = weight * self._contrast(patches_a, "a")
             if self._with_identity:
-                terms["nce_idt"] = weight * self._contrast(*self._embed(queries_b, t.keys_b), "b")
+                terms["nce_idt"] = weight * self._contrast(self._embed(queries_b, t.keys_b), "b")
             if config.lambda_src:
-                terms["src"] = config.lambda_src * relation_over_layers(*patches_a)
+                terms["src"] = config.lambda_src * relation_over_layers(patches_a.queries, patches_a.keys)
         if config.lambda_identity and t.idt_b is not None:
             idt_b = t.idt_b.flip(3) if t.flipped else t.idt_b
             terms["identity"] = config.lambda_identity * F.l1_loss(idt_b, t.real_b)
-        return terms
+        return terms | known_terms(config, t.batch, t.fake_b.flip(3) if t.flipped else t.fake_b, "ab")
 
     def judgements(self, t: Translated) -> dict[str, Judgement]:
         if not self.config.lambda_gan:
@@ -261,23 +264,25 @@ class CUT(Method):
         features = self.generator.encode(with_channels(output, self.generator.in_channels), self.config.nce_layers)
         return [f.flip(3) for f in features] if flipped else features
 
-    def _embed(self, queries: list[Tensor], keys: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """H's unit vectors `(N, S, C)` per layer, of features of G's output and of its input at the same places."""
-        count, num_random = self.config.num_patches, len(keys) - self.config.patches.num_layers
-        places = random_patch_ids(keys[:num_random], count)
+    def _embed(self, queries: list[Tensor], keys: list[Tensor], mask: Tensor | None = None) -> Patches:
+        """H's unit vectors, of features of G's output and of its input at the same places."""
+        count, num_random, inside = self.config.num_patches, len(keys) - self.config.patches.num_layers, None
+        places = random_patch_ids(keys[:num_random], count) if mask is None else []
+        if mask is not None:
+            places, inside = masked_patch_ids(keys[:num_random], count, mask)
         places += [attention_rows(key, count) for key in keys[num_random:]]
         with torch.no_grad():
             key_head = self.key_networks["patch_head"] if self.key_networks else self.patch_head
             keys = key_head(keys, places)
-        return self.patch_head(queries, places), keys
+        return Patches(self.patch_head(queries, places), keys, inside)
 
-    def _contrast(self, queries: list[Tensor], keys: list[Tensor], domain: str) -> Tensor:
+    def _contrast(self, patches: Patches, domain: str) -> Tensor:
         """Mean over layers and places of the loss of a patch, with negatives from `domain`."""
         config = self.config
         loss = config.nce_loss.loss(config.temperature, self.progress)
         negatives = {"external": "none", "image_and_external": "image"}.get(config.negatives, config.negatives)
         queues = cast(Sequence[NegativeQueue] | None, self.queues[domain] if self.queues else None)
-        return contrast_over_layers(queries, keys, loss, negatives, queues)
+        return contrast_over_layers(patches.queries, patches.keys, loss, negatives, queues, patches.inside)
 
     @torch.no_grad()
     def _follow_with_key_networks(self) -> None:

@@ -10,7 +10,8 @@ F(x) idt_a, G(y) idt_b.
 
 As in the authors' code (junyanz/pytorch-CycleGAN-and-pix2pix, commit 2a7afba) the generators are updated first, and the
 discriminators see translations from before that update, through pools of 50 earlier ones (section 4). What differs from
-it: G's passes over x and y are one pass over both (the same numbers, unless G has batch norm or dropout).
+it: G's passes over x and y are one pass over both (the same numbers, unless G has batch norm or dropout). Masks and
+partners, where the data have some: methods/known_pixels.py.
 """
 
 from dataclasses import dataclass
@@ -21,15 +22,16 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from cut.config import MethodConfig
 from cut.losses.adversarial import generator_loss
 from cut.methods.base import Batch, Player, Terms
+from cut.methods.known_pixels import KnownPixelsConfig, known_terms
 from cut.methods.two_way import TwoWayMethod
 
 
-class CycleGANConfig(MethodConfig):
+class CycleGANConfig(KnownPixelsConfig):
     """CycleGAN's."""
 
+    directions: ClassVar[tuple[str, ...]] = ("ab", "ba")
     default_generator: ClassVar[dict[str, Any]] = {
         "name": "resnet",
         "antialias_down": False,
@@ -65,6 +67,7 @@ class Translated:
     rec_b: Tensor
     idt_a: Tensor | None
     idt_b: Tensor | None
+    batch: Batch
 
 
 class CycleGAN(TwoWayMethod):
@@ -76,7 +79,7 @@ class CycleGAN(TwoWayMethod):
         fake_b, idt_b = self._with_identity(self.generator_ab, real_a, real_b)
         fake_a, idt_a = self._with_identity(self.generator_ba, real_b, real_a)
         rec_a, rec_b = self.generator_ba(fake_b), self.generator_ab(fake_a)
-        return Translated(real_a, real_b, fake_a, fake_b, rec_a, rec_b, idt_a, idt_b)
+        return Translated(real_a, real_b, fake_a, fake_b, rec_a, rec_b, idt_a, idt_b, batch)
 
     def players(self) -> tuple[Player, ...]:
         assert self.generator_ba is not None, "training has both directions"
@@ -98,7 +101,7 @@ class CycleGAN(TwoWayMethod):
         if t.idt_a is not None and t.idt_b is not None:
             terms["idt_a"] = config.lambda_identity * config.lambda_cycle_a * F.l1_loss(t.idt_a, t.real_a)
             terms["idt_b"] = config.lambda_identity * config.lambda_cycle_b * F.l1_loss(t.idt_b, t.real_b)
-        return terms
+        return terms | known_terms(config, t.batch, t.fake_b, "ab") | known_terms(config, t.batch, t.fake_a, "ba")
 
     def visuals(self, batch: Batch) -> dict[str, Tensor]:
         images = {"a": batch["real_a"], "a to b": self(batch["real_a"])}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 from torch import Tensor
@@ -145,3 +145,12 @@ class AttentionPatchesConfig(Section):
 
 
 AnyPatchesConfig = Annotated[RandomPatchesConfig | AttentionPatchesConfig, Field(discriminator="name")]
+
+
+class Patches(NamedTuple):
+    """Unit vectors `(N, S, C)` per layer of translations and of their inputs at the same places, and, where there is a
+    mask, which of them lie inside, `(N, S)` in each of the first layers."""
+
+    queries: list[Tensor]
+    keys: list[Tensor]
+    inside: list[Tensor] | None

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cut.models.blocks import normalisation
@@ -21,6 +22,29 @@ def random_patch_ids(features: Sequence[Tensor], num_patches: int) -> list[Tenso
     """
     # Drawn on the CPU, here and below, so that a run visits the same places on every device.
     return [torch.randperm(f.shape[2] * f.shape[3])[:num_patches].to(f.device) for f in features]
+
+
+def masked_patch_ids(features: Sequence[Tensor], num_patches: int, mask: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Random places of each image, those inside a mask first; an image with too few of them gets others too.
+
+    Args:
+        features: Feature maps `(N, C, H, W)`.
+        num_patches: Number of places; a map that has fewer gives all of them.
+        mask: `(N, 1, H', W')` in [0, 1]; a place is inside where the mean over its pixels is at least 1/2.
+
+    Returns:
+        Per layer `(N, min(num_patches, H * W))` flat indices into the map, and whether these lie inside.
+    """
+    places, inside = [], []
+    for feature in features:
+        is_inside = (
+            F.adaptive_avg_pool2d(mask.float(), (feature.shape[2], feature.shape[3])).flatten(1) >= 0.5
+        )  # (N, HW)
+        orders = random_orders(is_inside.shape[0], is_inside.shape[1], mask.device)
+        first = is_inside.gather(1, orders).int().argsort(dim=1, descending=True, stable=True)[:, :num_patches]
+        places.append(orders.gather(1, first))
+        inside.append(is_inside.gather(1, places[-1]))
+    return places, inside
 
 
 def random_orders(images: int, places: int, device: torch.device) -> Tensor:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from cut.cli import add_max_megapixels, check_json_file, parse, run, set_max_megapixels, write_json_file
+from cut.cli.films import add_film_options, is_film, translate_films
 from cut.cli.stylizing import add_stylizer_options, stylize_pictures
 from cut.cli.translation_options import add_translation_options, asked_labels, make_request, say_scale
 from cut.errors import UserError
@@ -95,16 +96,23 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "--import: the YAML that the generator must fit (default: worked out from the weights)",
     )
     add_stylizer_options(parser)
-    parser.add_argument("--input", type=Path, metavar="PATH", help="a folder of pictures, or one picture")
+    parser.add_argument("--input", type=Path, metavar="PATH", help="a folder of pictures, one picture, or a film")
     parser.add_argument(
         "--num-images", type=int, metavar="N", help="from noise: images to draw, of each class (default: 64)"
     )
-    parser.add_argument("--output", type=Path, metavar="DIR", help="folder for the results")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="folder for the results; of a film also a file")
     parser.add_argument("--json", metavar="FILE", help="also write here what it took: seconds per picture, peak memory")
     parser.add_argument(
         "--target", type=Path, metavar="DIR", help="show pictures of the same name from here on the sheet"
     )
+    parser.add_argument(
+        "--mask",
+        type=Path,
+        metavar="PATH",
+        help="masks of the same names, or one for all: black places stay as they are",
+    )
     add_translation_options(parser)
+    add_film_options(parser)
     parser.add_argument(
         "--format", metavar="NAME", help="write all as png, tiff, ... (default: as the input; from noise png)"
     )
@@ -139,6 +147,7 @@ def _main(args: argparse.Namespace) -> None:
     from cut.build import build_fabric  # only now, for they import torch
     from cut.data.images import list_images
     from cut.data.left_out import describe_left_out
+    from cut.inference.masks import with_masks
     from cut.inference.output_folder import OutputFolder
     from cut.inference.sample import plan_draws, sample
     from cut.inference.translate import plan_jobs, translate
@@ -159,8 +168,10 @@ def _main(args: argparse.Namespace) -> None:
         return
     args.seed = args.seed or 0
     suffix = f".{args.format.lower().lstrip('.')}" if args.format else None
-    output = OutputFolder(args.output, args.remove_old)
-    jobs = plan_jobs(args.input, args.output, suffix) if args.input else []
+    has_film = is_film(args.input)
+    if not has_film:
+        output = OutputFolder(args.output, args.remove_old)
+    jobs = plan_jobs(args.input, args.output, suffix) if args.input and not has_film else []
     if args.run:
         _require_run(args.run)
     keep_freed_memory()
@@ -177,6 +188,11 @@ def _main(args: argparse.Namespace) -> None:
         _write_costs(args.json, start, len(draws), peak_memory_mib(fabric.device))
         say(line, sys.stdout)
         return
+    if has_film:
+        translate_films(args, method, config, fabric)
+        return
+    if args.frames:
+        raise UserError(f"--frames {args.frames}: is for a film, and --input is none; leave it out")
     _warn_of_pairs(args, config, jobs[0].source)
     sources = [path for path in (args.input, args.target, args.guide) if path]
     are_plain = all(bands.are_plain for bands in config.data.bands.values())
@@ -185,8 +201,9 @@ def _main(args: argparse.Namespace) -> None:
     say_scale(args, config, [job.source for job in jobs])
     request = make_request(args, method, config, fabric)
     jobs = plan_jobs(args.input, args.output, suffix, request.outputs, request.made)
+    jobs = with_masks(jobs, args.mask) if args.mask else jobs
     read = [job.source for job in jobs]
-    for given in (args.target, args.guide):
+    for given in (args.target, args.guide, args.mask):
         read += list_images(given) if given and given.is_dir() else [given] if given else []
     output.check([job.output for job in jobs], read, args.overwrite)
     domains = config.data.bands  # one alone of a folder of pictures
@@ -241,7 +258,7 @@ def _require_run(run_dir: Path) -> None:
 def _check_kind(args: argparse.Namespace, from_noise: bool) -> None:
     """Refuses options of the other kind of method."""
     foreign = (
-        ("input", "target", "direction", "num_outputs", "guide", "tile_px", "load_px")
+        ("input", "target", "direction", "num_outputs", "guide", "tile_px", "load_px", "mask", "frames")
         if from_noise
         else ("num_images",)
     )

@@ -13,6 +13,7 @@ from cut.data.numbers import COLOURS, Bands, can_hold, number_type, to_stored
 from cut.errors import NoRoomError, UserError, listed
 from cut.inference.background import in_background
 from cut.inference.forward import translate_pictures
+from cut.inference.masks import keep_outside
 from cut.inference.output_folder import OutputFolder
 from cut.inference.request import ONE_OUTPUT, Given, Request
 from cut.inference.sheet import shrink, write_sheet
@@ -25,12 +26,13 @@ SHEET_PX = 256
 
 @dataclass(frozen=True)
 class Job:
-    """One output to make of a picture; `name` is the picture's path below the input folder."""
+    """One output to make of a picture; `name` is the picture's path below the input folder, `mask` says what stays."""
 
     source: Path
     output: Path
     name: str
     given: Given = ONE_OUTPUT
+    mask: Path | None = None
 
 
 def plan_jobs(
@@ -169,11 +171,14 @@ def run_jobs(
     depth = batch_size if tile_px is None else 1  # large ones, of which each takes much memory
 
     def write(translated: tuple[int, np.ndarray, np.ndarray]) -> tuple[int, np.ndarray, np.ndarray]:
-        index, _, array = translated
+        index, picture, array = translated
+        if mask := jobs[index].mask:
+            array = keep_outside(picture, array, mask, request.prepare)
+        shown = array
         if request.made.limits is not None:
             array = to_stored(array, request.made, number_type(jobs[index].source))
         write_image(jobs[index].output, array, checked=True)
-        return translated
+        return index, picture, shown
 
     def translations() -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         for group in _groups(jobs, channels, batch_size, failures, depth, request.prepare or (lambda picture: picture)):

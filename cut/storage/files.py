@@ -64,6 +64,27 @@ def write_whole(path: Path, content: Content, flush_to_disk: bool = False, check
             temporary.unlink()  # what a failure left; a whole file has its own name by now
 
 
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """A file to write, with the suffix of `path`, whose name it takes in the end, or it vanishes on an error.
+
+    Raises:
+        FileExistsError: there is something at `path` that this program did not write.
+        OSError: the file cannot be written; what was there stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = path.with_name(temporary_name())
+    try:
+        _remove_old_folders(path.parent)
+        folder.mkdir()
+        yield folder / f"whole{path.suffix}"
+        require_own(path)
+        record(path, folder / f"whole{path.suffix}")
+        replace(folder / f"whole{path.suffix}", path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def write_entry(path: Path, content: Content) -> None:
     """Writes what other processes may write and read at the same time, because its name says all of its content."""
     try:

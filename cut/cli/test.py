@@ -23,6 +23,7 @@ examples:
   cut-test --run runs/quickstart --input datasets/earth2map/testA --output results/quickstart
   cut-test --checkpoint runs/quickstart/checkpoints/step_00003000.pt --input photo.jpg --output results
   cut-test --run runs/horse2zebra_cyclegan --direction BtoA --input zebras --output results/horses
+  cut-test --run runs/quickstart --input film.mp4 --output out.mp4 --frames 0:250
   cut-test --run runs/horse2zebra_munit --input horses --num-outputs 3 --output results/zebras
   cut-test --run runs/mnist_dcgan --num-images 64 --seed 0 --output results/mnist_dcgan
   cut-test --run runs/glyphs_biggan --label all --num-images 8 --output results/glyphs_biggan
@@ -38,6 +39,9 @@ cut-test did not write are not overwritten; a list beside OUTPUT, .cut-written-O
 (resize_and_crop), to a width of N px (scale_width, scale_width_and_crop), else to a shorter side of N px; the
 translation then has that size. --load-px 256x512 is a height and a width, where data.load_px is [256, 512]. Networks
 know the scale that they have learnt, which is data.load_px of the run.
+
+--mask keeps the input where a mask of the picture's name is black; gray mixes. A film (MP4, MOV, AVI, MKV, WebM, ...) is
+translated frame by frame, into the file --output, or into a folder; its sound is left out.
 
 --tile-px N cuts a picture that is larger than N px into tiles, for pictures that do not fit into memory, and gives what
 the whole picture gives, without seams: norms take their statistics over all tiles before the first place behind them is

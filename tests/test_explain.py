@@ -36,7 +36,7 @@ def test_every_setting_that_is_a_text_is_a_name_or_marked_as_a_path():
         for name, field in section.model_fields.items()
         if field.annotation in (str, str | None) and not any(isinstance(m, AfterValidator) for m in field.metadata)
     }
-    assert texts == {"name", "split", "best"}
+    assert texts == {"name", "split", "best", "column", "subset", "revision"}
 
 
 def test_all_sections_are_looked_at():

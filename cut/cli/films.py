@@ -50,6 +50,8 @@ def translate_films(args: argparse.Namespace, method: "Method", config: "RunConf
         raise UserError(
             "--input: a film has one translation; leave --num-outputs out, and give one --guide and --label"
         )
+    if not all(bands.are_plain for bands in config.data.bands.values()):
+        raise UserError("--input: a film has 3 channels of 8 bits, but this model's domains have others; give pictures")
     domains, start = config.data.channels, time.perf_counter()
     channels = domains.get(request.direction[0], domains["b"])
     done = translate_film(method, film, output, channels, fabric, args.batch_size, request, args.tile_px, frames)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _SECTIONS = ("seed", "method", "data")  # that mean something without a training
 _FOREIGN = {
     "num_images": "this method makes pictures from photographs; give --input",
+    "mask": "this method translates the whole picture; give it regions (method.regions), if it takes some",
+    "frames": "this method takes pictures, not films",
     "tile_px": "this method sees the whole picture at once, at a size of its own",
     "direction": "what --input names takes the style of what --guide names",
     "deterministic": "this method draws nothing that --seed does not decide",

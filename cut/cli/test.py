@@ -40,7 +40,7 @@ cut-test did not write are not overwritten; a list beside OUTPUT, .cut-written-O
 translation then has that size. --load-px 256x512 is a height and a width, where data.load_px is [256, 512]. Networks
 know the scale that they have learnt, which is data.load_px of the run.
 
---mask keeps the input where a mask of the picture's name is black; gray mixes. A film (MP4, MOV, AVI, MKV, WebM, ...) is
+--mask keeps the input where a mask of the picture's name is black; gray mixes. A film (MP4, MOV, AVI, MKV, ...) is
 translated frame by frame, into the file --output, or into a folder; its sound is left out.
 
 --tile-px N cuts a picture that is larger than N px into tiles, for pictures that do not fit into memory, and gives what

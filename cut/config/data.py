@@ -229,6 +229,41 @@ class UnpairedDataConfig(FolderConfig):
         return source, target
 
 
+class TableConfig(Section):
+    """Where one domain's pictures are in a data set of Hugging Face."""
+
+    path: PathText
+    """Parquet file, folder, or name on the hub (owner/name)."""
+    split: str = "train"
+    """Split, or a part of one: train[:500]."""
+    column: str = "image"
+    """Column of the pictures."""
+    subset: str | None = None
+    """Configuration of a data set that has several. null: the only one."""
+    revision: str | None = None
+    """Commit or tag on the hub, so that the pictures stay the same. null: the newest."""
+
+
+class HuggingFaceDataConfig(FolderConfig):
+    """Pictures of two domains in data sets of Hugging Face, read by the package `datasets`."""
+
+    kind = "unpaired"
+
+    name: Literal["huggingface"] = "huggingface"
+    """Columns of pictures in data sets of Hugging Face, on this disk or on the hub."""
+    root: Literal[""] = ""
+    """Not used."""
+    a: TableConfig
+    """Pictures of domain A."""
+    b: TableConfig
+    """Pictures of domain B."""
+
+    @property
+    def tables(self) -> dict[str, TableConfig]:
+        """The source domain's pictures `a` and the target domain's `b`, in the run's direction."""
+        return dict(zip("ab", (getattr(self, domain.lower()) for domain in self.domains), strict=True))
+
+
 class PairedDataConfig(FolderConfig):
     """Pairs per split: pictures A|B in `<root>/{train,val,test}`, or equal names in `<root>/{train,val,test}{A,B}`."""
 
@@ -344,7 +379,13 @@ def _or_own(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
 
 
 DataConfig = Annotated[
-    UnpairedDataConfig | PairedDataConfig | SingleDataConfig | ImagesDataConfig | LabelledDataConfig | IDXDataConfig,
+    UnpairedDataConfig
+    | HuggingFaceDataConfig
+    | PairedDataConfig
+    | SingleDataConfig
+    | ImagesDataConfig
+    | LabelledDataConfig
+    | IDXDataConfig,
     Field(discriminator="name"),
     WrapValidator(_or_own),
 ]

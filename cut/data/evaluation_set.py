@@ -70,7 +70,7 @@ def check_split(config: DataConfig, split: str) -> None:
     """
     if config.kind == "single":
         raise UserError("eval: two single pictures have no test split to score; set eval=null")
-    if not isinstance(config, FolderConfig):  # a kind of a user's own
+    if not isinstance(config, FolderConfig) or config.name == "huggingface":  # or a kind of a user's own
         raise UserError(f"eval: data.name {config.name} has no folders of test pictures to score; set eval=null")
     assert config.kind in ("paired", "unpaired"), "images without inputs have a `noise_evaluation_set`"
     other = "test" if split == "val" else "val"

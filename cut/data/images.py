@@ -93,7 +93,7 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def read_image(path: str | os.PathLike, channels: int | Bands) -> np.ndarray:
+def read_image(path: str | os.PathLike, channels: int | Bands, content: bytes | None = None) -> np.ndarray:
     """Reads one picture, upright as its EXIF orientation says, in sRGB, transparency laid over white.
 
     A colour profile is applied to 8 bits a channel. `cut.data.left_out` says what is lost. Where a domain has a
@@ -102,6 +102,7 @@ def read_image(path: str | os.PathLike, channels: int | Bands) -> np.ndarray:
     Args:
         path: File of any format of `READ_SUFFIXES`; of several pages or frames the first is read.
         channels: 1 for grayscale, 3 for colour, and the picture is converted; or what the files of a domain hold.
+        content: The file's bytes, where they are read already, and `path` is only a name; None reads them.
 
     Returns:
         `(H, W, channels)`, uint8, uint16 where the file holds more than 8 bits a channel, or float32 in [-1, 1] where
@@ -114,13 +115,13 @@ def read_image(path: str | os.PathLike, channels: int | Bands) -> np.ndarray:
     bands = channels if isinstance(channels, Bands) else Bands(channels)
     path, data = Path(path), b""
     try:
-        if is_array(path):
+        if content is None and is_array(path):
             found = open_array(path)
             _check_numbers(found, bands)
             array = found.load()
         else:
             # From memory, because Pillow maps an uncompressed file and then misplaces the pixels of a turned TIFF.
-            data = read_bytes(path)
+            data = read_bytes(path) if content is None else content
             if is_tiff(data) and not bands.are_plain:
                 array = decode_tiff(data, lambda found: _check_numbers(found, bands))
             else:
@@ -136,7 +137,7 @@ def read_image(path: str | os.PathLike, channels: int | Bands) -> np.ndarray:
             "data.max_megapixels"
         ) from None
     except UnidentifiedImageError:
-        numbers = find_numbers(path) if bands.domain else None
+        numbers = find_numbers(path) if bands.domain and content is None else None
         why = numbers and describe_mismatch(numbers.shape, bands)
         raise UserError(f"{path}: {why or unidentified(data)}") from None
     except Exception as error:  # noqa: BLE001  decoders raise SyntaxError, struct.error, OSError, ... on broken files

@@ -2,6 +2,7 @@
 
 from cut.config import DataConfig
 from cut.config.own_code import import_own, is_own
+from cut.data.huggingface import HuggingFaceStream
 from cut.data.idx import IDXStream
 from cut.data.images import set_max_megapixels
 from cut.data.labelled import LabelledStream
@@ -14,6 +15,7 @@ from cut.errors import UserError
 
 _STREAMS: dict[str, type[SampleStream]] = {
     "unpaired": UnpairedStream,
+    "huggingface": HuggingFaceStream,
     "paired": PairedStream,
     "single": SingleStream,
     "images": ImagesStream,

@@ -131,7 +131,7 @@ def translate_film(
 @contextmanager
 def _writer(path: Path, fps: float, shown_as: Path) -> Iterator[Any]:
     """A function that appends a frame `(H, W, 1 or 3)`; the first one decides the size."""
-    cv2, writers = _cv2(), []
+    cv2, writers = _cv2(), list[Any]()
 
     def write(frame: np.ndarray) -> None:
         height, width = frame.shape[:2]
@@ -143,9 +143,7 @@ def _writer(path: Path, fps: float, shown_as: Path) -> Iterator[Any]:
                     f"{shown_as}: {width}x{height} px at {fps:g} frames a second cannot be written as "
                     f"{shown_as.suffix}; try another of {', '.join(CODECS)}"
                 )
-        writers[0].write(
-            np.ascontiguousarray(with_channels(frame[:, :, 0], 3) if frame.shape[2] == 1 else frame[..., ::-1])
-        )
+        writers[0].write(np.ascontiguousarray(with_channels(frame, 3)[..., ::-1]))
 
     try:
         yield write

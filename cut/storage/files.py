@@ -75,7 +75,7 @@ def new_file(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = path.with_name(temporary_name())
     try:
-        _remove_old_folders(path.parent)
+        remove_old_folders(path.parent)
         folder.mkdir()
         yield folder / f"whole{path.suffix}"
         require_own(path)

@@ -161,12 +161,10 @@ class Trainer:
     def batches(self, last_step: int) -> Iterator[dict[str, Tensor]]:
         """This process's shares of the batches, up to the step before `last_step`.
 
-        Before the first batch of a new run the training data are measured, where their colours are to be matched, and
-        the method observes them, where it wants to.
+        Before the first batch of a new run the method observes the training data, where it wants to, after their
+        colours are measured, where they are to be matched.
         """
-        if self.step == 0 and self.method.colours is not None:
-            self._measure_colours()
-        if self.step == 0 and self.method.observes_batches:
+        if self.step == 0:
             self._observe()
         data, train, processes = self.config.data, self.config.train, self.processes
         turns = self.method.batches_per_step
@@ -213,13 +211,13 @@ class Trainer:
         save_inference_file(run_dir / INFERENCE_FILE, inference, state["config"], self.step)
         return save_checkpoint(run_dir / "checkpoints", self.step, state, self.config.train.keep_checkpoints)
 
-    def _measure_colours(self) -> None:
-        assert self.method.colours is not None
-        for domain, found in zip("ab", self.processes.on_first(self.stream.colours), strict=True):
-            self.method.colours.set_domain(domain, *found)
-
     def _observe(self) -> None:
-        """Shows the method whole batches of the training data, drawn from a stream of their own."""
+        """Shows the method whole batches of the training data, drawn from a stream of their own, and their colours."""
+        if self.method.colours is not None:
+            for domain, found in zip("ab", self.processes.on_first(self.stream.colours), strict=True):
+                self.method.colours.set_domain(domain, *found)
+        if not self.method.observes_batches:
+            return
         count = min(self.method.observes_batches, self.stream.steps_per_epoch)
         stream, data = self.stream.apart(), self.config.data
         numbers = SampleNumbers(range(count), data.batch_size, 1, 0, 1)

@@ -135,9 +135,8 @@ def list_images(folder: str | os.PathLike) -> list[Path]:
 
 def describe_others(counts: Counter[str]) -> list[str]:
     """A text about files that are no pictures by their names, which says what would read some of them."""
-    how = (
-        f" (HEIC is read after: {GET_HEIF})" if not HAS_HEIF and any(counts[suffix] for suffix in HEIF_SUFFIXES) else ""
-    )
+    is_unread = not HAS_HEIF and any(counts[suffix] for suffix in HEIF_SUFFIXES)
+    how = f" (HEIC is read after: {GET_HEIF})" if is_unread else ""
     return [f"{count_suffixes(counts)}, which are not read as pictures{how}"] if counts else []
 
 

@@ -24,7 +24,7 @@ def phone(unpaired):
     frames = [Image.fromarray(np.full((40, 40, 3), value, np.uint8)) for value in (10, 200)]
     for folder in ("trainA", "trainB", "testA", "testB"):
         for number in range(30):
-            (unpaired / folder / f"{number}.HEIC").touch()
+            (unpaired / folder / f"{number}.PSD").touch()
         frames[0].save(unpaired / folder / "9.gif", save_all=True, append_images=frames[1:])
     return unpaired
 
@@ -32,7 +32,7 @@ def phone(unpaired):
 def _said(capsys, program, *folders):
     lines = [line for line in capsys.readouterr().err.splitlines() if "note: " in line]
     assert lines == [
-        f"cut-{program}: note: {folder}: left out: 30 .heic files, which are not read as pictures; 1 of 5 pictures: "
+        f"cut-{program}: note: {folder}: left out: 30 .psd files, which are not read as pictures; 1 of 5 pictures: "
         "only the first page or frame is used"
         for folder in folders
     ]
@@ -68,7 +68,7 @@ def test_pairing_and_splitting_say_it(phone, tmp_path, capsys):
     _said(capsys, "data", phone / "trainA")
     data._main(["check", str(phone)])
     text = capsys.readouterr().out
-    assert text.count("120 .heic files") == 1 and text.count("4 pictures: only the first page or frame is used") == 1
+    assert text.count("120 .psd files") == 1 and text.count("4 pictures: only the first page or frame is used") == 1
 
 
 def test_a_picture_of_another_scale_is_said_and_the_advice_scales_it(tiny_yaml, tmp_path, capsys):
@@ -127,7 +127,7 @@ train: {{accelerator: cpu}}
 
 def test_a_note_is_one_line_whatever_the_names(tmp_path):
     make_labelled(tmp_path / "set", ["a", "b\nc"], count=1)
-    (tmp_path / "set" / "train" / "a" / "x\n.heic").touch()
+    (tmp_path / "set" / "train" / "a" / "x\n.psd").touch()
     (tmp_path / "set" / "train" / "y\n.png").touch()
     stream = open_stream(LabelledDataConfig(root=str(tmp_path / "set"), classes=["a"]), 0)
     (line,) = stream.passed_over("train")

@@ -120,7 +120,6 @@ def test_a_whole_tiff_of_a_kind_that_is_not_read_is_not_called_damaged(tmp_path,
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"\0\0\0\x20ftypheic" + bytes(99), "holds HEIC, which is not read; save it as PNG or JPEG"),
         (b"8BPS\0\1" + bytes(99), "holds a Photoshop document, which is not read"),
         (b"\xff\x0a" + bytes(99), "holds JPEG XL"),
         (bytes(128) + b"DICM", "holds DICOM"),

@@ -64,20 +64,20 @@ def test_missing_empty_and_wrong_folder_are_told_apart(tmp_path):
 
 
 def test_what_is_no_picture_by_its_name_is_counted_by_suffix(tmp_path):
-    _touch(tmp_path, *[f"sub/{n}.HEIC" for n in range(30)], "a.jpg", "b.cr2", "README", "a.jpg.bak", "b.jpg~")
+    _touch(tmp_path, *[f"sub/{n}.PSD" for n in range(30)], "a.jpg", "b.cr2", "README", "a.jpg.bak", "b.jpg~")
     assert _listed(tmp_path) == ["a.jpg"]
     said = list_folder(tmp_path).left_out()
     assert (
         len(said) == 1
-        and said[0].startswith("30 .heic files, ")
+        and said[0].startswith("30 .psd files, ")
         and said[0].endswith(", which are not read as pictures")
     )
     assert all(f"1 {suffix} file" in said[0] for suffix in (".cr2", "(no suffix)", ".bak", ".jpg~"))
 
 
 def test_a_folder_without_a_picture_says_what_is_there_instead(tmp_path):
-    _touch(tmp_path, *[f"{n}.heic" for n in range(3)])
-    with pytest.raises(UserError, match="holds no picture .*; there are 3 .heic files, which are not read"):
+    _touch(tmp_path, *[f"{n}.psd" for n in range(3)])
+    with pytest.raises(UserError, match="holds no picture .*; there are 3 .psd files, which are not read"):
         list_images(tmp_path)
 
 

@@ -100,12 +100,12 @@ def test_more_than_8_bits_that_are_read_as_8_are_told(tmp_path):
 def test_a_folder_is_one_line_with_everything_in_it(tmp_path):
     for n in range(4):
         Image.fromarray(PIXELS[..., : 3 + n % 2]).save(tmp_path / f"{n}.png")
-    (tmp_path / "a.heic").touch()
-    (tmp_path / "b.heic").touch()
+    (tmp_path / "a.psd").touch()
+    (tmp_path / "b.psd").touch()
     (tmp_path / "broken.png").touch()  # reading it will say so
     (line,) = describe_left_out([tmp_path, tmp_path])
     assert line == (
-        f"{tmp_path}: left out: 2 .heic files, which are not read as pictures; 2 of 5 pictures: transparency is laid "
+        f"{tmp_path}: left out: 2 .psd files, which are not read as pictures; 2 of 5 pictures: transparency is laid "
         "over white"
     )
     (line,) = describe_left_out([tmp_path], most_looked_at=2)

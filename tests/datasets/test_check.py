@@ -236,12 +236,12 @@ def test_everything_that_is_left_out_is_told(unpaired, tmp_path_factory):
     (unpaired / "again").symlink_to(".")
     (unpaired / "trainB" / ".hidden.png").touch()
     for number in range(30):
-        (unpaired / "trainA" / f"{number}.HEIC").touch()
+        (unpaired / "trainA" / f"{number}.PSD").touch()
     rgba = Image.fromarray(np.random.default_rng(0).integers(0, 255, (8, 8, 4), dtype=np.uint8))
     rgba.save(unpaired / "testA" / "9.tif", save_all=True, append_images=[rgba])
     report = _check(unpaired)
     assert {folder.name: folder.num_images for folder in report.folders}["trainA"] == 4
-    assert report.ignored == {".heic": 30} and report.losses == {
+    assert report.ignored == {".psd": 30} and report.losses == {
         "transparency is laid over white": 1,
         "only the first page or frame is used": 1,
     }
@@ -251,7 +251,7 @@ def test_everything_that_is_left_out_is_told(unpaired, tmp_path_factory):
         "trainB/.hidden.png, hidden by a dot",
     ]
     assert all(
-        f"  {what}" in report.text() for what in ["30 .heic files, which", "1 pictures: only", *report.passed_over]
+        f"  {what}" in report.text() for what in ["30 .psd files, which", "1 pictures: only", *report.passed_over]
     )
 
 

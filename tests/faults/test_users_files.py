@@ -124,7 +124,7 @@ def test_the_same_command_is_no_stranger_to_its_own_files(program, tiny, straigh
 
 _PICTURES = ("0.png", "1.jpg", "2.webp", "deep/3.png", "linked/4.png")
 _LEFT_OUT = {  # what is not translated -> what must be said of it
-    "photo.heic": ".heic",
+    "photo.psd": ".psd",
     "broken.png": "broken.png",
     "pipe.png": "pipe.png",
     "nowhere.png": "nowhere.png",

@@ -214,8 +214,8 @@ class Trainer:
     def _observe(self) -> None:
         """Shows the method whole batches of the training data, drawn from a stream of their own, and their colours."""
         if self.method.colours is not None:
-            for domain, found in zip("ab", self.processes.on_first(self.stream.colours), strict=True):
-                self.method.colours.set_domain(domain, *found)
+            for domain, statistics in zip("ab", self.processes.on_first(self.stream.colours), strict=True):
+                self.method.colours.set_domain(domain, *statistics)
         if not self.method.observes_batches:
             return
         count = min(self.method.observes_batches, self.stream.steps_per_epoch)

@@ -60,7 +60,8 @@ def check_folder(root: str | os.PathLike, progress: bool = True) -> Report:
         pictures = [_odd_width(picture) for picture in pictures]
         readable = [picture for picture in pictures if picture.problem is None]
     duplicates = _duplicates(readable)
-    shown = [path for (_, path), picture in zip(found, pictures, strict=True) if not picture.ranges]  # not numbers
+    of_pictures = {picture.folder for picture in readable if not picture.ranges}  # else of numbers, which lose nothing
+    shown = [path for folder, path in found if folder in of_pictures]
     return Report(
         root=str(root),
         layout=layout,

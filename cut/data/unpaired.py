@@ -60,10 +60,10 @@ class UnpairedStream(SampleStream):
             return error
 
     def colours(self) -> tuple[ColourStatistics, ColourStatistics]:
-        channels = self.config.channels
+        bands = self.config.bands
         return (
-            colour_statistics(self.cache.scaled(path, channels["a"], False) for path in self.paths_a),
-            colour_statistics(self.cache.scaled(path, channels["b"], False) for path in self.paths_b),
+            colour_statistics(self.cache.scaled(path, bands["a"], False) for path in self.paths_a),
+            colour_statistics(self.cache.scaled(path, bands["b"], False) for path in self.paths_b),
         )
 
     def _view(self, domain: str, path: Path, whole: bool, rng: np.random.Generator) -> dict[str, Tensor]:

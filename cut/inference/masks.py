@@ -10,6 +10,7 @@ import numpy as np
 from cut.data.beside import read_mask
 from cut.data.images import pair_name, with_channels
 from cut.data.pair_files import by_name
+from cut.data.transforms import to_picture, to_tensor
 from cut.errors import UserError, listed
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def keep_outside(
 
     Args:
         picture: Input x `(H, W, C)`, uint8, uint16, or float32 in [-1, 1].
-        translation: G(x) `(H, W, C')` of the same type.
+        translation: G(x) `(H, W, C')`, of which type the result is.
         mask: File of the mask.
         prepare: What was done to the picture before it was translated, such as scaling.
 
@@ -59,5 +60,6 @@ def keep_outside(
         sizes = [f"{array.shape[1]}x{array.shape[0]}" for array in (weights, picture)]
         raise UserError(f"{mask}: a mask of {sizes[0]} px for a picture of {sizes[1]} px; scale one of the two")
     own, share = with_channels(picture, translation.shape[2]), weights / 255.0
+    own = own if own.dtype == translation.dtype else to_picture(to_tensor(own), translation.dtype.type)
     mixed = share * translation + (1.0 - share) * own
     return (np.rint(mixed) if translation.dtype != np.float32 else mixed).astype(translation.dtype)

@@ -15,7 +15,7 @@ from cut.runtime.launch import is_worker, launch
 from cut.runtime.processes import Processes
 from cut.train.step import tensors_in
 
-STEPS = 5
+STEPS = 3
 # Before an instance norm the gradient of a bias is rounding alone, 1e-13 in float64, of which Adam's usual 1e-8 would
 # still make steps that can be seen.
 ADAM_EPS = 1e-6

@@ -205,6 +205,32 @@ class Model:
         with undisturbed():
             return pack(self._translate(items, outputs, request, tile_px, batch_size))
 
+    def film(
+        self,
+        film: str | os.PathLike[str],
+        output: str | os.PathLike[str],
+        *,
+        frames: tuple[int, int | None] = (0, None),
+        **options: Unpack[Options],
+    ) -> int:
+        """Translates a film frame by frame into another, whole or not at all: of its rate and size, without sound.
+
+        Args:
+            film: MP4, MOV, AVI, MKV or other film that OpenCV decodes.
+            output: File to write: `.mp4`, `.m4v`, `.mov`, `.mkv` or `.avi`.
+            frames: First frame, from 0, and the one after the last; None goes to the end.
+            **options: As of pictures; all frames get the same style and noise.
+
+        Returns:
+            Number of frames that were written.
+
+        Raises:
+            cut.UserError: The film cannot be read or written, or the model does not take an option.
+        """
+        from cut.api.film import translate
+
+        return translate(self, self._fabric, Path(film), Path(output), frames, options)
+
     def sample(self, count: int, seed: int = 0, label: str | None = None) -> list[Image.Image]:
         """New images of a model that draws from noise (DCGAN, BigGAN); image i depends on the seed, i and its class.
 

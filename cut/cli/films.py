@@ -96,18 +96,12 @@ def _output(film: Path, given: Path) -> Path:
 
 
 def _check_output(film: Path, output: Path, given: Path, overwrite: bool) -> None:
-    """Refuses to write over what this program did not write, and over the film itself."""
-    from cut.storage.written import TRANSLATIONS, adopt, is_foreign, list_beside, mark
+    """Refuses to write over what this program did not write, unless that is asked for, and over the film itself."""
+    from cut.inference.film import check_output
+    from cut.storage.written import TRANSLATIONS, adopt, list_beside
 
     if output != given:
         list_beside(given, kind=TRANSLATIONS)
-    mark(output, TRANSLATIONS)
-    if output.exists() and output.samefile(film):
-        raise UserError(f"{output}: would be overwritten by its own translation; choose another --output")
-    if is_foreign(output):
-        if not overwrite or not output.is_file():
-            raise UserError(
-                f"{output}: is there already, and cut-test did not write it, or it was changed since; choose another "
-                "--output, or add --overwrite"
-            )
+    if overwrite and output.is_file() and not output.samefile(film):
         adopt([output])
+    check_output(film, output)

@@ -18,6 +18,7 @@ from cut.inference.forward import translate_pictures
 from cut.inference.request import Request
 from cut.methods.base import Translator
 from cut.storage.files import new_file, why_unreadable
+from cut.storage.written import TRANSLATIONS, is_foreign, mark
 
 # Suffix -> four letters by which OpenCV knows the codec that is written there.
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "XVID"}
@@ -69,6 +70,24 @@ class Film:
 
 
 _PROPERTIES = ("FRAME_WIDTH", "FRAME_HEIGHT", "FPS", "FRAME_COUNT")
+
+
+def check_output(film: Path, output: Path) -> None:
+    """Refuses what cannot be written, and to write over the film or what this program did not write.
+
+    Raises:
+        UserError: So it is.
+    """
+    mark(output, TRANSLATIONS)
+    if output.suffix.lower() not in CODECS:
+        raise UserError(f"{output}: no film is written as {output.suffix or 'that'} (written: {', '.join(CODECS)})")
+    if output.exists() and output.samefile(film):
+        raise UserError(f"{output}: would be overwritten by its own translation; choose another output")
+    if is_foreign(output):
+        raise UserError(
+            f"{output}: is there already, and cut-test did not write it, or it was changed since; choose another "
+            "output, or add --overwrite"
+        )
 
 
 def translate_film(

@@ -59,7 +59,10 @@ def keep_outside(
     if weights.shape[:2] != picture.shape[:2]:
         sizes = [f"{array.shape[1]}x{array.shape[0]}" for array in (weights, picture)]
         raise UserError(f"{mask}: a mask of {sizes[0]} px for a picture of {sizes[1]} px; scale one of the two")
-    own, share = with_channels(picture, translation.shape[2]), weights / 255.0
+    own = with_channels(picture, translation.shape[2])
     own = own if own.dtype == translation.dtype else to_picture(to_tensor(own), translation.dtype.type)
-    mixed = share * translation + (1.0 - share) * own
-    return (np.rint(mixed) if translation.dtype != np.float32 else mixed).astype(translation.dtype)
+    found, gray = np.where(weights == 255, translation, own), ((weights > 0) & (weights < 255))[:, :, 0]
+    share = weights[gray] / 255.0  # (K, 1), of the edges alone, because the picture may be large
+    mixed = share * translation[gray] + (1.0 - share) * own[gray]
+    found[gray] = np.rint(mixed) if translation.dtype != np.float32 else mixed
+    return found

@@ -5,9 +5,12 @@ import os
 
 import numpy as np
 import pytest
+from conftest import REPOSITORY
 from programs import told
 from torch import nn
 
+from cut.api.model import Model
+from cut.build import read_config
 from cut.cli import films
 from cut.cli import test as cut_test
 from cut.errors import UserError
@@ -140,10 +143,6 @@ def test_what_is_no_film_is_one_line(film, tmp_path, content, capfd):
 
 def call(monkeypatch, tmp_path, *arguments):
     """cut-test on a film with a method that is not trained."""
-    from conftest import REPOSITORY
-
-    from cut.build import read_config
-
     config = read_config(REPOSITORY / "configs" / "quickstart.yaml")
     monkeypatch.setattr(cut_test, "_load", lambda args: (Brighter(), config))
     words = ["--checkpoint", "none", "--accelerator", "cpu", *map(str, arguments)]
@@ -182,6 +181,21 @@ def test_mistakes_are_one_line(film, tmp_path, monkeypatch, arguments, expected)
         call(monkeypatch, tmp_path, "--input", film, *arguments)
     assert expected in str(caught.value)
     assert (tmp_path / "mine.mp4").read_bytes() == b"mine"
+
+
+def test_a_model_in_python_translates_a_film(film, tmp_path):
+    model = Model(Brighter(), read_config(REPOSITORY / "configs" / "quickstart.yaml"), device="cpu")
+    assert model.film(film, tmp_path / "out.mp4", frames=(2, 5), batch_size=2) == 3
+    assert grays(tmp_path / "out.mp4") == pytest.approx([gray + 32 for gray in grays(film)[2:5]], abs=5)
+    (tmp_path / "mine.avi").write_bytes(b"mine")
+    for output, options, expected in (
+        (film, {}, "would be overwritten by its own translation"),
+        (tmp_path / "mine.avi", {}, "is there already"),
+        (tmp_path / "out", {}, "no film is written as that"),
+        (tmp_path / "out.mp4", {"label": "a"}, "label"),
+    ):
+        with pytest.raises(UserError, match=expected):
+            model.film(film, output, **options)
 
 
 def test_frames_need_a_film(tmp_path, monkeypatch, unpaired):

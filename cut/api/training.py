@@ -1,6 +1,7 @@
 """A training from its configuration to the last word: what `cut.train` and cut-train do."""
 
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -91,7 +92,7 @@ def _train(trainer: "Trainer", run_dir: Path, resume: bool) -> None:
     is_first = trainer.processes.is_first
     start = open_run(trainer, run_dir, resume, read_start)
     if is_first:
-        say(start)
+        say(printable(start))
     if trainer.step >= trainer.last_step:
         if is_first:
             _say_finished_already(run_dir)
@@ -165,7 +166,8 @@ def _say_end(trainer: "Trainer", run_dir: Path) -> None:
     use = "draw images with" if from_noise else "translate pictures with"
     what = "--num-images 64" if from_noise else "--input FOLDER"
     what += " --label all" if "label" in trainer.method.inputs else ""
-    say(f"{run_dir}: finished; {use}: cut-test --run {run_dir} {what} --output FOLDER", sys.stdout)
+    command = f"cut-test --run {shlex.quote(str(run_dir))} {what} --output FOLDER"
+    say(printable(f"{run_dir}: finished; {use}: {command}"), sys.stdout)
 
 
 def _is_page_missing(run_dir: Path) -> bool:
@@ -183,6 +185,7 @@ def _report(run_dir: Path) -> None:
         write_report([run_dir], page)
     except Exception as error:  # noqa: BLE001  of whatever kind it is
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        say(f"cut-train: warning: no report: {reason}; to try again: cut-report {run_dir} --output {page}")
+        again = shlex.join(["cut-report", str(run_dir), "--output", str(page)])
+        say(printable(f"cut-train: warning: no report: {reason}; to try again: {again}"))
         return
     say(f"{run_dir}: to look at: {page}", sys.stdout)

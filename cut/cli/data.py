@@ -1,6 +1,7 @@
 """cut-data: makes, downloads and checks data sets."""
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -217,7 +218,7 @@ def _convert(arguments: argparse.Namespace) -> int:
         load_discriminator(method, arguments.discriminator)
         networks["discriminator"] = method.get_submodule("discriminator")
     save_inference_file(output, networks, config.to_dict(), step=0)
-    say(f"{line}; written to {output}, for cut-test --checkpoint {output}", sys.stdout)
+    say(f"{line}; written to {output}, for cut-test --checkpoint {shlex.quote(str(output))}", sys.stdout)
     return 0
 
 

@@ -1,6 +1,7 @@
 """The part of cut-test that runs a method which is not trained, from its YAML."""
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -111,7 +112,7 @@ def _require_stylizer(paths: list[Path], name: str) -> None:
     from cut.methods.stylizer import Stylizer
 
     if not issubclass(find_translator(name), Stylizer):
-        configs = " ".join(f"--config {path}" for path in paths)
+        configs = " ".join(f"--config {shlex.quote(str(path))}" for path in paths)
         raise UserError(
             f"{' + '.join(map(str, paths))}: {name} is trained first: cut-train {configs}; then give its run with --run"
         )

@@ -1,6 +1,7 @@
 """cut-train: trains the method that a YAML describes."""
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -136,7 +137,7 @@ def _require_trained(name: str, paths: list[str]) -> None:
     from cut.methods.base import Method
 
     if not issubclass(find_translator(name), Method):
-        configs = " ".join(f"--config {path}" for path in paths)
+        configs = " ".join(f"--config {shlex.quote(str(path))}" for path in paths)
         raise UserError(f"{' + '.join(paths)}: {name} {NOT_TRAINED}; run: cut-test {configs} --output DIR")
 
 

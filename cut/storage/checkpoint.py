@@ -164,9 +164,11 @@ def load_inference_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], 
         with open_regular(path) as start:
             if int.from_bytes(start.read(8), "little") > _MOST_HEADER_BYTES:
                 raise ValueError("header")
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  not a dict
+            # safetensors opens no path that is not UTF-8, as folders of older systems are.
+            place = path if _is_utf_8(path) else Path(f"/dev/fd/{start.fileno()}")
+            with safe_open(place, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  not a dict
         digest = metadata.pop("sha256", None)  # which files of earlier versions have not
         if digest is not None and digest != _digest(tensors, metadata):
             raise ValueError("checksum")
@@ -180,6 +182,14 @@ def load_inference_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], 
         raise UserError(f"{path}: {why}{hint}") from None
     _check_finite(tensors, path)
     return tensors, config, step
+
+
+def _is_utf_8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ from conftest import make_paired, make_single
 from PIL import Image
 from programs import inside, saved_run, told
 
+from cut.api.training import _say_end
 from cut.build import build_trainer, read_config
 from cut.cli import data, eval
 from cut.data.images import write_image
@@ -242,3 +243,30 @@ def test_a_direction_that_was_not_learnt(tiny_yaml, unpaired, tmp_path):
     words = ("--run", run, "--input", unpaired / "testB", "--output", tmp_path / "out", "--direction", "BtoA")
     setting = _advised(r"train one with --set (data\.direction=BtoA)", told("test", *words))
     inside("test", "--run", saved_run(tiny_yaml, tmp_path / "back", setting), *words[2:])
+
+
+def test_the_last_lines_of_a_training_are_commands(tiny_yaml, unpaired, tmp_path, capsys):
+    """Whatever the run directory is called. There is nothing to report of it here, so that is advised too."""
+    run = saved_run(tiny_yaml, tmp_path / "it's a\nrun")
+    shutil.rmtree(run / "samples", ignore_errors=True)
+    (run / "report.html").mkdir()
+    _say_end(build_trainer(read_config(tiny_yaml)), run)
+    said = capsys.readouterr()
+    words = shlex.split(_advised("translate pictures with: cut-test (.*)", said.out.strip()).replace(r"\n", "\n"))
+    places = iter((unpaired / "testA", tmp_path / "out"))
+    inside("test", *(next(places) if word == "FOLDER" else word for word in words))
+    again = shlex.split(_advised("to try again: cut-report (.*)", said.err.strip()).replace(r"\n", "\n"))
+    (run / "report.html").rmdir()
+    inside("report", *again)
+    assert (run / "report.html").is_file()
+
+
+def test_a_method_that_is_not_trained(tmp_path):
+    yaml = tmp_path / "my gatys.yaml"
+    method = "{name: gatys, vgg: random, base_channels: 2, stages: [[16, 1]]}"
+    yaml.write_text(
+        "method: {}\ndata: {{name: single, a: {a}, b: {b}}}\n".format(method, **make_single(tmp_path / "in"))
+    )
+    words = shlex.split(_advised("run: cut-test (.*)", told("train", "--config", yaml)))
+    inside("test", *(tmp_path / "out" if word == "DIR" else word for word in words))
+    assert (tmp_path / "out" / "photo.png").is_file()

@@ -1,5 +1,6 @@
 """Checkpoints: whole or not at all, and never code."""
 
+import os
 import pickle
 from pathlib import Path
 
@@ -144,6 +145,14 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, part, number):
     save_inference_file(tmp_path / "x.safetensors", {"generator": network}, {}, step=1)
     with pytest.raises(UserError, match="'generator.weight' holds numbers that are not finite"):
         load_inference_file(tmp_path / "x.safetensors")
+
+
+def test_an_inference_file_whose_name_is_no_utf_8_is_read(tmp_path):
+    """It was called damaged, because the library opens no such path."""
+    path = tmp_path / os.fsdecode(b"caf\xe9") / "generator.safetensors"
+    save_inference_file(path, {"generator": nn.Linear(2, 2)}, {"a": 1}, step=3)
+    tensors, config, step = load_inference_file(path)
+    assert set(tensors) == {"generator.weight", "generator.bias"} and (config, step) == ({"a": 1}, 3)
 
 
 def test_an_inference_file_with_an_enormous_header_is_refused_before_it_is_read(tmp_path):

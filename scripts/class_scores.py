@@ -13,7 +13,6 @@ The classifier is a small network of three convolutions; `judge` is its own accu
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,9 +22,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cut.cli import check_json_file, run, write_json_file
+from cut.config import LabelledDataConfig
 from cut.data.images import list_images, read_image
+from cut.data.labelled import LabelledStream, beside_classes
+from cut.errors import UserError, shortened
 from cut.metrics.fid import feature_statistics, frechet_distance
 from cut.runtime.seeding import seed_all
+from cut.terminal import say
 
 _SIDE_PX, _FEATURES, _BATCH = 32, 64, 32
 
@@ -62,11 +66,21 @@ def read_classes(folder: Path, classes: Sequence[str]) -> tuple[Tensor, Tensor]:
 
 def read_translations(folder: Path, sources: Path, classes: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
     """Translations that `cut-test --label all` wrote, the classes that were asked for, and their sources."""
-    paths = list_images(folder)
-    stems, names = zip(*(path.stem.rsplit("_", 1) for path in paths), strict=True)
+    paths, labels, found = list_images(folder), [], []
     of_path = {path.relative_to(sources).with_suffix(""): path for path in list_images(sources)}
-    found = [of_path[path.relative_to(folder).with_name(stem)] for path, stem in zip(paths, stems, strict=True)]
-    return read(paths), torch.tensor([classes.index(name) for name in names]), read(found)
+    for path in paths:
+        asked = [name for name in classes if path.stem.endswith(f"_{name}")]
+        stems = [(path.stem.removesuffix(f"_{name}"), name) for name in sorted(asked, key=len, reverse=True)]
+        places = [(path.relative_to(folder).with_name(stem), name) for stem, name in stems if stem]
+        made_from = next(((of_path[place], name) for place, name in places if place in of_path), None)
+        if made_from is None:
+            raise UserError(
+                f"{path}: is named after no picture of {sources} and a class ({shortened(', '.join(classes))}); make "
+                "translations with cut-test --label all, one output each"
+            )
+        found.append(made_from[0])
+        labels.append(classes.index(made_from[1]))
+    return read(paths), torch.tensor(labels), read(found)
 
 
 def train(images: Tensor, labels: Tensor, num_classes: int, steps: int, seed: int) -> Classifier:
@@ -123,7 +137,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     args = parser.parse_args(arguments)
-    classes = sorted(path.name for path in (args.real / "train").iterdir() if path.is_dir())
+    check_json_file(str(args.output))
+    classes = LabelledStream.find_classes(LabelledDataConfig(root=str(args.real)))
+    for split in ("train", "test"):
+        if line := beside_classes(args.real / split, classes):
+            say(f"class_scores: note: {line}")
     test = read_classes(args.real / "test", classes)
     judge = train(*read_classes(args.real / "train", classes), len(classes), args.steps, args.seed)
     images, labels, sources = read_translations(args.translations, args.sources, classes)
@@ -138,9 +156,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "glyph_kept": kept[1],
         "num_translations": len(images),
     }
-    args.output.write_text(json.dumps(scores, indent=1) + "\n")
+    write_json_file(str(args.output), scores)
     print(", ".join(f"{name} {value:.3g}" for name, value in scores.items()), file=sys.stdout)
 
 
 if __name__ == "__main__":
-    main()
+    run("class_scores", main)

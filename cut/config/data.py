@@ -31,6 +31,8 @@ def require_class_names(names: tuple[str, ...]) -> tuple[str, ...]:
         if name.strip() in ("", ".", "..") or len(name) > _MOST_CLASS_CHARACTERS or set(name) & set("/\\\0"):
             most = _MOST_CLASS_CHARACTERS
             raise ValueError(f"{shown(name)} is not the name of a class: a folder's, of at most {most} characters")
+        if name == "all":
+            raise ValueError("'all' is not the name of a class, because --label all means every class")
         if unicodedata.normalize("NFC", name) in seen:
             raise ValueError(f"{shown(name)} stands there twice")
         seen.add(unicodedata.normalize("NFC", name))

@@ -142,6 +142,9 @@ def pictures_of_split(config: FolderConfig, split: str) -> tuple[list[Path], lis
         UserError: A folder is missing or empty.
     """
     share, (source, target) = getattr(config, "held_back", 0.0), config.folders(split)
+    if split != "train" and not config.root and not (share and split == "test"):
+        # What lies in a folder `test` of theirs is trained on.
+        raise UserError(f"data.a, data.b: have no {split} split besides what data.held_back keeps, such as 0.1")
     if not share or split == "val":
         return list_images(source), list_images(target)
     of_source, of_target = (_part(folder, share, split == "test") for folder in (source, target))
@@ -185,7 +188,7 @@ def fixed_samples(config: UnpairedDataConfig, count: int) -> list[dict[str, Any]
 
 def _if_any(config: UnpairedDataConfig, split: str) -> tuple[list[Path], list[Path]]:
     """`pictures_of_split`, of each domain nothing where there is no picture."""
-    if config.held_back and split != "val":
+    if config.held_back or not config.root:
         try:
             return pictures_of_split(config, split)
         except UserError:

@@ -243,14 +243,33 @@ def user_cache(name: str) -> Path:
     what others put there would change trainings and scores.
 
     Raises:
-        OSError: that folder belongs to somebody else, or others can use it.
+        OSError: the folder belongs to somebody else, or others can write there.
     """
     if os.environ.get("XDG_CACHE_HOME"):
         return Path(os.environ["XDG_CACHE_HOME"]) / "cut" / name
     try:
-        return Path.home() / ".cache" / "cut" / name
+        home = Path.home()
     except RuntimeError:
         return _private_folder() / name
+    if not os.environ.get("HOME", "unset"):  # set, and empty
+        return _private_folder() / name
+    folder = home / ".cache" / "cut"
+    for place in (folder.parent, folder, folder / name):
+        _refuse_of_others(place)
+    return folder / name
+
+
+def _refuse_of_others(folder: Path) -> None:
+    """Refuses a folder that somebody else owns, or that everybody may write, as where a home is `/tmp`.
+
+    Raises:
+        PermissionError: it is such a folder.
+    """
+    if os.name != "posix" or not folder.exists():
+        return
+    found = folder.stat()
+    if found.st_uid != os.getuid() or found.st_mode & stat.S_IWOTH:
+        raise PermissionError(errno.EPERM, "it belongs to somebody else, or everybody may write there", str(folder))
 
 
 def _private_folder() -> Path:

@@ -156,6 +156,9 @@ def test_what_cannot_be_exported_is_refused_in_one_line(tmp_path, monkeypatch):
     method.generator.forward = lambda image: image * float(image.mean())
     with pytest.raises(UserError, match="not written, because torch .* differ by up to"):
         export_model(method, config, tmp_path / "model.ts")
+    method.generator.forward = lambda image: image * torch.tensor(float("nan"))  # which compares with nothing
+    with pytest.raises(UserError, match="not written, because torch .* differ by up to nan"):
+        export_model(method, config, tmp_path / "model.ts")
     method.generator.forward = lambda image: image.view(7)
     with pytest.raises(UserError, match="cannot be exported: they do not run alone .*invalid for input"):
         export_model(method, config, tmp_path / "model.pt2")

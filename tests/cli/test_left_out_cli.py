@@ -138,7 +138,7 @@ def test_a_note_is_one_line_whatever_the_names(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "names", [["a", "a"], ["caf\u00e9", "cafe\u0301"], ["a/b"], ["."], [" "], ["x\0"], ["k" * 101]]
+    "names", [["a", "a"], ["caf\u00e9", "cafe\u0301"], ["a/b"], ["."], [" "], ["x\0"], ["all"], ["k" * 101]]
 )
 def test_names_that_are_no_folders_are_no_classes(names):
     """A class named '' was the folder of all classes, and names with a slash made folders among the results."""

@@ -8,7 +8,7 @@ from cut.config import UnpairedDataConfig
 from cut.data.images import write_image
 from cut.data.loader import batches
 from cut.data.transforms import to_picture
-from cut.data.unpaired import UnpairedStream, domain_paths, fixed_samples
+from cut.data.unpaired import UnpairedStream, domain_paths, fixed_samples, pictures_of_split
 from cut.errors import UserError
 
 
@@ -255,3 +255,16 @@ def test_broken_picture_of_a_sheet_is_one_line(tmp_path):
     (tmp_path / "valB/sub/deep/2.png").write_text("no picture")
     with pytest.raises(UserError, match=r"2\.png: cannot be read"):
         fixed_samples(_config(tmp_path), 8)
+
+
+def test_a_folder_test_in_one_of_two_folders_is_no_test_split(unpaired):
+    """Its pictures are trained on."""
+    (unpaired / "testA").rename(unpaired / "trainA" / "test")
+    (unpaired / "testB").rename(unpaired / "trainB" / "test")
+    config = UnpairedDataConfig(a=str(unpaired / "trainA"), b=str(unpaired / "trainB"), load_px=32, crop_px=32)
+    with pytest.raises(UserError, match="data.a, data.b: have no test split besides what data.held_back keeps"):
+        pictures_of_split(config, "test")
+    assert len(pictures_of_split(config, "train")[0]) == 8
+    held = config.model_copy(update={"held_back": 0.25})
+    assert [len(pictures_of_split(held, split)[0]) for split in ("train", "test")] == [6, 2]
+    assert len(fixed_samples(config, 8)) == 8

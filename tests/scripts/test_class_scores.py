@@ -8,6 +8,8 @@ import pytest
 from conftest import REPOSITORY
 from PIL import Image
 
+from cut.errors import UserError
+
 spec = importlib.util.spec_from_file_location("class_scores", REPOSITORY / "scripts" / "class_scores.py")
 class_scores = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(class_scores)
@@ -60,3 +62,27 @@ def test_scores_tell_class_and_colours(real, tmp_path):
     assert right["ground_kept"] > 0.99 and right["glyph_kept"] > 0.99
     assert abs(wrong["ground_kept"]) < 0.5 and abs(wrong["glyph_kept"]) < 0.5
     assert right["frechet"] < 0.3 * wrong["frechet"]
+
+
+def test_mistakes_are_one_line_and_nothing_of_the_users_is_lost(real, tmp_path, capsys):
+    translate(real, tmp_path / "right", lambda asked: asked, True)
+    words = ["--real", real, "--sources", real / "test", "--translations", tmp_path / "right", "--steps", 1, "--output"]
+    (tmp_path / "mine.json").write_text("mine")
+    with pytest.raises(UserError, match="mine.json: cannot be written .it is there already"):
+        class_scores.main([str(word) for word in (*words, tmp_path / "mine.json")])
+    assert (tmp_path / "mine.json").read_text() == "mine"
+    (real / "train" / "beside.png").write_bytes(b"")
+    (tmp_path / "right" / "lying" / "0_lying_1.png").write_bytes(b"")
+    with pytest.raises(UserError, match="0_lying_1.png: is named after no picture of .* one output each"):
+        class_scores.main([str(word) for word in (*words, tmp_path / "out.json")])
+    assert "train: left out: 1 picture beside the folders of classes (beside.png)" in capsys.readouterr().err
+
+
+def test_classes_with_an_underscore_in_their_names_are_told_apart(tmp_path):
+    for name in ("x", "x_cat"):
+        for folder, ends in (("sources", [""]), ("made", ["_cat", "_big_cat"])):
+            for end in ends:
+                (tmp_path / folder).mkdir(exist_ok=True)
+                picture("lying", 0, 255).save(tmp_path / folder / f"{name}{end}.png")
+    labels = class_scores.read_translations(tmp_path / "made", tmp_path / "sources", ("big_cat", "cat"))[1]
+    assert labels.tolist() == [0, 1, 0, 1]  # x_big_cat, x_cat, x_cat_big_cat, x_cat_cat

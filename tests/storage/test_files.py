@@ -154,6 +154,35 @@ def test_a_user_without_a_home_has_a_cache_that_nobody_else_can_write(tmp_path, 
 
 
 @POSIX
+def test_a_home_that_others_can_write_holds_no_cache(tmp_path, monkeypatch):
+    """Where a home is `/tmp`, anybody could have put pictures there."""
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    cache = tmp_path / ".cache" / "cut" / "pictures"
+    assert user_cache("pictures") == cache
+    cache.mkdir(parents=True)
+    assert user_cache("pictures") == cache
+    for folder in (cache, cache.parent, cache.parent.parent):
+        folder.chmod(0o1777)
+        with pytest.raises(PermissionError, match="somebody else, or everybody may write there") as caught:
+            user_cache("pictures")
+        assert caught.value.filename == str(folder)
+        folder.chmod(0o700)
+    user = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: user + 1)
+    with pytest.raises(PermissionError, match="belongs to somebody else"):
+        user_cache("pictures")
+
+
+@POSIX
+def test_an_empty_home_is_none(tmp_path, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert user_cache("pictures") == tmp_path / f"cut-{os.getuid()}" / "pictures"
+
+
+@POSIX
 def test_a_pipe_is_not_called_missing(tmp_path):
     pipe, output = tmp_path / "pipe.pt", ("--output", tmp_path / "out")
     os.mkfifo(pipe)

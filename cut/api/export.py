@@ -8,6 +8,7 @@ import torch
 
 from cut.api.choices import find_direction, own_direction
 from cut.config import RunConfig
+from cut.config.bands import Bands
 from cut.errors import UserError, reason
 from cut.inference.forward import translate_images
 from cut.inference.graph import FORMATS, TranslationGraph, export, runs_of
@@ -73,13 +74,14 @@ def _require_own(*paths: Path) -> None:
 
 def _described(graph: TranslationGraph, config: RunConfig, path: Path, direction: str | None) -> dict[str, Any]:
     """Everything that a program which runs the graph must know."""
-    channels, batch = config.data.channels, 1 if graph.takes_one else "batch"
+    bands, batch = config.data.bands, 1 if graph.takes_one else "batch"
+    source, target = bands.get(graph.direction[0], bands["b"]), bands[graph.direction[1]]
     inputs = []
     for name, value in zip(graph.inputs, graph.example(), strict=True):
         shape = [batch, *value.shape[1:]] if name != "image" else [batch, value.shape[1], "height", "width"]
         entry = {"name": name, "type": str(value.dtype).removeprefix("torch."), "shape": shape}
         notes = {
-            "image": _image(graph.channels),
+            "image": _image(source),
             "style": {"content": f"{_DRAWN}; zeros are the mean style"},
             "label": {"names": list(graph.method.label_names)},
             "latent": {"content": _DRAWN},
@@ -87,8 +89,8 @@ def _described(graph: TranslationGraph, config: RunConfig, path: Path, direction
         inputs.append(entry | notes[name])
     with torch.no_grad():
         size = ["height", "width"] if graph.inputs[0] == "image" else list(graph(*graph.example()).shape[2:])
-    made = [batch, channels[graph.direction[1]], *size]
-    output = {"name": "translation", "type": "float32", "shape": made, **_image(channels[graph.direction[1]])}
+    made = [batch, target.count, *size]
+    output = {"name": "translation", "type": "float32", "shape": made, **_image(target)}
     is_image = graph.inputs[0] == "image"
     return {
         "format": FORMATS[path.suffix],
@@ -104,8 +106,9 @@ def _described(graph: TranslationGraph, config: RunConfig, path: Path, direction
     }
 
 
-def _image(channels: int) -> dict[str, Any]:
-    return {"range": [-1, 1], "channels": "RGB" if channels == 3 else "gray" if channels == 1 else channels}
+def _image(bands: Bands) -> dict[str, Any]:
+    ends = {"values_at_ends": list(bands.limits)} if bands.limits else {}  # of files, by data.range_a or range_b
+    return {"range": [-1, 1], "channels": {1: "gray", 3: "RGB"}.get(bands.count, bands.count), **ends}
 
 
 def _difference(graph: TranslationGraph, content: bytes, path: Path) -> dict[str, Any] | None:

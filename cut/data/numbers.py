@@ -104,6 +104,8 @@ def open_tiff(file: IO[bytes]) -> Numbers:
 def find_numbers(path: Path) -> Numbers | None:
     """What a file says of itself, for looking at only (`load` does not work for a TIFF); None where it is an ordinary
     picture, or cannot be read."""
+    if path.suffix.lower() not in NUMBER_SUFFIXES:
+        return None
     try:
         if is_array(path):
             return open_array(path)

@@ -125,6 +125,13 @@ def test_what_does_not_fit_is_told_in_one_line(run, tiny_yaml, stacks, tmp_path)
     assert "cut-compare knows gray and colour pictures" in said
 
 
+def test_an_exported_graph_says_what_the_ends_of_its_range_mean(run, tmp_path):
+    described = cut.load(run, device="cpu").export(tmp_path / "model.ts")
+    (image,), made = described["inputs"], described["output"]
+    assert (image["channels"], image["range"], image["values_at_ends"]) == (6, [-1, 1], [0, 10_000])
+    assert (made["channels"], made["values_at_ends"], made["shape"][1]) == (2, [-1, 3], 2)
+
+
 def test_a_photograph_can_become_numbers_and_numbers_a_photograph(tiny_yaml, unpaired, tmp_path):
     heights = saved_run(tiny_yaml, tmp_path / "heights", "data.channels_b=1", "data.range_b=[0, 8848]")
     inside("test", "--run", heights, "--input", unpaired / "testA", "--output", tmp_path / "made")

@@ -177,6 +177,16 @@ def test_hostile_files_are_refused_in_one_line(tmp_path):
     assert "must be (H, W) or (H, W, C)" in told(tmp_path / "volume.npy", Bands(2))
 
 
+def test_a_compression_that_needs_another_package_names_it(tmp_path, monkeypatch):
+    write_image(tmp_path / "x.tif", stack())
+
+    def lacks(series):
+        raise ValueError("<COMPRESSION.LZW: 5> requires the 'imagecodecs' package")
+
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", lacks)
+    assert told(tmp_path / "x.tif", Bands(6)).endswith("pip install imagecodecs, or save it without compression")
+
+
 def test_numbers_of_too_many_pixels_are_refused_before_they_are_decoded(tmp_path):
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (50_000, 50_000)})

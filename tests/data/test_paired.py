@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from cut.config import PairedDataConfig
+from cut.data.evaluation_set import evaluation_set
 from cut.data.images import write_image
 from cut.data.paired import PairedStream, find_pairs
 from cut.datasets.pair_and_split import split_folder
@@ -138,3 +139,18 @@ def test_folders_that_are_no_pairs_are_told_apart(tmp_path):
     (tmp_path / "half/trainA").mkdir(parents=True)
     with pytest.raises(UserError, match="holds neither train nor trainA and trainB"):
         PairedStream(config_of(tmp_path / "half"), seed=0)
+
+
+def test_halves_of_arrays_are_pairs_and_stay_arrays_where_they_are_scored(tmp_path):
+    numbers = np.random.default_rng(0).uniform(-2, 5, (40, 80, 4)).astype(np.float32)
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        np.save(tmp_path / split / "x.npy", numbers)
+    bands = {"channels_a": 4, "range_a": (-2, 5), "channels_b": 4, "range_b": (-4, 10)}
+    config = config_of(tmp_path, **bands, preprocess="none", flip=False)
+    sample, halves = PairedStream(config, seed=0)[0], (numbers[:, :40], numbers[:, 40:])
+    for key, half, low, high in (("real_a", halves[0], -2, 5), ("real_b", halves[1], -4, 10)):
+        assert np.allclose(sample[key].permute(1, 2, 0), (half - low) * (2 / (high - low)) - 1, atol=1e-5)
+    found = evaluation_set(config, tmp_path / "scored", "test")
+    for folder, half in zip((found.inputs, found.targets), halves, strict=True):
+        assert np.allclose(np.load(folder / "x.npy"), half, atol=1e-5)

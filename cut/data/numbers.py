@@ -36,7 +36,7 @@ class Numbers:
         shape: Height, width and number of bands.
         dtype: Type of the numbers.
         load: Reads them, `shape`.
-        is_picture: Whether it is also an ordinary gray or colour picture.
+        is_picture: Whether it is also an ordinary gray or colour picture, or several of the latter.
     """
 
     shape: tuple[int, int, int]
@@ -95,9 +95,9 @@ def open_tiff(file: IO[bytes]) -> Numbers:
 
     is_gray = page.photometric in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.MINISWHITE)
     has_alpha = any(kind != tifffile.EXTRASAMPLE.UNSPECIFIED for kind in page.extrasamples)
-    is_one_page, dtype = len(others) == axes.count("S"), np.dtype(series.dtype)
-    has_colours = count == 1 or (count <= 4 and (has_alpha or not is_gray))
-    is_picture = is_one_page and has_colours and dtype.kind in "bu" and dtype.itemsize <= 2
+    is_one_page, samples, dtype = len(others) == axes.count("S"), page.samplesperpixel, np.dtype(series.dtype)
+    is_shown = (samples <= 4 and (has_alpha or not is_gray)) or (samples == 1 and is_one_page)
+    is_picture = is_shown and dtype.kind in "bu" and dtype.itemsize <= 2
     return Numbers((height, width, count), dtype, load, is_picture)
 
 

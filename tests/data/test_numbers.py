@@ -61,6 +61,13 @@ def test_pages_planes_stacks_and_channels_last_are_one_picture(tmp_path):
     assert np.array_equal(read_image(tmp_path / "cog.tif", Bands(6)), numbers)
 
 
+def test_pages_of_colours_are_pictures_but_also_bands_where_so_many_are_asked_for(tmp_path):
+    pages = np.stack([stack(3, np.uint8), stack(4, np.uint8)[:, :, :3]])
+    tifffile.imwrite(tmp_path / "x.tif", pages, photometric="rgb")
+    assert bands_of(tmp_path / "x.tif") == 3 and np.array_equal(read_image(tmp_path / "x.tif", 3), pages[0])
+    assert np.array_equal(read_image(tmp_path / "x.tif", Bands(6)), np.concatenate(list(pages), axis=2))
+
+
 def test_gray_arrays_are_pictures_of_one_channel_or_of_three_equal_ones(tmp_path):
     gray = stack(1, np.uint8)
     np.save(tmp_path / "flat.npy", gray[:, :, 0])

@@ -91,7 +91,9 @@ class UnpairedStream(SampleStream):
 
     def read_beside(self, wanted: Collection[str]) -> None:
         if self.config.masks and "mask_a" not in wanted:
-            raise UserError("data.masks: this method uses no masks; take cut or cyclegan, or set data.masks=null")
+            raise UserError(
+                "data.masks: this method uses no masks; take cut, cyclegan or dclgan, or set data.masks=null"
+            )
         self.beside = Beside(self.config, {"a": self.paths_a, "b": self.paths_b}, wanted)
 
     def notes(self) -> list[str]:

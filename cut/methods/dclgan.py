@@ -15,31 +15,34 @@ As in the authors' code (JunlinHan/DCLGAN, commit abb805c) D is updated first an
 pay the clamped hinge (losses/adversarial.py); negatives are all patches of the batch. Their DCLGAN gives the heads'
 Adam torch's defaults, their SimDCL those of the generators (`optim.per_player: {patch_heads: ...}`); SimDCL never reads
 its weight of NCE, so that it is 1. What differs: x and y are one pass of each generator, which gives the keys too (the
-same numbers, unless it has batch norm or dropout); H and M exist before the first step; M takes batches.
+same numbers, unless it has batch norm or dropout); H and M exist before the first step; M takes batches. Masks and
+partners, where the data have some: methods/known_pixels.py; queries are drawn inside a mask.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, cast
+from typing import Annotated, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from cut.config import MethodConfig
 from cut.losses.adversarial import generator_loss
 from cut.losses.contrast import contrast_over_layers
 from cut.methods.base import Batch, Networks, Player, Terms
+from cut.methods.known_pixels import KnownPixelsConfig, known_terms
 from cut.methods.patch_contrast import AnyPatchLossConfig, CrossEntropyConfig
 from cut.methods.two_way import TwoWayMethod
 from cut.models.encoding_generator import EncodingGenerator, as_encoding
-from cut.models.patch_head import PatchHead, random_patch_ids
+from cut.models.patch_head import PatchHead, masked_patch_ids, random_patch_ids
 from cut.models.similarity_head import SimilarityHead
 
 
-class DCLGANConfig(MethodConfig):
+class DCLGANConfig(KnownPixelsConfig):
     """DCLGAN's and, with lambda_similarity 10, SimDCL's."""
+
+    directions: ClassVar[tuple[str, ...]] = ("ab", "ba")
 
     name: str = "dclgan"
     """Method: DCLGAN and SimDCL."""
@@ -83,6 +86,7 @@ class Translated:
     idt_b: Tensor | None
     keys_a: list[Tensor]
     keys_b: list[Tensor]
+    batch: Batch
 
 
 class DCLGAN(TwoWayMethod):
@@ -126,7 +130,7 @@ class DCLGAN(TwoWayMethod):
         real_a, real_b = batch["real_a"], batch["real_b"]
         fake_b, idt_b, keys_a = self._generate(self.generator_ab, real_a, real_b)
         fake_a, idt_a, keys_b = self._generate(self.generator_ba, real_b, real_a)
-        return Translated(real_a, real_b, fake_a, fake_b, idt_a, idt_b, keys_a, keys_b)
+        return Translated(real_a, real_b, fake_a, fake_b, idt_a, idt_b, keys_a, keys_b, batch)
 
     def players(self) -> tuple[Player, ...]:
         assert self.generator_ba is not None, "training has both directions"
@@ -149,18 +153,21 @@ class DCLGAN(TwoWayMethod):
         loss = config.nce_loss.loss(config.temperature, self.progress)
         real: dict[str, list[Tensor]] = {}
         for source, target, keys, queries in (("a", "b", t.keys_a, queries_b), ("b", "a", t.keys_b, queries_a)):
-            places = random_patch_ids(keys, config.num_patches)
+            if (mask := t.batch.get(f"mask_{source}")) is None:
+                places, inside = random_patch_ids(keys, config.num_patches), None
+            else:
+                places, inside = masked_patch_ids(keys, config.num_patches, mask)
             with torch.set_grad_enabled(torch.is_grad_enabled() and config.lambda_similarity > 0):  # NCE needs none
                 real[source] = self.patch_heads[source](keys, places)
             embedded = self.patch_heads[target](queries, places)
-            nce = contrast_over_layers(embedded, real[source], loss, config.negatives)
+            nce = contrast_over_layers(embedded, real[source], loss, config.negatives, inside=inside)
             terms[f"nce_{source}"] = 0.5 * config.lambda_nce * nce
         for domain, idt, image in (("a", t.idt_a, t.real_a), ("b", t.idt_b, t.real_b)):
             if idt is not None:
                 terms[f"idt_{domain}"] = 0.5 * config.lambda_identity * F.l1_loss(idt, image)
         for domain, fakes in (("a", queries_a), ("b", queries_b)) if config.lambda_similarity else ():
             terms[f"similarity_{domain}"] = config.lambda_similarity * self._difference(domain, real[domain], fakes)
-        return terms
+        return terms | known_terms(config, t.batch, t.fake_b, "ab") | known_terms(config, t.batch, t.fake_a, "ba")
 
     def visuals(self, batch: Batch) -> dict[str, Tensor]:
         images = {"a": batch["real_a"], "a to b": self(batch["real_a"])}

@@ -14,6 +14,7 @@ from cut.losses.contrast import contrast_over_layers
 from cut.losses.patchnce import patchnce_loss
 from cut.methods.cut import CUT, CUTConfig
 from cut.methods.cyclegan import CycleGAN, CycleGANConfig
+from cut.methods.dclgan import DCLGAN, DCLGANConfig
 from cut.models.patch_discriminator import PatchDiscriminator
 from cut.models.patch_head import masked_patch_ids
 from cut.models.resnet import ResnetGenerator
@@ -67,10 +68,17 @@ def test_outside_of_the_mask_the_input_is_the_aim():
     assert "outside_a" not in cut_terms(batch, lambda_outside=0.0)[2]
 
 
-def test_cyclegan_uses_both_directions():
+@pytest.mark.parametrize(
+    ("method_class", "config_class", "settings"),
+    [
+        (CycleGAN, CycleGANConfig, {}),
+        (DCLGAN, DCLGANConfig, {"nce_layers": (0, 4), "num_patches": 16, "head_channels": 8}),
+    ],
+)
+def test_two_way_methods_use_both_directions(method_class, config_class, settings):
     torch.manual_seed(0)
     batch = batch_of_two()
-    method = CycleGAN(CycleGANConfig(lambda_paired=2.0, lambda_outside=5.0), *networks(2))
+    method = method_class(config_class(lambda_paired=2.0, lambda_outside=5.0, **settings), *networks(2))
     translated = method.translate(batch)
     terms = method.generator_terms(translated)
     for domain, target, fake in (("a", "b", translated.fake_b), ("b", "a", translated.fake_a)):
@@ -78,12 +86,15 @@ def test_cyclegan_uses_both_directions():
         outside = 5.0 * ((1 - batch[f"mask_{domain}"]) * (fake - batch[f"real_{domain}"]).abs()).mean()
         assert terms[f"paired_{target}"].item() == pytest.approx(paired.item(), rel=1e-5)
         assert terms[f"outside_{domain}"].item() == pytest.approx(outside.item(), rel=1e-5)
+        nothing = method.generator_terms(method.translate(batch | {f"mask_{domain}": torch.zeros(2, 1, 32, 32)}))
+        assert nothing.get(f"nce_{domain}", torch.zeros(())).item() == 0.0 < terms.get(f"nce_{domain}", torch.ones(()))
 
 
 def test_configs_say_what_they_read():
     assert CUTConfig().further_images() == {"mask_a"}
     assert CUTConfig(lambda_paired=1.0).further_images() == {"mask_a", "partner_b"}
-    assert CycleGANConfig(lambda_paired=1.0).further_images() == {"mask_a", "mask_b", "partner_a", "partner_b"}
+    for config in (CycleGANConfig(lambda_paired=1.0), DCLGANConfig(lambda_paired=1.0)):
+        assert config.further_images() == {"mask_a", "mask_b", "partner_a", "partner_b"}
 
 
 def test_queries_are_drawn_inside_the_mask():

@@ -2,6 +2,7 @@
 
 import math
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -48,9 +49,10 @@ class Film:
         self.path, self._capture = path, _cv2().VideoCapture(os.path.abspath(path), _cv2().CAP_FFMPEG)
         width, height, fps, count = (self._capture.get(getattr(_cv2(), f"CAP_PROP_{name}")) for name in _PROPERTIES)
         if not self._capture.isOpened() or not width * height:
+            names = str(path), str(path.with_name(f"{path.stem}_h264.mp4"))
             raise UserError(
                 f"{path}: cannot be read as a film (damaged, or of a codec that OpenCV does not decode); try: "
-                f"ffmpeg -i {path.name} -c:v libx264 {path.stem}_h264.mp4"
+                + shlex.join(["ffmpeg", "-i", names[0], "-c:v", "libx264", names[1]])
             )
         if width * height > max_megapixels() * 1e6:
             raise UserError(f"{path}: refused, frames are larger than {max_megapixels():g} megapixels")

@@ -72,6 +72,10 @@ class PictureError(UserError):
     """A picture that a training needs cannot be used; the training itself is sound."""
 
 
+class TilingError(UserError):
+    """A generator cannot be cut into tiles; it translates whole pictures alone."""
+
+
 class NoRoomError(UserError):
     """Nothing more can be written there: the disk is full, or may only be read."""
 

@@ -20,7 +20,7 @@ from cut.config import Precision, RunConfig
 from cut.data.transforms import to_picture
 from cut.errors import UserError
 from cut.import_weights import import_generator
-from cut.inference.forward import translate_images, translate_pictures
+from cut.inference.forward import Progress, translate_images, translate_pictures
 from cut.inference.request import Given, Request, stream_seed
 from cut.methods.base import Method
 from cut.runtime.fabric import build_fabric
@@ -44,6 +44,7 @@ class Options(TypedDict, total=False):
     load_px: int | tuple[int, int] | None
     tile_px: int | None
     batch_size: int
+    progress: Progress | None
 
 
 def load(
@@ -163,6 +164,7 @@ class Model:
         load_px: int | tuple[int, int] | None = None,
         tile_px: int | None = None,
         batch_size: int = 4,
+        progress: Progress | None = None,
     ) -> Any:
         """Translates pictures of any size; what comes back is of the kind and size of what was given.
 
@@ -183,6 +185,8 @@ class Model:
             tile_px: Cuts larger pictures into tiles of this size, for pictures that do not fit into memory. Not for
                 tensors.
             batch_size: Number of pictures of equal size that go through together.
+            progress: Function that is called after each tile of a picture with the number of tiles done and of all;
+                what it raises ends the translation.
 
         Raises:
             cut.UserError: A picture cannot be read, or the model does not take an option.
@@ -203,7 +207,7 @@ class Model:
         if any(isinstance(item.pixels, Tensor) for item in items) and (load_px or tile_px):
             raise UserError("load_px, tile_px: are for files, Pillow images and arrays; scale tensors yourself")
         with undisturbed():
-            return pack(self._translate(items, outputs, request, tile_px, batch_size))
+            return pack(self._translate(items, outputs, request, tile_px, batch_size, progress))
 
     def film(
         self,
@@ -303,7 +307,13 @@ class Model:
         return rows
 
     def _translate(
-        self, items: list[Pixels], outputs: list[Given], request: Request, tile_px: int | None, batch_size: int
+        self,
+        items: list[Pixels],
+        outputs: list[Given],
+        request: Request,
+        tile_px: int | None,
+        batch_size: int,
+        progress: Progress | None,
     ) -> list[Any]:
         """Translations of all pictures, those of equal size that follow each other together."""
         if batch_size < 1 or (tile_px is not None and tile_px < 32):
@@ -320,7 +330,7 @@ class Model:
             first = len(done)
             following = takewhile(lambda picture: _is_alike(picture, ready[first]), ready[first : first + most])  # noqa: B023
             part = slice(first, first + len(list(following)))
-            done += self._translate_alike(ready[part], request, keys[part], tile_px)
+            done += self._translate_alike(ready[part], request, keys[part], tile_px, progress)
         return done
 
     def _translate_alike(
@@ -329,11 +339,14 @@ class Model:
         request: Request,
         keys: list[tuple[str, Given]],
         tile_px: int | None,
+        progress: Progress | None,
     ) -> list[Any]:
         arrays = [picture for picture in pictures if isinstance(picture, np.ndarray)]
         if arrays:
             with tempfile.TemporaryDirectory() as folder:
-                return translate_pictures(self.method, arrays, self._fabric, request, keys, tile_px, Path(folder))
+                return translate_pictures(
+                    self.method, arrays, self._fabric, request, keys, tile_px, Path(folder), progress
+                )
         images = torch.stack([picture for picture in pictures if isinstance(picture, Tensor)])
         outputs = translate_images(self.method, images, self._fabric, request, keys).clone()  # that autograd may use
         return list(outputs.float().to(images.device))

@@ -4,6 +4,7 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cut.errors import UserError, printable, reason
 from cut.report.charts import HEIGHT, WIDTH, draw_charts
@@ -12,6 +13,9 @@ from cut.report.read_run import Run, read_runs
 from cut.report.tables import score_table, settings_table, summary
 from cut.storage.files import write_whole
 from cut.storage.written import is_foreign
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _FOLDER = Path(__file__).parent
 
@@ -65,36 +69,46 @@ def write_page(text: str, output: Path) -> Path:
 
 def render(runs: Sequence[Run]) -> str:
     """The page as text; adds what could not be read to the runs' notes."""
+    style, script = ((_FOLDER / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    return (
+        templates()
+        .get_template("page.html")
+        .render(
+            runs=runs,
+            style=style,
+            script=script,
+            policy=f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+            "base-uri 'none'; form-action 'none'",
+            summaries=[summary(run) for run in runs],
+            scores=score_table(runs),
+            newest=[newest_rows(run) for run in runs],
+            sections=draw_charts(runs),
+            has_best=any(isinstance(run.evaluation.get("best"), dict) for run in runs),
+            last_step=max(1, *(run.last_step for run in runs)),
+            width=WIDTH,
+            height=HEIGHT,
+            sheets=sheet_viewer(runs),
+            comparisons=comparison_viewer(runs),
+            config=settings_table([run.config for run in runs]),
+            environment=settings_table([run.environment for run in runs]),
+        )
+    )
+
+
+def templates(*folders: Path) -> "Environment":
+    """The templates of this folder and of others, for pages of other people's text.
+
+    All of it is escaped, and shown on one line in which nothing steers anything.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    # Names and settings are other people's text: all of it is escaped, and the browser runs nothing but our own script.
-    templates = Environment(
-        loader=FileSystemLoader(_FOLDER),
+    return Environment(
+        loader=FileSystemLoader([_FOLDER, *folders]),
         autoescape=True,
         finalize=lambda value: printable(value) if type(value) is str else value,  # what is safe is of another type
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    )
-    style, script = ((_FOLDER / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
-    return templates.get_template("page.html").render(
-        runs=runs,
-        style=style,
-        script=script,
-        policy=f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'",
-        summaries=[summary(run) for run in runs],
-        scores=score_table(runs),
-        newest=[newest_rows(run) for run in runs],
-        sections=draw_charts(runs),
-        has_best=any(isinstance(run.evaluation.get("best"), dict) for run in runs),
-        last_step=max(1, *(run.last_step for run in runs)),
-        width=WIDTH,
-        height=HEIGHT,
-        sheets=sheet_viewer(runs),
-        comparisons=comparison_viewer(runs),
-        config=settings_table([run.config for run in runs]),
-        environment=settings_table([run.environment for run in runs]),
     )
 
 

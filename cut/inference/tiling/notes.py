@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from cut.errors import UserError
+from cut.errors import TilingError
 from cut.inference.tiling.nodes import Node, Whole
 
 LEAVE_OUT = "leave --tile-px out"
@@ -23,8 +23,8 @@ def noted(value: Any) -> Any:
 
 
 def refuse(what: str) -> NoReturn:
-    """Ends the recording with a UserError that names what tiles cannot do."""
-    raise UserError(f"{what} cannot be cut into tiles; {LEAVE_OUT}")
+    """Ends the recording with a TilingError that names what tiles cannot do."""
+    raise TilingError(f"{what} cannot be cut into tiles; {LEAVE_OUT}")
 
 
 def mapped(value: Any, change: Callable[[Any], Any]) -> Any:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from cut.errors import UserError, reason
+from cut.errors import TilingError, UserError, reason
 from cut.inference.tiling.nodes import Node, Source, Whole
 from cut.inference.tiling.notes import LEAVE_OUT, mapped, note, noted, refuse, tensors_in
 from cut.inference.tiling.operations import HANDLERS, LOWER_PRECISION, OF_SEVERAL, is_pointwise, pointwise, whole
@@ -38,7 +38,7 @@ def record(
         The nodes of the picture and of the output.
 
     Raises:
-        UserError: `forward` does something that no parts can tell.
+        TilingError: `forward` does something that no parts can tell.
     """
     height, width, channels = picture.shape
     source = Source((), channels, (height, width), torch.float32, picture=picture, device=torch.device(device))
@@ -50,9 +50,9 @@ def record(
     except UserError:
         raise
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise UserError(f"{_NOT_EXACTLY} ({reason(error)}); {LEAVE_OUT}") from error
+        raise TilingError(f"{_NOT_EXACTLY} ({reason(error)}); {LEAVE_OUT}") from error
     if not isinstance(noted(output), Node):
-        raise UserError(f"{_NOT_EXACTLY}: it gives no single map but a {type(output).__name__}; {LEAVE_OUT}")
+        raise TilingError(f"{_NOT_EXACTLY}: it gives no single map but a {type(output).__name__}; {LEAVE_OUT}")
     return source, noted(output)
 
 
@@ -116,7 +116,7 @@ def _handler(name: str, recorded: Sequence[Node | Whole], first: Any, out: Any) 
         refuse(f"{name} by weights that the picture decides")
     if is_pointwise(name) and isinstance(out, Tensor) and out.dim():
         return pointwise
-    raise UserError(f"{_NOT_EXACTLY}: it calls {name}, which is not among the operations that can be; {LEAVE_OUT}")
+    raise TilingError(f"{_NOT_EXACTLY}: it calls {name}, which is not among the operations that can be; {LEAVE_OUT}")
 
 
 def _content_free(value: Any, dtype: torch.dtype | None) -> Any:

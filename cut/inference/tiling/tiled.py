@@ -21,7 +21,13 @@ from cut.inference.tiling.recorder import record
 
 
 def translate_in_tiles(
-    forward: Callable[[Any], Any], picture: np.ndarray, tile_px: int, device: torch.device, folder: Path, name: str
+    forward: Callable[[Any], Any],
+    picture: np.ndarray,
+    tile_px: int,
+    device: torch.device,
+    folder: Path,
+    name: str,
+    progress: Callable[[int, int], object] | None = None,
 ) -> np.ndarray:
     """What `forward` makes of the whole picture, equal up to rounding, but computed tile by tile.
 
@@ -34,12 +40,14 @@ def translate_in_tiles(
         device: of the computation.
         folder: on whose disk intermediate maps lie meanwhile.
         name: of the picture, for errors and progress.
+        progress: called after each tile with the number of tiles done and of all; what it raises ends the translation.
 
     Returns:
         `(H', W', C')`, of the picture's type.
 
     Raises:
-        UserError: the generator does what tiles cannot, or the disk has no room.
+        TilingError: the generator does what tiles cannot.
+        UserError: the disk has no room.
     """
     source, output = record(forward, picture, device)
     passes, largest = plan_passes(output), largest_map(output)
@@ -49,7 +57,7 @@ def translate_in_tiles(
     result = np.empty((*output.size, output.channels), picture.dtype)
     with contextlib.ExitStack() as files:
         maps: dict[Node, DiskMap] = {}
-        total = sum(rows * columns for rows, columns in grids)
+        done, total = 0, sum(rows * columns for rows, columns in grids)
         bar = files.enter_context(tqdm(total=total, unit="tile", desc=printable(name), leave=False, disable=None))
         for one, grid in zip(passes, grids, strict=True):
             for node in one.kept:
@@ -60,6 +68,9 @@ def translate_in_tiles(
                     (top, bottom), (left, right) = region
                     result[top:bottom, left:right] = to_written_picture(tile[0], picture.dtype.type, name)
                 bar.update()
+                done += 1
+                if progress:
+                    progress(done, total)
             for node in one.dropped:
                 maps.pop(node).close()
     return result

@@ -1,0 +1,71 @@
+"""Which models and trainings there are, in the paths that the user names."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cut.errors import UserError
+from cut.storage.checkpoint import INFERENCE_FILE, list_checkpoints
+from cut.storage.files import real_path
+
+_PARTS = ("config.yaml", "metrics.jsonl", "samples", "checkpoints", INFERENCE_FILE)
+_DEPTH = 3  # of folders between the one that is named and a run: cut-compare makes OUTPUT/NAME/seed_0
+
+
+@dataclass(frozen=True)
+class Place:
+    """A run directory, or a file of weights."""
+
+    name: str
+    path: Path
+
+    @property
+    def is_run(self) -> bool:
+        """Whether there is something to watch: a log or samples."""
+        return any((self.path / part).exists() for part in ("metrics.jsonl", "samples"))
+
+    @property
+    def weights(self) -> Path | None:
+        """The file that a model is loaded from; None before the first checkpoint."""
+        if not self.path.is_dir():
+            return self.path
+        files = [self.path / INFERENCE_FILE, *reversed(list_checkpoints(self.path / "checkpoints"))]
+        return next((file for file in files if file.is_file()), None)
+
+
+def find_places(paths: Sequence[Path]) -> dict[str, Place]:
+    """The runs and files by the names that the page shows; of a folder of runs those that are there now.
+
+    Args:
+        paths: Run directories, files of weights, and folders of runs.
+
+    Raises:
+        UserError: A path does not exist, or holds no run.
+    """
+    found: dict[Path, str] = {}
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"{path}: no such run or file")
+        if path.is_file() or _is_run_directory(path):
+            found.setdefault(path, real_path(path).name)
+            continue
+        inside = list(_runs_below(path, _DEPTH))
+        if not inside:
+            raise UserError(f"{path}: holds no run; name a run directory, a folder of runs, or a file of weights")
+        for run in inside:
+            found.setdefault(run, run.relative_to(path).as_posix())
+    names = list(found.values())
+    places = [Place(name if names.count(name) == 1 else str(path), path) for path, name in found.items()]
+    return {place.name: place for place in places}
+
+
+def _is_run_directory(path: Path) -> bool:
+    return any((path / part).exists() for part in _PARTS)
+
+
+def _runs_below(folder: Path, depth: int) -> Iterator[Path]:
+    for path in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        if _is_run_directory(path):
+            yield path
+        elif depth > 1:
+            yield from _runs_below(path, depth - 1)

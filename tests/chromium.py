@@ -62,14 +62,14 @@ class Page:
             self._loaded = True
         return message
 
-    def open(self, path: Path, width=1280, height=900, scheme="light"):
-        """Loads a file at a window size and in a colour scheme, and forgets what was said before."""
+    def open(self, page: Path | str, width=1280, height=900, scheme="light"):
+        """Loads a file or an address at a window size and in a colour scheme, and forgets what was said before."""
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
         self.console, self.requests, self._loaded = [], [], False
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.resolve().as_uri())
         while not self._loaded:
             self._receive()
         return self
@@ -83,6 +83,18 @@ class Page:
     def press(self, key, times=1):
         for kind in ("rawKeyDown", "keyUp") * times:
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=_KEYS[key])
+
+    def choose_file(self, selector, path: Path):
+        """Puts a file into a field, as a click into the field and the system's dialog would."""
+        node = self.call("Runtime.evaluate", expression=f"document.querySelector({selector!r})")["result"]["objectId"]
+        self.call("DOM.setFileInputFiles", files=[str(path)], objectId=node)
+
+    def wait(self, expression, seconds=30.0):
+        """Waits until a JavaScript expression is true."""
+        end = time.monotonic() + seconds
+        while not self.run(expression):
+            assert time.monotonic() < end, (expression, self.console)
+            time.sleep(0.02)
 
     def mouse(self, kind, x, y):
         """`kind`: mouseMoved, mousePressed or mouseReleased."""

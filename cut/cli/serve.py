@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import errno
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -115,6 +116,7 @@ def _main(args: argparse.Namespace) -> None:
         app = make_app(models, args.host, int(args.max_upload_mb * 1e6), args.max_waiting, args.tile_px)
         _greet(args.host, listener.getsockname()[1])
         settings = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a server ends alike, whoever asks
         with contextlib.suppress(KeyboardInterrupt):  # its usual end, which uvicorn hands on
             uvicorn.Server(settings).run(sockets=[listener])
     say("cut-serve: ended", sys.stdout)

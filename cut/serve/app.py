@@ -79,6 +79,7 @@ def make_app(
         summary="Translates pictures with trained models.",
         docs_url=None,  # FastAPI's page loads its script from another site
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
     )
     line = app.state.line = Line()
     _add_page(app)
@@ -133,10 +134,14 @@ def _add_models(app: FastAPI, models: Models, line: Line, most_bytes: int) -> No
     def list_models() -> dict[str, Any]:
         """Names of all models and runs, and the largest request in bytes.
 
-        `is_model` says whether there are weights to translate with, `is_run` whether there is a training to watch.
+        `is_model` says whether there are weights to translate with, `is_run` whether there is a log to watch, and
+        `is_training` whether it grows.
         """
         places = models.places().values()
-        found = [{"name": p.name, "is_model": p.weights is not None, "is_run": p.is_run} for p in places]
+        found = [
+            {"name": p.name, "is_model": p.weights is not None, "is_run": p.is_run, "is_training": p.is_training}
+            for p in places
+        ]
         return {"models": found, "most_bytes": most_bytes}
 
     @app.get("/model", tags=["programs"], responses=_ERRORS)

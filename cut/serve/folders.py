@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cut.errors import UserError
+from cut.runtime.run_lock import lock_holder
 from cut.storage.checkpoint import INFERENCE_FILE, list_checkpoints
 from cut.storage.files import real_path
 
@@ -23,6 +24,11 @@ class Place:
     def is_run(self) -> bool:
         """Whether there is something to watch: a log or samples."""
         return any((self.path / part).exists() for part in ("metrics.jsonl", "samples"))
+
+    @property
+    def is_training(self) -> bool:
+        """Whether a training runs there."""
+        return self.is_run and lock_holder(self.path) is not None
 
     @property
     def weights(self) -> Path | None:

@@ -60,8 +60,7 @@ get("guide").addEventListener("change", () => { get("no-guide").hidden = !get("g
 get("no-guide").addEventListener("click", () => { get("guide").value = ""; get("no-guide").hidden = true; });
 
 // What the chosen models can be asked for.
-const described = new Map();
-const chosenModels = () => all("#models input:checked").map((box) => box.value);
+const described = new Map();  // name -> promise of what the server says
 const union = (models, key) => [...new Set(models.flatMap((model) => model[key]))];
 function offer(name, values) {
   const select = get(name), before = select.value;
@@ -69,26 +68,27 @@ function offer(name, values) {
   if (values.includes(before)) select.value = before;
 }
 const show = (name, isShown) => { document.querySelector(`[data-option=${name}]`).hidden = !isShown; };
-async function describe(name) {
+function describe(name) {
   if (!described.has(name)) {
-    get("status").textContent = `loading ${name}`;
-    described.set(name, await askJson(`/model?${query({ name })}`));
-    get("status").textContent = "";
+    described.set(name, askJson(`/model?${query({ name })}`));
+    described.get(name).catch(() => described.delete(name));
   }
   return described.get(name);
 }
+// Shows them, and gives what is known of the models.
 async function showOptions() {
   const models = [];
   complain(null);
+  get("status").textContent = "loading models";
   for (const box of all("#models input:checked")) {
     try {
       models.push(await describe(box.value));
     } catch (error) {
       box.checked = false;
-      get("status").textContent = "";
       complain(error);
     }
   }
+  get("status").textContent = "";
   const directions = union(models, "directions"), sizes = union(models.filter((m) => m.trained_at_px), "trained_at_px");
   offer("direction", directions);
   offer("label", union(models, "labels"));
@@ -100,6 +100,7 @@ async function showOptions() {
   show("scale", sizes.length > 0);
   get("scale-text").textContent = `scale to ${sizes.join(" or ")} px first, as in training`;
   get("go").textContent = get("drop").hidden ? "Draw" : "Translate";
+  return models;
 }
 
 // The line between before and after, at one place in all pictures.
@@ -198,8 +199,10 @@ let stopping = null;
 get("stop").addEventListener("click", () => stopping?.abort());
 get("form").addEventListener("submit", async (event) => {
   event.preventDefault();
-  complain(null);
-  const models = chosenModels().map((name) => described.get(name)).filter(Boolean);
+  get("go").disabled = true;
+  const models = await showOptions();
+  get("go").disabled = false;
+  if (!get("error").hidden) return undefined;
   if (!models.length) return complain(new Error("choose a model"));
   if (!picture && models.some((model) => model.takes === "picture")) return complain(new Error("choose a picture first"));
   if (isTooLarge(get("guide").files[0])) return complain(new Error("the guide picture is too large"));
@@ -255,7 +258,8 @@ async function start() {
   get("models").addEventListener("change", showOptions);
   get("form").hidden = !usable.length;
   if (!usable.length) get("status").textContent = "No run has saved weights yet; load this page again after the first checkpoint.";
-  get("run").append(...runs.map((run) => make("option", { value: run.name, textContent: run.name })));
+  const newest = runs.find((run) => run.is_training) || runs[0];
+  get("run").append(...runs.map((run) => make("option", { value: run.name, textContent: run.name, selected: run === newest })));
   get("training").hidden = get("to-training").hidden = !runs.length;
   await Promise.all([showOptions(), renew()]);
   setInterval(renew, 5000);

@@ -11,7 +11,6 @@ from cut.report.charts import HEIGHT, WIDTH, draw_charts
 from cut.report.page import render, templates
 from cut.report.read_run import Run, read_runs
 from cut.report.tables import score_table, summary
-from cut.runtime.run_lock import lock_holder
 from cut.serve.folders import Place
 from cut.serve.models import UnknownNameError
 
@@ -19,20 +18,19 @@ _FOLDER = Path(__file__).parent
 
 
 def live_part(place: Place) -> dict[str, Any]:
-    """What a page shows of a training and renews: `html`, and `is_training`, whether it still goes on.
+    """What a page shows of a training and renews, as `html`.
 
     Raises:
         UnknownNameError: It is no run.
     """
     run = _read(place)
-    is_training = lock_holder(place.path) is not None
     text = (
         templates(_FOLDER)
         .get_template("live.html")
         .render(
             runs=[run],
             run=run,
-            is_training=is_training,
+            is_training=place.is_training,
             facts=summary(run),
             sections=draw_charts([run]),
             scores=score_table([run]),
@@ -41,7 +39,7 @@ def live_part(place: Place) -> dict[str, Any]:
             height=HEIGHT,
         )
     )
-    return {"html": text, "is_training": is_training}
+    return {"html": text}
 
 
 def sheet_file(place: Place, step: int) -> Path:

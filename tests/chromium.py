@@ -13,7 +13,16 @@ import time
 from pathlib import Path
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-_KEYS = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Home": 36, "End": 35, "Tab": 9}
+_KEYS = {
+    "ArrowLeft": 37,
+    "ArrowUp": 38,
+    "ArrowRight": 39,
+    "ArrowDown": 40,
+    "Home": 36,
+    "End": 35,
+    "Tab": 9,
+    "Enter": 13,
+}
 
 
 class Page:
@@ -81,8 +90,9 @@ class Page:
         return result["result"].get("value")
 
     def press(self, key, times=1):
-        for kind in ("rawKeyDown", "keyUp") * times:
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=_KEYS[key])
+        text = {"text": "\r"} if key == "Enter" else {}
+        for kind in ("keyDown" if text else "rawKeyDown", "keyUp") * times:
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=_KEYS[key], **text)
 
     def choose_file(self, selector, path: Path):
         """Puts a file into a field, as a click into the field and the system's dialog would."""
@@ -92,7 +102,7 @@ class Page:
     def wait(self, expression, seconds=30.0):
         """Waits until a JavaScript expression is true."""
         end = time.monotonic() + seconds
-        while not self.run(expression):
+        while not self.run(f"!!({expression})"):
             assert time.monotonic() < end, (expression, self.console)
             time.sleep(0.02)
 

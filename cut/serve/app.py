@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,6 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-import cut
 from cut.errors import UserError, printable
 from cut.report.page import templates
 from cut.serve.guard import Guard
@@ -75,7 +75,7 @@ def make_app(
     """
     app = FastAPI(
         title="cut-serve",
-        version=cut.__version__,
+        version=version("cut"),
         summary="Translates pictures with trained models.",
         docs_url=None,  # FastAPI's page loads its script from another site
         redoc_url=None,

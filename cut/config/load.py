@@ -123,6 +123,7 @@ _HARMLESS = (
     "train.checkpoint_every_steps",
     "train.keep_checkpoints",
     "train.tensorboard",
+    "train.loggers",
 )
 
 

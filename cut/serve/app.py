@@ -155,8 +155,8 @@ def _add_translation(app: FastAPI, models: Models, line: Line, tile_px: int) -> 
         "/translate",
         tags=["programs"],
         response_class=Response,
-        responses={200: {"content": {"image/png": {}}, "description": "The translation, of the picture's size"}}
-        | _ERRORS,
+        responses=_ERRORS
+        | {200: {"content": {"image/png": {}}, "description": "The translation, of the picture's size"}},
     )
     async def translate(
         request: Request,

@@ -5,7 +5,8 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from cut.errors import UserError, reason
 from cut.storage.files import write_whole
 from cut.terminal import say
 from cut.train.history import read_lines
+from cut.train.loggers import Loggers
 
 _STEPS_TO_TIME = 10
 
@@ -28,11 +30,22 @@ class RunLog:
         first_step: steps already done; lines of later steps, left by a killed run, are dropped.
         last_step: where the bar ends.
         tensorboard: also write TensorBoard events.
+        loggers: names of further loggers, see `cut.train.loggers`; what is not known there is passed over.
+        config: settings of the run, for those loggers.
     """
 
-    def __init__(self, run_dir: Path | None, first_step: int, last_step: int, tensorboard: bool):
+    def __init__(
+        self,
+        run_dir: Path | None,
+        first_step: int,
+        last_step: int,
+        tensorboard: bool,
+        loggers: Sequence[str] = (),
+        config: Mapping[str, Any] | None = None,
+    ):
         self._file, self._is_silent = None, run_dir is None
         self._writer = None
+        self._loggers: Loggers | None = None
         if run_dir is not None:
             if tensorboard:
                 from torch.utils.tensorboard import SummaryWriter  # only here, for it is slow to import
@@ -41,6 +54,9 @@ class RunLog:
                 self._writer = SummaryWriter(run_dir / "tensorboard", purge_step=first_step + 1)
             _drop_later_lines(run_dir / "metrics.jsonl", first_step or -1)  # a run from its beginning logs all anew
             self._file = open(run_dir / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115  closed in `close`
+        if run_dir is not None and loggers:
+            is_resumed, warn = first_step > 0, partial(self.warn, first_step)
+            self._loggers = Loggers(loggers, run_dir, is_resumed, config or {}, warn)
         self._planned, self._steps, self._first_at = last_step - first_step, 0, 0.0  # of this process
         self._bar = tqdm(
             total=last_step, initial=first_step, unit="step", dynamic_ncols=True, disable=self._is_silent or None
@@ -77,6 +93,8 @@ class RunLog:
             with _told(self._writer.log_dir):
                 for key, value in values.items():
                     self._writer.add_scalar(key, value, step)
+        if self._loggers:
+            self._loggers.metrics(step, values)
 
     def scores(self, step: int, scores: Mapping[str, Mapping[str, float]]) -> None:
         """Logs an evaluation: `eval/<generator>/<score>`."""
@@ -94,10 +112,12 @@ class RunLog:
         self._write(step, {"warning": text})
 
     def image(self, step: int, name: str, picture: np.ndarray) -> None:
-        """Shows a `(H, W, 3)` uint8 picture in TensorBoard."""
+        """Shows a `(H, W, 3)` uint8 picture in TensorBoard and other loggers."""
         if self._writer:
             with _told(self._writer.log_dir):
                 self._writer.add_image(name, picture, step, dataformats="HWC")
+        if self._loggers:
+            self._loggers.picture(step, name, picture)
 
     def say(self, line: str) -> None:
         """One line to the terminal, above the bar."""
@@ -113,6 +133,8 @@ class RunLog:
 
     def close(self) -> None:
         self._bar.close()
+        if self._loggers:
+            self._loggers.close(self._steps >= self._planned)
         for file in (self._writer, self._file):
             if file:
                 with contextlib.suppress(OSError):  # it has been told, where it mattered

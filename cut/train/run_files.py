@@ -13,7 +13,7 @@ _FILES = ("config.yaml", "environment.json", "losses.png", "evaluation.json", "r
 _LOG = "metrics.jsonl"
 SHEETS = "samples"
 _EVALUATIONS = "evaluation/*"
-_FOLDERS = (SHEETS, "checkpoints", "evaluation", "tensorboard")
+_FOLDERS = (SHEETS, "checkpoints", "evaluation", "tensorboard", "wandb", "mlflow")
 
 
 def require_own_files(run_dir: Path, is_resumed: bool) -> None:

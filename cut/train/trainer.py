@@ -97,7 +97,9 @@ class Trainer:
         """
         train, processes = self.config.train, self.processes
         self._require_equal()
-        log = RunLog(run_dir if processes.is_first else None, self.step, self.last_step, train.tensorboard)
+        is_wanted = train.tensorboard or "tensorboard" in train.loggers
+        own = run_dir if processes.is_first else None
+        log = RunLog(own, self.step, self.last_step, is_wanted, train.loggers, self.config.to_dict())
         for remark in self.remarks:
             log.note(self.step, remark)
         try:

@@ -23,7 +23,7 @@ def shown_commands():
             fenced = "\n".join(re.findall(r"```bash\n(.*?)```", blocks, re.S))
             blocks = fenced + "\n" + "\n".join(re.findall(r"\| `(cut-[^`|]+)` \|", blocks))
         for line in re.findall(
-            r"(?:^|#\s+|\s{3})(cut-(?:train|test|eval|data|compare|report|export) [^#\n]*\S)", blocks, re.M
+            r"(?:^|#\s+|\s{3})(cut-(?:train|test|eval|data|compare|report|export|serve) [^#\n]*\S)", blocks, re.M
         ):
             yield path.name, line
     makefile = (REPOSITORY / "Makefile").read_text()

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import errno
+import logging
 import os
 import signal
 import socket
@@ -114,11 +115,17 @@ def _main(args: argparse.Namespace) -> None:
     with _listen(args.host, args.port) as listener:
         _load(models, args.runs)
         app = make_app(models, args.host, int(args.max_upload_mb * 1e6), args.max_waiting, args.tile_px)
-        _greet(args.host, listener.getsockname()[1])
+
+        class Server(uvicorn.Server):
+            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+                await super().startup(sockets)
+                _greet(args.host, listener.getsockname()[1])
+
+        logging.getLogger("python_multipart").setLevel(logging.ERROR)  # what is no form is answered
         settings = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a server ends alike, whoever asks
         with contextlib.suppress(KeyboardInterrupt):  # its usual end, which uvicorn hands on
-            uvicorn.Server(settings).run(sockets=[listener])
+            Server(settings).run(sockets=[listener])
     say("cut-serve: ended", sys.stdout)
     if app.state.line.jobs:  # a translation in a thread, which Python would wait for
         sys.stdout.flush()
@@ -142,8 +149,9 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
+        why = reason(error).partition(" (while")[0]
         where = f"--port {port}" if error.errno in (errno.EADDRINUSE, errno.EACCES) else f"--host {host}"
-        raise UserError(f"{where}: cannot listen there ({reason(error)}); choose another") from None
+        raise UserError(f"{where}: cannot listen there ({why}); choose another") from None
 
 
 def _load(models: "Models", runs: list[Path]) -> None:

@@ -35,6 +35,10 @@ def test_a_mistake_in_a_yaml_to_compare_is_told_without_torch(tiny_yaml, tmp_pat
     assert "optim.lrr: unknown key; did you mean 'lr'?" in mistake("compare", *arguments)
 
 
+def test_a_mistake_of_cut_serve_is_told_without_torch():
+    assert "--port 70000: must be from 0 to 65535" in mistake("serve", "runs/none", "--port", 70000)
+
+
 def test_what_the_first_step_does_not_need_is_not_imported():
     slow = {"torchvision", "scipy", "skimage", "matplotlib", "tensorboard", "cv2", "jinja2", "pytorch_fid", "lpips"}
     code = f"import sys, cut.build; print(sorted({slow} & sys.modules.keys()))"

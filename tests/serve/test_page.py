@@ -4,16 +4,17 @@ import json
 import signal
 import socket
 import sys
+import threading
 import time
 import urllib.request
 
 import pytest
 from chromium import CHROMIUM, browser
-from programs import start, told
+from programs import told
 from run_folders import make_run, write_lines
 from served import make_photo, serving, tiny_runs
 
-from cut.cli.serve import _parse
+from cut.cli.serve import _parse, main
 from cut.serve import folders
 from cut.serve.folders import find_places
 
@@ -166,17 +167,25 @@ def test_only_this_machine_is_listened_to_by_default():
     assert (_parse(["run"]).host, _parse(["run"]).port, _parse(["run"]).max_upload_mb) == ("127.0.0.1", 7860, 64)
 
 
-def test_the_command_serves_until_it_is_interrupted():
-    started = start("serve", tiny_runs() / "cut", "--port", 0, "--device", "cpu")
-    said = ""
-    for _ in range(2000):
-        said = started.stdout.read_text() if started.stdout.is_file() else ""
-        if "Ctrl-C" in said:
-            break
-        time.sleep(0.01)
-    address = said.split()[0]
-    with urllib.request.urlopen(f"{address}/models", timeout=10) as answer:
-        assert json.load(answer)["models"][0]["name"] == "cut"
-    started.send(signal.SIGINT)
-    done = started.wait()
-    assert done.status == 0 and done.stderr == "" and done.stdout.endswith("cut-serve: ended\n")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_serves_until_it_is_asked_to_end(capsys, number):
+    said, answers = "", []
+
+    def visit():
+        nonlocal said
+        while "Ctrl-C" not in said:
+            said += capsys.readouterr().out
+            time.sleep(0.01)
+        with urllib.request.urlopen(f"{said.split()[0]}/models", timeout=10) as answer:
+            answers.append(json.load(answer)["models"][0]["name"])
+        signal.raise_signal(number)  # which the main thread handles
+
+    previous = signal.getsignal(signal.SIGTERM)
+    visitor = threading.Thread(target=visit, daemon=True)
+    visitor.start()
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main([str(tiny_runs() / "cut"), "--port", "0", "--device", "cpu"])
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    assert (ended.value.code, answers, capsys.readouterr()) == (0, ["cut"], ("cut-serve: ended\n", ""))

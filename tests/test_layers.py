@@ -26,7 +26,7 @@ ALLOWED = {
     | {"metrics", "runtime", "config", "storage"},
     "api": {"import_weights", "report", "build", "train", "inference", "scoring", "methods", "data"}
     | {"metrics", "runtime", "config", "storage"},
-    "serve": {"api", "inference.forward", "report", "runtime", "config", "storage"},
+    "serve": {"api", "inference.request", "report", "runtime", "config", "storage"},
     "compare": {"train", "inference.sheet", "methods", "data", "metrics", "runtime", "config", "storage"},
     "import_weights": {"build", "networks", "methods", "models", "kernels", "config", "storage"},
     "build": {"networks", "train", "methods", "data", "metrics", "runtime", "config", "storage"},

@@ -20,8 +20,8 @@ from cut.config import Precision, RunConfig
 from cut.data.transforms import to_picture
 from cut.errors import UserError
 from cut.import_weights import import_generator
-from cut.inference.forward import Progress, translate_images, translate_pictures
-from cut.inference.request import Given, Request, stream_seed
+from cut.inference.forward import translate_images, translate_pictures
+from cut.inference.request import Given, Progress, Request, stream_seed
 from cut.methods.base import Method
 from cut.runtime.fabric import build_fabric
 from cut.runtime.seeding import undisturbed
@@ -203,11 +203,11 @@ class Model:
         items, pack = unpacked(pictures, bands, made)
         outputs = self._given(len(items), style, guide, label, wanted)
         prepare = scaling(load_px, self.config, "load_px")
-        request = Request(wanted, seed, self.deterministic, prepare=prepare, made=made)
+        request = Request(wanted, seed, self.deterministic, prepare=prepare, made=made, progress=progress)
         if any(isinstance(item.pixels, Tensor) for item in items) and (load_px or tile_px):
             raise UserError("load_px, tile_px: are for files, Pillow images and arrays; scale tensors yourself")
         with undisturbed():
-            return pack(self._translate(items, outputs, request, tile_px, batch_size, progress))
+            return pack(self._translate(items, outputs, request, tile_px, batch_size))
 
     def film(
         self,
@@ -307,13 +307,7 @@ class Model:
         return rows
 
     def _translate(
-        self,
-        items: list[Pixels],
-        outputs: list[Given],
-        request: Request,
-        tile_px: int | None,
-        batch_size: int,
-        progress: Progress | None,
+        self, items: list[Pixels], outputs: list[Given], request: Request, tile_px: int | None, batch_size: int
     ) -> list[Any]:
         """Translations of all pictures, those of equal size that follow each other together."""
         if batch_size < 1 or (tile_px is not None and tile_px < 32):
@@ -330,7 +324,7 @@ class Model:
             first = len(done)
             following = takewhile(lambda picture: _is_alike(picture, ready[first]), ready[first : first + most])  # noqa: B023
             part = slice(first, first + len(list(following)))
-            done += self._translate_alike(ready[part], request, keys[part], tile_px, progress)
+            done += self._translate_alike(ready[part], request, keys[part], tile_px)
         return done
 
     def _translate_alike(
@@ -339,14 +333,11 @@ class Model:
         request: Request,
         keys: list[tuple[str, Given]],
         tile_px: int | None,
-        progress: Progress | None,
     ) -> list[Any]:
         arrays = [picture for picture in pictures if isinstance(picture, np.ndarray)]
         if arrays:
             with tempfile.TemporaryDirectory() as folder:
-                return translate_pictures(
-                    self.method, arrays, self._fabric, request, keys, tile_px, Path(folder), progress
-                )
+                return translate_pictures(self.method, arrays, self._fabric, request, keys, tile_px, Path(folder))
         images = torch.stack([picture for picture in pictures if isinstance(picture, Tensor)])
         outputs = translate_images(self.method, images, self._fabric, request, keys).clone()  # that autograd may use
         return list(outputs.float().to(images.device))

@@ -17,7 +17,6 @@ from cut.inference.tiling.tiled import translate_in_tiles
 from cut.methods.base import Translator, first_output
 from cut.runtime.seeding import seed_all
 
-Progress = Callable[[int, int], object]  # called with the number of tiles done and of all
 Key = tuple[str, Given]  # the name of a picture, by which numbers are drawn, and what its output is made from
 
 
@@ -29,7 +28,6 @@ def translate_pictures(
     keys: Sequence[Key],
     tile_px: int | None,
     folder: Path,
-    progress: Progress | None = None,
 ) -> list[np.ndarray]:
     """Translations of pictures of one size: of that size, of the type that the request says for each.
 
@@ -41,7 +39,6 @@ def translate_pictures(
         keys: Name of each picture, and what its output is made from.
         tile_px: Side of the tiles that larger pictures are cut into, or None.
         folder: On whose disk intermediate maps of tiles lie meanwhile.
-        progress: What each tile of a picture is reported to.
     """
     if tile_px is None or max(padded_size(method, *pictures[0].shape[:2])) <= tile_px:
         outputs = translate_images(method, torch.stack([to_tensor(p) for p in pictures]), fabric, request, keys)
@@ -58,7 +55,7 @@ def translate_pictures(
         with torch.inference_mode(not method.needs_grad), fabric.autocast():
             dtype = request.type_of(picture)
             own = as_floats(padded) if dtype == np.float32 else padded
-            array = translate_in_tiles(forward, own, tile_px, fabric.device, folder, name, progress)
+            array = translate_in_tiles(forward, own, tile_px, fabric.device, folder, name, request.progress)
             array = array if array.dtype == dtype else to_picture(to_tensor(array), dtype)
         translated.append(array[top : top + height, left : left + width])
     return translated

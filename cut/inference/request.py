@@ -14,6 +14,7 @@ from cut.errors import UserError
 from cut.methods.base import Translator
 
 _STREAM_BITS = 63
+Progress = Callable[[int, int], object]
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Request:
         prepare: What is done to a picture `(H, W, C)` before it is translated, such as scaling; its translation has
             the size that it has then. None takes it as it is.
         made: What the files of the translations hold.
+        progress: Function that is called after each tile of a picture with the number of tiles done and of all.
     """
 
     direction: str = "ab"
@@ -57,6 +59,7 @@ class Request:
     outputs: tuple[Given, ...] = (ONE_OUTPUT,)
     prepare: Callable[[np.ndarray], np.ndarray] | None = None
     made: Bands = COLOURS
+    progress: Progress | None = None
 
     def type_of(self, picture: np.ndarray) -> type:
         """The type of a picture's translation: its own 8 or 16 bits; with a range float32, of which nothing is lost."""

@@ -14,7 +14,7 @@ from PIL import Image
 from cut.api.model import Device, Model, load
 from cut.config import Precision
 from cut.errors import TilingError, UserError, did_you_mean, reason, shown
-from cut.inference.forward import Progress
+from cut.inference.request import Progress
 from cut.serve.folders import Place, find_places
 
 _MOST_LOADED = 4  # of which the one that was not used for longest makes room

@@ -408,7 +408,7 @@ def test_tiles_change_no_file(folders, batch_size):
 def test_only_pictures_larger_than_a_tile_are_cut(folders, monkeypatch):
     source, output, cut = *folders, []
 
-    def note(network, picture, tile_px, device, folder, name):
+    def note(network, picture, tile_px, device, folder, name, progress):
         cut.append((name, picture.shape, tile_px, folder))
         return picture
 

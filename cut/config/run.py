@@ -98,8 +98,8 @@ class TrainConfig(Section):
     """NVIDIA GPUs since Ampere multiply float32 with 10 bits of mantissa instead of 23, much faster."""
     tensorboard: bool = True
     """Write the log for TensorBoard too."""
-    loggers: list[Literal["tensorboard", "wandb", "mlflow"]] = Field([])
-    """Further places for the log, offline by default: wandb (Weights & Biases), mlflow; tensorboard as above."""
+    loggers: list[Literal["tensorboard", "wandb", "mlflow"]] | None = None
+    """Further places for the log, offline by default: wandb (Weights & Biases), mlflow; null: none."""
 
 
 class RunConfig(Section):

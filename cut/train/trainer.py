@@ -97,9 +97,10 @@ class Trainer:
         """
         train, processes = self.config.train, self.processes
         self._require_equal()
-        is_wanted = train.tensorboard or "tensorboard" in train.loggers
+        loggers = train.loggers or []
+        is_wanted = train.tensorboard or "tensorboard" in loggers
         own = run_dir if processes.is_first else None
-        log = RunLog(own, self.step, self.last_step, is_wanted, train.loggers, self.config.to_dict())
+        log = RunLog(own, self.step, self.last_step, is_wanted, loggers, self.config.to_dict())
         for remark in self.remarks:
             log.note(self.step, remark)
         try:

@@ -54,7 +54,7 @@ def describe_scale(paths: Sequence[Path], config: DataConfig) -> str | None:
     far = sorted(ratio for ratio in ratios if not 1 / _FACTOR <= ratio <= _FACTOR)
     if not far:
         return None
-    times = f"{far[0]:.2g}" if len(far) == 1 else f"{far[0]:.2g} to {far[-1]:.2g}"
+    times = " to ".join(dict.fromkeys(f"{ratio:.2g}" for ratio in (far[0], far[-1])))
     return (
         f"{len(far)} of {len(paths)} pictures are {times} times as large as those of the training, which "
         f"were scaled to data.load_px {as_text(getattr(config, 'load_px', 0))}"

@@ -70,3 +70,4 @@ def test_the_scale_of_single_pictures_is_known_where_they_were_scaled(tmp_path):
     paths = sorted(tmp_path.iterdir())
     assert describe_scale(paths, SingleDataConfig(a="a", b="b")) is None
     assert "2 of 2 pictures are 2.5 to 10 times" in describe_scale(paths, SingleDataConfig(a="a", b="b", load_px=40))
+    assert "2 of 2 pictures are 10 times" in describe_scale([paths[1]] * 2, SingleDataConfig(a="a", b="b", load_px=40))

@@ -205,13 +205,13 @@ def _main(args: argparse.Namespace) -> None:
     say_scale(args, config, [job.source for job in jobs])
     request = make_request(args, method, config, fabric)
     jobs = plan_jobs(args.input, args.output, suffix, request.outputs, request.made)
-    jobs = with_masks(jobs, args.mask) if args.mask else jobs
+    domains = config.data.bands  # one alone of a folder of pictures
+    bands = domains.get(request.direction[0], domains["b"])
+    jobs = with_masks(jobs, args.mask, bands, request.made) if args.mask else jobs
     read = [job.source for job in jobs]
     for given in (args.target, args.guide, args.mask):
         read += list_images(given) if given and given.is_dir() else [given] if given else []
     output.check([job.output for job in jobs], read, args.overwrite)
-    domains = config.data.bands  # one alone of a folder of pictures
-    bands = domains.get(request.direction[0], domains["b"])
     start = time.perf_counter()
     line = translate(method, jobs, bands, fabric, args.batch_size, output, args.target, request, args.tile_px)
     if features := getattr(config.discriminator, "seen_features", None):

@@ -46,5 +46,10 @@ class Bands:
         """Whether every picture format holds as many."""
         return self.count in _OF_PICTURES
 
+    def __str__(self) -> str:
+        """`6 bands from 0 to 10000`, or `1 band`."""
+        limits = f" from {self.limits[0]:g} to {self.limits[1]:g}" if self.limits else ""
+        return f"{self.count} band{'s' * (self.count > 1)}{limits}"
+
 
 COLOURS = Bands(3)  # what ordinary pictures are read as

@@ -145,6 +145,12 @@ def decode_tiff(data: bytes, check: Callable[[Numbers], None]) -> np.ndarray:
         raise
 
 
+def check_real(kind: np.dtype[Any]) -> None:
+    """Raises a UserError, which lacks the file's name, where values of a type are no real numbers, such as texts."""
+    if kind.kind not in "buif":
+        raise UserError(f"holds {kind.name} values, which are no real numbers")
+
+
 def describe_mismatch(shape: tuple[int, ...], bands: Bands) -> str | None:
     """Which other number of bands a file has than expected, and what to do; None where it fits, as gray and colours
     do, which become each other.
@@ -159,7 +165,7 @@ def describe_mismatch(shape: tuple[int, ...], bands: Bands) -> str | None:
     key, order = f"data.channels_{bands.domain}", " as (H, W, C)" if height == bands.count else ""
     expected = f"{key} is {bands.count}" if bands.domain else f"{bands.count} expected"
     or_train = f", or train with {key} {count}" if bands.domain and count <= MOST_BANDS else ""
-    return f"holds {count} bands of {width}x{height} px, {expected}; give {bands.count} bands{order}{or_train}"
+    return f"holds {Bands(count)} of {width}x{height} px, {expected}; give {Bands(bands.count)}{order}{or_train}"
 
 
 def to_inside(array: np.ndarray, bands: Bands) -> np.ndarray:
@@ -170,13 +176,12 @@ def to_inside(array: np.ndarray, bands: Bands) -> np.ndarray:
     Raises:
         UserError: Their range is not known, or they are no numbers; the line lacks the file's name.
     """
+    check_real(array.dtype)
     if bands.limits is None:
         if array.dtype in _BY_DEPTH:
             return array.astype(array.dtype.newbyteorder("="), copy=False)
         key = f"data.range_{bands.domain}: [lowest, highest]" if bands.domain else "--range LOWEST HIGHEST"
         raise UserError(f"holds {array.dtype.name} numbers, whose range is not known; give {key}")
-    if array.dtype.kind not in "buif":
-        raise UserError(f"holds {array.dtype.name} values, which are no real numbers")
     low, high = bands.limits
     has_more_digits = array.dtype.itemsize > (4 if array.dtype.kind == "f" else 2)
     exact = np.dtype(np.float64 if has_more_digits else np.float32)

@@ -13,15 +13,17 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from tqdm import tqdm
 
+from cut.config.bands import Bands
 from cut.data.folders import Listing, list_by_top, list_folder
 from cut.data.images import check_size, open_header, pair_name, read_bytes, read_image
 from cut.data.left_out import count_losses
-from cut.data.numbers import Numbers, decode_tiff, find_numbers, is_array
+from cut.data.numbers import Numbers, check_real, decode_tiff, find_numbers, is_array
 from cut.datasets.check_report import Folder, Report
 from cut.errors import UserError, listed, reason
 
 _UNPAIRED = re.compile(r"(train|val|test)([AB])")
 _ALIGNED = ("train", "val", "test")
+_MASKS = {"maskA": "trainA", "maskB": "trainB"}
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ def check_folder(root: str | os.PathLike, progress: bool = True) -> Report:
         leaks=[group for group in duplicates if len({_split(path) for path in group} - {None}) > 1],
         num_pairs=_num_pairs(readable, layout),
         without_partner=_without_partner(pictures),
+        without_mask=_without_mask(pictures) if layout == "unpaired" else [],
         ambiguous=_ambiguous(pictures),
         ignored=dict(sum((listing.others for listing in listings.values()), Counter[str]()).most_common()),
         passed_over=[
@@ -109,15 +112,18 @@ def _inspect_numbers(folder: str, name: str, path: Path, found: Numbers) -> Pict
         data = read_bytes(path)
         check_size(found)
         array = found.load() if is_array(path) else decode_tiff(data, check_size)
+        check_real(array.dtype)
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")  # of bands that hold nothing but NaN
             lows, highs = (function(array, axis=(0, 1)) for function in (np.nanmin, np.nanmax))
+    except UserError as error:
+        return Picture(folder, name, problem=str(error).removeprefix(f"{path}: "))
     except Exception as error:  # noqa: BLE001  decoders raise many kinds on broken files
         return Picture(folder, name, problem=f"damaged ({reason(error)})")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         return Picture(folder, name, problem="holds numbers that are not finite (NaN or infinity)")
     ranges = tuple((float(low), float(high)) for low, high in zip(lows, highs, strict=True))
-    kind = f"{count} band{'s' * (count > 1)} {found.dtype.name}"
+    kind = f"{Bands(count)} {found.dtype.name}"
     return Picture(folder, name, (width, height), kind, 0, 0, hashlib.sha256(data).hexdigest(), ranges)
 
 
@@ -194,7 +200,8 @@ def _empty(images: dict[str, list[Path]], layout: str) -> list[str]:
 def _duplicates(readable: list[Picture]) -> list[list[str]]:
     groups = defaultdict(list)
     for picture in readable:
-        groups[picture.sha256].append(picture.path)
+        if picture.folder not in _MASKS:  # one may serve many pictures
+            groups[picture.sha256].append(picture.path)
     return [group for group in groups.values() if len(group) > 1]
 
 
@@ -212,6 +219,17 @@ def _without_partner(pictures: list[Picture]) -> list[str]:
         a, b, num_pairs = _sides(pictures, split)
         if num_pairs and (split != "train" or _is_paired(len(a), len(b), num_pairs)):
             lonely += [path for key, path in (a | b).items() if (key in a) != (key in b)]
+    return lonely
+
+
+def _without_mask(pictures: list[Picture]) -> list[str]:
+    """Training pictures that lack a mask, where their domain has masks."""
+    lonely = []
+    for folder, of in _MASKS.items():
+        if masked := {_key(picture.path) for picture in pictures if picture.folder == folder}:
+            lonely += [
+                picture.path for picture in pictures if picture.folder == of and _key(picture.path) not in masked
+            ]
     return lonely
 
 

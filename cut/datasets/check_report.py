@@ -46,6 +46,7 @@ class Report:
     ignored: dict[str, int]  # suffix -> number of files that are no pictures by their name
     passed_over: list[str] = field(default_factory=list)  # folders and hidden files that are not looked into, and why
     losses: dict[str, int] = field(default_factory=dict)  # what reading loses -> number of pictures
+    without_mask: list[str] = field(default_factory=list)  # training pictures, where others of their domain have one
 
     @property
     def has_errors(self) -> bool:
@@ -70,6 +71,9 @@ class Report:
         others = [_equal(group) for group in self.duplicates if group not in self.leaks]
         lines += _listed("duplicates: the same picture", others)
         lines += _listed("pictures without a partner of the same name", self.without_partner)
+        lines += _listed(
+            "pictures without a mask of the same name (add it, or train with data.masks=false)", self.without_mask
+        )
         lines += _listed(
             "pictures of one name in one folder, so pairs are ambiguous", [_equal(group) for group in self.ambiguous]
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cut.config.bands import COLOURS, Bands
 from cut.data.beside import read_mask
 from cut.data.images import pair_name, with_channels
 from cut.data.pair_files import by_name
@@ -17,16 +18,25 @@ if TYPE_CHECKING:
     from cut.inference.translate import Job
 
 
-def with_masks(jobs: Sequence["Job"], masks: Path) -> list["Job"]:
+def with_masks(jobs: Sequence["Job"], masks: Path, source: Bands = COLOURS, target: Bands = COLOURS) -> list["Job"]:
     """The jobs with the mask of each picture.
 
     Args:
         jobs: Jobs.
         masks: Folder of masks under the pictures' names, or one mask for all.
+        source: What the pictures hold.
+        target: What the translations hold.
 
     Raises:
-        UserError: A mask is missing.
+        UserError: A mask is missing, or numbers of a picture mean something else in its translation.
     """
+    are_alike = source.count == target.count or (source.are_of_pictures and target.are_of_pictures)
+    if not are_alike or source.limits != target.limits:
+        raise UserError(
+            f"--mask {masks}: keeps a part of the input, but this model turns {source} into {target}; leave it out"
+        )
+    if not masks.exists():
+        raise UserError(f"--mask {masks}: no such file or folder")
     if not masks.is_dir():
         return [replace(job, mask=masks) for job in jobs]
     named = by_name(masks)

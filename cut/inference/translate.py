@@ -59,8 +59,7 @@ def plan_jobs(
         known = ", ".join(s[1:] for s in WRITTEN_SUFFIXES)
         raise UserError(f"--format {suffix[1:]}: not a known picture format (known: {known})")
     if suffix is not None and not can_hold(suffix, made):
-        of = f" from {made.limits[0]:g} to {made.limits[1]:g}" if made.limits else ""
-        raise UserError(f"--format {suffix[1:]}: cannot hold {made.count} bands{of}; take npy or tif")
+        raise UserError(f"--format {suffix[1:]}: cannot hold {made}; take npy or tif")
     if source.is_dir():
         named = [(path, path.relative_to(source)) for path in list_images(source)]
     elif source.is_file():

@@ -143,7 +143,7 @@ def test_another_number_of_bands_is_named_with_its_key(tmp_path):
     for name in ("x.npy", "x.tif"):
         for count in (1, 3, 5):
             said = told(tmp_path / name, Bands(count, domain="b"))
-            assert f"holds 6 bands of 20x12 px, data.channels_b is {count}; give {count} bands" in said
+            assert f"holds 6 bands of 20x12 px, data.channels_b is {count}; give {Bands(count)}" in said
             assert "or train with data.channels_b 6" in said
     assert "holds 3 bands of 20x12 px, data.channels_a is 4" in told(tmp_path / "x.png", Bands(4, domain="a"))
     assert "as (H, W, C)" in told(tmp_path / "x.npy", Bands(12))

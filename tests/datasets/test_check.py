@@ -102,6 +102,12 @@ def test_broken_files_are_listed_with_a_reason_and_the_rest_is_still_read(unpair
     assert not report.duplicates  # empty files are broken, not equal
 
 
+@pytest.mark.parametrize(("values", "name"), [([[1j]], "complex128"), ([["a"]], "str32")])
+def test_arrays_of_no_real_numbers_are_broken(tmp_path, values, name):
+    np.save(tmp_path / "x.npy", np.array(values))
+    assert _check(tmp_path).broken == {"x.npy": f"holds {name} values, which are no real numbers"}
+
+
 def test_wrong_checksum_that_decoding_forgives_is_found(tmp_path):
     data = bytearray(_picture(tmp_path / "1.png").read_bytes())
     data[-13] ^= 1  # the last byte of the pixels' checksum: 12 bytes of IEND follow
@@ -130,6 +136,16 @@ def test_pictures_without_a_partner_are_listed_where_names_pair_up(unpaired):
     _picture(unpaired / "testA/sub/lonely.png")
     (unpaired / "testB/0.png").rename(unpaired / "testB/0.bmp")  # another suffix is a partner still
     assert _check(unpaired).without_partner == ["testA/sub/lonely.png"]
+
+
+def test_masks_that_are_missing_are_listed_and_equal_ones_are_no_duplicates(unpaired):
+    assert "without a mask" not in _check(unpaired).text()
+    (unpaired / "maskA").mkdir()
+    for number in range(2):
+        Image.new("L", (16, 16), 255).save(unpaired / f"maskA/{number}.png")
+    report = _check(unpaired)
+    assert report.without_mask == ["trainA/2.png"] and report.duplicates == []
+    assert "pictures without a mask of the same name" in report.text() and not report.has_errors
 
 
 def test_pictures_of_one_name_in_a_folder_of_pairs_are_listed(unpaired):

@@ -1,11 +1,14 @@
 """cut-test --mask: outside of masks the input is kept."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from conftest import make_masks
 from PIL import Image
 from torch import nn
 
+from cut.config.bands import Bands
 from cut.data.images import write_image
 from cut.errors import UserError
 from cut.inference.masks import keep_outside, with_masks
@@ -68,6 +71,29 @@ def test_missing_mask_stops_before_anything_is_written(unpaired, tmp_path):
     with pytest.raises(UserError, match=r"--mask .*masks: no mask of the same name for .*2\.png; .*3\.png; add it"):
         run(unpaired, tmp_path / "out", masks)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "said"),
+    [
+        (Bands(6, (0, 10000)), Bands(1, (-1024, 3071)), "6 bands from 0 to 10000 into 1 band from -1024 to 3071;"),
+        (Bands(3, (0, 4095)), Bands(3), "3 bands from 0 to 4095 into 3 bands;"),
+        (Bands(6), Bands(3), "6 bands into 3 bands;"),
+        (Bands(6, (0, 10000)), Bands(6, (0, 10000)), None),
+        (Bands(1), Bands(3), None),
+    ],
+)
+def test_numbers_that_mean_something_else_in_the_translation_are_not_kept(tmp_path, source, target, said):
+    if said is None:
+        assert with_masks([], make_masks(tmp_path / "masks"), source, target) == []
+        return
+    with pytest.raises(UserError, match=f"keeps a part of the input, but this model turns {said}"):
+        with_masks([], tmp_path, source, target)
+
+
+def test_mask_that_does_not_exist_is_one_line():
+    with pytest.raises(UserError, match=r"^--mask none\.png: no such file or folder$"):
+        with_masks([], Path("none.png"))
 
 
 def test_mask_of_another_size_leaves_its_picture_out(unpaired, tmp_path):

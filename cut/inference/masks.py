@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cut.config.bands import COLOURS, Bands
 from cut.data.beside import read_mask
 from cut.data.images import pair_name, with_channels
+from cut.data.numbers import COLOURS, Bands
 from cut.data.pair_files import by_name
 from cut.data.transforms import to_picture, to_tensor
 from cut.errors import UserError, listed
@@ -48,6 +48,17 @@ def with_masks(jobs: Sequence["Job"], masks: Path, source: Bands = COLOURS, targ
     return found
 
 
+def weights_for(
+    picture: np.ndarray, mask: Path, prepare: Callable[[np.ndarray], np.ndarray] | None = None
+) -> np.ndarray:
+    """The mask `(H, W, 1)` of a picture `(H, W, C)`, in 8 bits; arguments and errors are those of `keep_outside`."""
+    weights = prepare(read_mask(mask)) if prepare else read_mask(mask)
+    if weights.shape[:2] != picture.shape[:2]:
+        sizes = [f"{array.shape[1]}x{array.shape[0]}" for array in (weights, picture)]
+        raise UserError(f"{mask}: a mask of {sizes[0]} px for a picture of {sizes[1]} px; scale one of the two")
+    return weights
+
+
 def keep_outside(
     picture: np.ndarray,
     translation: np.ndarray,
@@ -65,11 +76,7 @@ def keep_outside(
     Raises:
         UserError: The mask cannot be read, or is not of the picture's size.
     """
-    weights = prepare(read_mask(mask)) if prepare else read_mask(mask)
-    if weights.shape[:2] != picture.shape[:2]:
-        sizes = [f"{array.shape[1]}x{array.shape[0]}" for array in (weights, picture)]
-        raise UserError(f"{mask}: a mask of {sizes[0]} px for a picture of {sizes[1]} px; scale one of the two")
-    own = with_channels(picture, translation.shape[2])
+    weights, own = weights_for(picture, mask, prepare), with_channels(picture, translation.shape[2])
     own = own if own.dtype == translation.dtype else to_picture(to_tensor(own), translation.dtype.type)
     found, gray = np.where(weights == 255, translation, own), ((weights > 0) & (weights < 255))[:, :, 0]
     share = weights[gray] / 255.0  # (K, 1), of the edges alone, because the picture may be large

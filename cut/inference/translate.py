@@ -13,7 +13,7 @@ from cut.data.numbers import COLOURS, Bands, can_hold, number_type, to_stored
 from cut.errors import NoRoomError, UserError, listed
 from cut.inference.background import in_background
 from cut.inference.forward import translate_pictures
-from cut.inference.masks import keep_outside
+from cut.inference.masks import keep_outside, weights_for
 from cut.inference.output_folder import OutputFolder
 from cut.inference.request import ONE_OUTPUT, Given, Request
 from cut.inference.sheet import shrink, write_sheet
@@ -207,9 +207,18 @@ def _groups(
     depth: int,
     prepare: Callable[[np.ndarray], np.ndarray],
 ) -> Iterator[list[tuple[int, np.ndarray]]]:
-    """Decoded pictures with their job's number, in runs of equal size; unreadable ones go into `failures`."""
+    """Decoded pictures with their job's number, in runs of equal size; what cannot be read, and pictures whose mask does
+    not fit, go into `failures`.
+    """
+
+    def load(job: Job) -> np.ndarray:
+        picture = prepare(read_image(job.source, channels))
+        if job.mask:
+            weights_for(picture, job.mask, prepare)  # a mask that does not fit is found before the work
+        return picture
+
     group: list[tuple[int, np.ndarray]] = []
-    for index, read in enumerate(in_background(lambda job: prepare(read_image(job.source, channels)), jobs, depth)):
+    for index, read in enumerate(in_background(load, jobs, depth)):
         try:
             picture = read.result()
         except UserError as error:

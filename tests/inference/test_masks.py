@@ -96,11 +96,14 @@ def test_mask_that_does_not_exist_is_one_line():
         with_masks([], Path("none.png"))
 
 
-def test_mask_of_another_size_leaves_its_picture_out(unpaired, tmp_path):
+def test_mask_of_another_size_leaves_its_picture_out_untranslated(unpaired, tmp_path, monkeypatch):
     masks = make_masks(tmp_path / "masks", size=40)
     write_image(masks / "1.png", np.full((8, 9, 1), 255, np.uint8))
+    seen: list[int] = []
+    monkeypatch.setattr(Inverter, "forward", lambda self, image: seen.append(len(image)) or -image)
     with pytest.raises(
         UserError, match=r"1 of 4 pictures were left out: .*1\.png: a mask of 9x8 px for a picture of 40x40 px"
     ):
         run(unpaired, tmp_path / "out", masks)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.png", "2.png", "3.png"]
+    assert sum(seen) == 3

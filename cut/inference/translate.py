@@ -207,8 +207,8 @@ def _groups(
     depth: int,
     prepare: Callable[[np.ndarray], np.ndarray],
 ) -> Iterator[list[tuple[int, np.ndarray]]]:
-    """Decoded pictures with their job's number, in runs of equal size; what cannot be read, and pictures whose mask does
-    not fit, go into `failures`.
+    """Decoded pictures with their job's number, in runs of equal size; what cannot be read, and a picture whose mask
+    does not fit, go into `failures`.
     """
 
     def load(job: Job) -> np.ndarray:

@@ -19,8 +19,9 @@ from cut.data.region_labels import read_region_labels
 from cut.data.stream import SampleStream
 from cut.errors import UserError, reason, shown
 from cut.methods import find_method, find_stylizer, method_config
-from cut.methods.base import Method, keep_networks
+from cut.methods.base import Method
 from cut.methods.stylizer import Stylizer
+from cut.methods.translator import keep_networks
 from cut.networks import ConfiguredNetworks
 from cut.runtime.fabric import build_fabric
 from cut.runtime.memory import available_bytes

@@ -14,7 +14,7 @@ from cut.data.images import composed
 from cut.data.scale import scale_as_in_training
 from cut.data.transforms import to_tensor
 from cut.errors import UserError, did_you_mean, reason, shortened
-from cut.methods.base import Translator
+from cut.methods.translator import Translator
 
 
 def find_direction(given: str | None, config: RunConfig, method: Translator, option: str) -> str:

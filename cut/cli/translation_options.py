@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from cut.config import RunConfig
     from cut.inference.request import Request
-    from cut.methods.base import Translator
+    from cut.methods.translator import Translator
 
 
 def add_translation_options(parser: argparse.ArgumentParser) -> None:

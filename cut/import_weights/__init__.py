@@ -24,7 +24,8 @@ from cut.errors import UserError
 from cut.import_weights.architecture import Found, rename_tensors, work_out
 from cut.import_weights.pth_file import read_state_dict
 from cut.methods import find_method, method_config
-from cut.methods.base import Method, keep_networks
+from cut.methods.base import Method
+from cut.methods.translator import keep_networks
 from cut.networks import ConfiguredNetworks
 
 

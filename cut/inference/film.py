@@ -17,7 +17,7 @@ from cut.data.images import max_megapixels, with_channels
 from cut.errors import NoRoomError, UserError
 from cut.inference.forward import translate_pictures
 from cut.inference.request import Request
-from cut.methods.base import Translator
+from cut.methods.translator import Translator
 from cut.storage.files import new_file, why_unreadable
 from cut.storage.written import TRANSLATIONS, is_foreign, mark
 

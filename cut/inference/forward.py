@@ -14,7 +14,7 @@ from cut.data.transforms import as_floats, to_picture, to_tensor, to_written_pic
 from cut.inference.request import Given, Request, stream_seed
 from cut.inference.tiling.memory_check import check_memory
 from cut.inference.tiling.tiled import translate_in_tiles
-from cut.methods.base import Translator, first_output
+from cut.methods.translator import Translator, first_output
 from cut.runtime.seeding import seed_all
 
 Key = tuple[str, Given]  # the name of a picture, by which numbers are drawn, and what its output is made from

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from cut.errors import UserError, reason
 from cut.inference.forward import stride_and_smallest
-from cut.methods.base import Translator, first_output
+from cut.methods.translator import Translator, first_output
 
 FORMATS = {".onnx": "ONNX", ".pt2": "torch.export", ".ts": "TorchScript"}
 GIVEN = ("style", "label")  # inputs besides the image or latent, in the order in which a graph takes them

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cut.data.numbers import COLOURS, Bands
 from cut.errors import UserError
-from cut.methods.base import Translator
+from cut.methods.translator import Translator
 
 _STREAM_BITS = 63
 Progress = Callable[[int, int], object]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cut.methods.stylizer import Stylizer
 
 NOT_TRAINED = "is not trained: it makes each picture anew, from a photograph and a painting"
-_NOT_METHODS = ("base", "conditional", "known_pixels", "patch_contrast", "styled", "stylizer", "two_way")
+_NOT_METHODS = ("base", "conditional", "known_pixels", "patch_contrast", "styled", "stylizer", "translator", "two_way")
 
 
 def known_methods() -> list[str]:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from cut.config import MethodConfig
 from cut.config.section import RANDOM_WEIGHTS, PathText
-from cut.methods.base import Networks, Translator
+from cut.methods.base import Networks
+from cut.methods.translator import Translator
 
 
 class StylizerConfig(MethodConfig):

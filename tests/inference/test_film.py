@@ -16,7 +16,7 @@ from cut.cli import test as cut_test
 from cut.errors import UserError
 from cut.inference.film import Film, _cv2, translate_film
 from cut.inference.request import Request
-from cut.methods.base import Translator
+from cut.methods.translator import Translator
 from cut.runtime.fabric import build_fabric
 
 cv2 = _cv2()  # which FFmpeg's silence comes with

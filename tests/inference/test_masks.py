@@ -15,7 +15,7 @@ from cut.inference.masks import keep_outside, with_masks
 from cut.inference.output_folder import OutputFolder
 from cut.inference.request import Request
 from cut.inference.translate import plan_jobs, translate
-from cut.methods.base import Translator
+from cut.methods.translator import Translator
 from cut.runtime.fabric import build_fabric
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from cut.inference.forward import translate_pictures
 from cut.inference.request import ONE_OUTPUT, Request
-from cut.methods.base import Translator
+from cut.methods.translator import Translator
 from cut.models.initialisation import initialise
 from cut.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from cut.models.stylegan2_blocks import EqualConv2d, EqualResidualBlock, UpsampleConv, blur

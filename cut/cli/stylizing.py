@@ -127,7 +127,7 @@ def _own_picture(config: "RunConfig", domain: str) -> Path:
 
 def _say_size(method: "Stylizer", job: "Job") -> None:
     """One line where a picture is made at another size than it has."""
-    from cut.config.data import MOST_PX
+    from cut.config.sides import MOST_PX
     from cut.data.images import stored_size_px
 
     size = stored_size_px(job.source)

@@ -7,14 +7,13 @@ from cut.config.data import (
     IDXDataConfig,
     ImagesDataConfig,
     LabelledDataConfig,
-    LoaderConfig,
     PairedDataConfig,
     SingleDataConfig,
     TableConfig,
-    TransformConfig,
     UnpairedDataConfig,
 )
 from cut.config.evaluation import EvalConfig
+from cut.config.loader import LoaderConfig, TransformConfig
 from cut.config.networks import (
     DiscriminatorConfig,
     GeneratorConfig,

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from cut.config import MethodConfig, RunConfig, Section
-from cut.config.data import LoaderConfig
+from cut.config.loader import LoaderConfig
 from cut.config.networks import NetworkConfig
 from cut.config.own_code import HINT, SECTIONS, is_own, own_section
 from cut.config.packaged import find_config, hint

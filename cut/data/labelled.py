@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from cut.config import LabelledDataConfig
-from cut.config.data import require_class_names
+from cut.config.loader import require_class_names
 from cut.data.cache import PictureCache
 from cut.data.folders import Listing
 from cut.data.images import composed, evenly_chosen, list_images, read_image

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from cut.config.data import LoaderConfig
+from cut.config.loader import LoaderConfig
 from cut.data.cache import PictureCache
 from cut.data.colour_statistics import ColourStatistics
 from cut.data.picture_list import PictureList

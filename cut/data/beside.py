@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cut.config import UnpairedDataConfig
-from cut.data.images import pair_name, read_image, to_8_bit
+from cut.data.images import open_header, pair_name, read_image, to_8_bit
 from cut.data.pair_files import by_name
 from cut.errors import UserError, listed
 
@@ -83,12 +83,25 @@ def read_mask(path: Path) -> np.ndarray:
     """A mask `(H, W, 1)` in 8 bits: white is translated, black stays, gray in between.
 
     Raises:
-        UserError: It cannot be read, or holds numbers of classes instead of brightness.
+        UserError: It cannot be read, is transparent in places, or holds numbers of classes instead of brightness.
     """
     mask = to_8_bit(read_image(path, 1))
+    if _is_transparent(path):
+        raise UserError(
+            f"{path}: this mask is transparent in places, which do not say whether they are translated; save it "
+            "without transparency (white: translate, black: keep)"
+        )
     if 0 < mask.max() < _LEAST_WHITE:
         raise UserError(
             f"{path}: the brightest place of this mask is {mask.max()} of 255; white (255) marks what is translated, "
             "so multiply it, or draw it again"
         )
     return mask
+
+
+def _is_transparent(path: Path) -> bool:
+    try:
+        with open_header(path) as picture:
+            return picture.has_transparency_data and picture.convert("RGBA").getextrema()[3] != (255, 255)
+    except UserError:  # no file of Pillow's: an array, or a TIFF of many bits
+        return False

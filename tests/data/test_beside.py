@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from cut.config import UnpairedDataConfig
+from cut.data.beside import read_mask
 from cut.data.images import write_image
 from cut.data.transforms import to_picture
 from cut.data.unpaired import UnpairedStream
@@ -130,6 +132,19 @@ def test_mask_of_class_numbers_is_refused(root):
         write_image(root / f"maskA/sub/{number}.png", halves() // 255)
     error = stream_of(root)[0]
     assert isinstance(error, UserError) and "brightest place of this mask is 1 of 255" in str(error)
+
+
+def test_mask_that_is_transparent_in_places_is_refused(root):
+    path = root / "maskA/sub/0.png"
+    white = Image.new("RGBA", (24, 24), "white")
+    white.save(path)
+    assert read_mask(path).min() == 255
+    white.putpixel((0, 0), (255, 255, 255, 0))
+    white.save(path)
+    with pytest.raises(UserError, match=r"0\.png: this mask is transparent in places"):
+        read_mask(path)
+    np.save(root / "0.npy", halves())
+    assert np.array_equal(read_mask(root / "0.npy"), halves())
 
 
 def test_mask_of_another_size_is_refused(root):

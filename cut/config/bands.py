@@ -1,9 +1,9 @@
 """What the pictures of a domain hold, where they need not be gray or colour pictures of 8 or 16 bits."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 MOST_BANDS = 64
 Channels = Annotated[int, Field(ge=1, le=MOST_BANDS)]
@@ -16,7 +16,13 @@ def _is_range(limits: tuple[float, float]) -> tuple[float, float]:
     return limits
 
 
-Range = Annotated[tuple[float, float], AfterValidator(_is_range)]
+def _are_two(limits: Any) -> Any:
+    if not isinstance(limits, list | tuple) or len(limits) != 2:
+        raise ValueError("must be [lowest, highest]")
+    return limits
+
+
+Range = Annotated[tuple[float, float], BeforeValidator(_are_two), AfterValidator(_is_range)]
 ShownBands = tuple[Channels, Channels, Channels]
 
 

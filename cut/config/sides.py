@@ -11,9 +11,10 @@ LEAST_PX, MOST_PX = 8, 32_768
 
 def _or_rectangle(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
     """A side that is checked as such, or two of them, each checked."""
-    if not isinstance(value, list | tuple):
+    is_written_out = isinstance(value, str) and "x" in value  # 288x576, as cut-test --load-px takes it
+    if not isinstance(value, list | tuple) and not is_written_out:
         return validate(value)
-    if len(value) != 2:
+    if is_written_out or len(value) != 2:
         raise ValueError("must be one number, or [height, width]")
     return tuple(validate(side) for side in value)
 

@@ -34,11 +34,13 @@ def start_settings(path: Path, networks: bool) -> list[str]:
 
     Args:
         path: File, as `read_start` takes it.
-        networks: Whether the run takes over the file's method and networks too, so that all its weights fit.
+        networks: Whether the run takes over the file's method and networks too, so that all its weights fit, and
+            whether they see matched colours.
     """
     found = [f"start.file={json.dumps(str(path))}"]
     if networks:
         config = read_start(path).config
         parts = {key: config[key] for key in ("method", "generator", "discriminator") if config.get(key)}
         found += [f"{key}={json.dumps(value)}" for key, value in parts.items()]
+        found += ["data.match_colours=true"] if config.get("data", {}).get("match_colours") else []
     return found

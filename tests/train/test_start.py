@@ -8,7 +8,7 @@ from conftest import make_paired
 from programs import saved_run
 from public_weights import formula_state_dict
 
-from cut.api.start import read_start
+from cut.api.start import read_start, start_settings
 from cut.build import build_trainer, read_config
 from cut.cli.train import _parse, _plan
 from cut.errors import UserError
@@ -37,6 +37,14 @@ def test_a_new_run_starts_from_all_networks_of_another(tiny_yaml, tmp_path, earl
     assert all(torch.equal(value, before[key]) for key, value in averaged.items())
     trainer.fit(tmp_path / "run")
     assert trainer.step == 6  # of its own
+
+
+@pytest.mark.parametrize("matches", [True, False])
+def test_networks_that_know_matched_colours_go_on_to_see_such(tiny_yaml, tmp_path, matches):
+    trainer, _ = opened(tiny_yaml, tmp_path / "run", "train.max_steps=1", f"data.match_colours={matches}")
+    trainer.fit(tmp_path / "run")
+    assert ("data.match_colours=true" in start_settings(tmp_path / "run", networks=True)) == matches
+    assert len(start_settings(tmp_path / "run", networks=False)) == 1
 
 
 def test_a_generator_alone_starts_a_run_with_a_new_discriminator(tiny_yaml, tmp_path, earlier):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from cut.cli import write_json_file
+from cut.cli.films import is_film
 from cut.cli.translation_options import make_request
 from cut.errors import UserError, printable
 from cut.terminal import say
@@ -62,6 +63,9 @@ def stylize_pictures(args: argparse.Namespace) -> None:
     for name, why in _FOREIGN.items():
         if getattr(args, name) not in (None, False):
             raise UserError(f"--{name.replace('_', '-')}: {why}; leave it out")
+    for name in ("input", "guide"):
+        if is_film(getattr(args, name)):
+            raise UserError(f"--{name} {getattr(args, name)}: this method takes pictures, not films; give frames of it")
     args.input, args.guide = (
         given or _own_picture(config, domain) for given, domain in ((args.input, "a"), (args.guide, "b"))
     )

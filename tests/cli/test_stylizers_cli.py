@@ -125,6 +125,8 @@ def test_a_picture_that_cannot_be_written_does_not_keep_the_others(yaml_of, tmp_
 def test_options_that_would_do_nothing_are_refused(yaml_of, tmp_path):
     run = ("test", "--config", yaml_of("gatys"), "--output", tmp_path / "out")
     assert told(*run, "--load-px", 0).startswith("--load-px 0: must be from 8 to")
+    film = told(*run, "--input", "film.mp4")
+    assert film == "--input film.mp4: this method takes pictures, not films; give frames of it"
     assert told(*run, "--deterministic") == (
         "--deterministic: this method draws nothing that --seed does not decide; leave it out"
     )

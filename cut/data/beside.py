@@ -102,6 +102,6 @@ def read_mask(path: Path) -> np.ndarray:
 def _is_transparent(path: Path) -> bool:
     try:
         with open_header(path) as picture:
-            return picture.has_transparency_data and picture.convert("RGBA").getextrema()[3] != (255, 255)
+            return picture.has_transparency_data and bool(np.asarray(picture.convert("RGBA"))[..., 3].min() < 255)
     except UserError:  # no file of Pillow's: an array, or a TIFF of many bits
         return False

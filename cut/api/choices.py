@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from cut.config.sides import LEAST_PX, MOST_PX, as_text, both_sides
 from cut.data.images import composed
 from cut.data.scale import scale_as_in_training
 from cut.data.transforms import to_tensor
-from cut.errors import UserError, did_you_mean, reason, shortened
+from cut.errors import UserError, did_you_mean, reason, shortened, shown
 from cut.methods.translator import Translator
 
 
@@ -118,10 +119,13 @@ def scaling(
     """What scales a picture as training did; None where nothing is asked for.
 
     Raises:
-        UserError: `load_px` is out of range.
+        UserError: `load_px` is no side, nor two, or is out of range.
     """
     if load_px is None:
         return None
+    load_px = tuple(load_px) if isinstance(load_px, list) else load_px
+    if [isinstance(side, Integral) for side in both_sides(load_px)] != [True, True]:
+        raise UserError(f"{option} {shown(load_px)}: must be a number, or (height, width)")
     if not all(LEAST_PX <= side <= MOST_PX for side in both_sides(load_px)):
         raise UserError(f"{option} {as_text(load_px)}: must be from {LEAST_PX} to {MOST_PX}")
     return partial(scale_as_in_training, config=config.data, load_px=load_px)

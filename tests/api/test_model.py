@@ -110,6 +110,10 @@ def test_what_is_no_picture_is_refused_in_one_line(run, tmp_path):
 def test_scaling_and_tiles_are_those_of_cut_test(run, photo, tmp_path):
     model = cut.load(run, device="cpu")
     scaled = written(run, photo, tmp_path / "scaled", "--load-px", 32)
+    assert np.array_equal(np.array(model(photo, load_px=[32, 32])), scaled)
+    for wrong in ("32x32", (32,), (32, 32, 3), 32.5):
+        with pytest.raises(cut.UserError, match=r"load_px .*: must be a number, or \(height, width\)"):
+            model(photo, load_px=wrong)
     assert np.array_equal(np.array(model(photo, load_px=32)), scaled) and scaled.shape == (32, 32, 3)
     tiled = np.array(model(photo, tile_px=32)).astype(int)
     assert abs(tiled - np.array(model(photo)).astype(int)).max() <= 1

@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Sequence
+from numbers import Real
 from pathlib import Path
 
 import torch
 
+from cut.errors import UserError, shown
 from cut.metrics.names import DEFAULT_METRICS, check_metrics
 from cut.scoring.evaluator import Evaluator
 from cut.scoring.find_pictures import find_pictures, require_colours
@@ -48,6 +50,8 @@ def score(
         cut.UserError: Pictures or weights are missing or do not fit the metrics.
     """
     check_metrics(metrics)
+    if value_range is not None and not _is_range(value_range):
+        raise UserError(f"value_range {shown(value_range)}: must be (lowest, highest)")
     own, others = given_path(generated, "generated"), given_path(target, "target")
     require_colours(find_pictures(own, others, metrics)[0][0], metrics)  # before a network is loaded
     paths = (Path(file) if file else None for file in (features, inception_weights, segmenter, lpips_backbone))
@@ -64,3 +68,9 @@ def score(
         **files,
     )
     return evaluator.score(own).scores
+
+
+def _is_range(given: object) -> bool:
+    if not isinstance(given, list | tuple) or [isinstance(value, Real) for value in given] != [True, True]:
+        return False
+    return bool(given[0] < given[1])

@@ -85,12 +85,13 @@ def _frames(text: str | None) -> tuple[int, int | None]:
 
 def _output(film: Path, given: Path) -> Path:
     """The film to write: `given` itself, or the film's name in the folder `given`."""
+    from cut.data.images import READ_SUFFIXES
     from cut.inference.film import CODECS, FILM_SUFFIXES
 
     suffix = given.suffix.lower()
     if suffix in CODECS and not given.is_dir():
         return given
-    if suffix in FILM_SUFFIXES and not given.is_dir():
+    if suffix in (*FILM_SUFFIXES, *READ_SUFFIXES) and not given.is_dir():  # no folder is meant, such as x.gif
         raise UserError(f"--output {given}: no film is written as {suffix} (written: {', '.join(CODECS)})")
     return given / (film.name if film.suffix.lower() in CODECS else f"{film.stem}.mp4")
 

@@ -167,6 +167,7 @@ def test_command_translates_a_film(film, tmp_path, monkeypatch, capsys):
     [
         (("--output", "film.mp4"), "would be overwritten by its own translation"),
         (("--output", "mine.mp4"), "is there already, and cut-test did not write it"),
+        (("--output", "x.gif"), "no film is written as .gif (written: .mp4"),
         (("--output", "x.webm"), "no film is written as .webm (written: .mp4"),
         (("--output", "x", "--format", "png"), "--format: is for pictures, and --input is a film"),
         (("--output", "x", "--num-outputs", "2"), "num-outputs"),

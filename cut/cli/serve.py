@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from cut.cli import add_max_megapixels, run, set_max_megapixels
+from cut.cli import add_max_megapixels, parse, run, set_max_megapixels
 from cut.errors import UserError, reason
 from cut.terminal import say
 
@@ -94,7 +94,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--allow-import", action="store_true", help="files may name code outside this package, which is imported"
     )
-    return parser.parse_args(argv)
+    return parse(parser, argv)
 
 
 def _main(args: argparse.Namespace) -> None:

@@ -24,7 +24,7 @@ def colour_statistics(images: Iterable[Tensor]) -> ColourStatistics:
     """
     count, total, squares = 0, torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     for image in images:
-        values = image.flatten(1).double()
+        values = image.flatten(1).cpu().double()
         if image.dtype != torch.uint8:
             values = (values + 1.0) * _HALF
         count, total, squares = count + values.shape[1], total + values.sum(1), squares + (values * values).sum(1)

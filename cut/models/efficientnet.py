@@ -166,7 +166,7 @@ class EfficientNetLite(nn.Module):
                     held = "is missing" if tensor is None else f"has the shape {tuple(tensor.shape)}, not {shape}"
                     raise ValueError(f"no weights of this EfficientNet-Lite: {key} {held}")
                 digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
-                read.append(tensor.double())
+                read.append(tensor.cpu().double())
             weight, gamma, beta, mean, variance = read
             factor = gamma / torch.sqrt(variance + _EPS)
             layer.weight.copy_(weight * factor.view(-1, 1, 1, 1))

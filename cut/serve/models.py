@@ -97,7 +97,7 @@ class Models:
         """The model of that name, loaded, and loaded again where a training has written a new one meanwhile.
 
         Raises:
-            UserError: There is none, or its file is damaged.
+            UserError: There is none, its file is damaged, or its pictures are none that a page can show.
         """
         place = self.place(name)
         file = place.weights
@@ -111,12 +111,18 @@ class Models:
             while len(self._loaded) > _MOST_LOADED:
                 self._loaded.popitem(last=False)
         self._loaded.move_to_end(name)
-        return self._loaded[name][1]
+        model = self._loaded[name][1]
+        if any(not bands.are_plain for bands in model.config.data.bands.values()):
+            raise UserError(
+                f"model {shown(name)}: translates bands or numbers, which a page cannot show; use cut-test or cut.load"
+            )
+        return model
 
     def describe(self, name: str) -> dict[str, Any]:
         """What can be asked of a model, for the page and for programs."""
         model = self.model(name)
         takes, inputs = "picture" if "image" in model.method.inputs else "nothing", model.method.inputs
+        load_px = getattr(model.config.data, "load_px", None)
         return {
             "name": name,
             "method": model.config.method.name,
@@ -125,7 +131,7 @@ class Models:
             "labels": list(model.labels),
             "takes_guide": "guide" in inputs,
             "takes_seed": bool({"style", "latent"} & inputs) or model.method.goes_one_by_one,
-            "trained_at_px": getattr(model.config.data, "load_px", None) if takes == "picture" else None,
+            "trained_at_px": load_px if takes == "picture" and isinstance(load_px, int) else None,  # no rectangle
         }
 
     def translate(self, name: str, wish: Wish, progress: Progress) -> bytes:

@@ -125,7 +125,7 @@ def _difference(graph: TranslationGraph, content: bytes, path: Path) -> dict[str
     for seed, size in enumerate(sizes):
         inputs = graph.example(size, seed)
         with torch.no_grad():
-            found = float((run(*inputs) - _ours(graph, inputs, fabric)).abs().max())
+            found = float((_run(run, inputs, program, path) - _ours(graph, inputs, fabric)).abs().max())
             largest = found if not found <= largest else largest  # `max` would pass over what is no number
     if not largest <= _LARGEST_DIFFERENCE:
         raise UserError(
@@ -133,6 +133,16 @@ def _difference(graph: TranslationGraph, content: bytes, path: Path) -> dict[str
             f"[-1, 1] differ by up to {largest:.2g}; take another format"
         )
     return {"program": program, "largest": largest, "sizes": [list(size) for size in sizes]}
+
+
+def _run(run: Any, inputs: tuple[torch.Tensor, ...], program: str, path: Path) -> torch.Tensor:
+    try:
+        return run(*inputs)
+    except Exception as error:  # each program raises its own kinds
+        size = "x".join(map(str, inputs[0].shape[:1:-1]))
+        raise UserError(
+            f"{path}: not written, because {program} fails at {size} px ({reason(error)}); take another format"
+        ) from error
 
 
 def _sizes(graph: TranslationGraph) -> list[tuple[int, int]]:

@@ -104,17 +104,19 @@ class TranslationGraph(nn.Module):
     def _whole(self, side: int) -> int:
         return (side + self.stride - 1) // self.stride * self.stride
 
-    def example(self, size: Sequence[int] = _EXAMPLE_PX, seed: int = 0) -> tuple[Tensor, ...]:
+    def example(self, size: Sequence[int] | None = None, seed: int = 0) -> tuple[Tensor, ...]:
         """Inputs of noise.
 
         Args:
-            size: Height and width.
+            size: Height and width; None takes some that are larger than the stride, because torch.export takes what is
+                halved down to one pixel, as in a U-Net, for a constant.
             seed: Seed of the noise.
         """
         random, count = torch.Generator().manual_seed(seed), 1 if self.takes_one else 2
         if self.inputs[0] == "latent":
             return (self.method.latents(count, random),)
-        image = torch.rand(count, self.channels, *size, generator=random) * 2 - 1
+        height, width = size or [max(side, self.stride + side // 8) for side in _EXAMPLE_PX]
+        image = torch.rand(count, self.channels, height, width, generator=random) * 2 - 1
         given = {"style": lambda: self.method.latents(count, random), "label": lambda: torch.zeros(count).long()}
         return (image, *(given[name]() for name in self.inputs[1:]))
 
@@ -134,6 +136,8 @@ def export(graph: TranslationGraph, suffix: str) -> bytes:
         UserError: The graph cannot be exported, or what does it is not installed.
     """
     example = graph.example()
+    if suffix == ".pt2":  # see `example`: such a program refuses images of one stride
+        graph.smallest = max(graph.smallest, 2 * graph.stride)
     with _quiet():
         try:
             if suffix == ".ts":

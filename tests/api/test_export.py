@@ -129,6 +129,29 @@ def test_onnx_of_other_generators_gives_the_same_in_onnxruntime(name, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2", ".ts"])
+def test_a_unet_of_a_larger_stride_serves_every_size(suffix, tmp_path):
+    """One step of its bottleneck is one pixel at 128 px, which an example of that size would make a constant."""
+    own = METHODS["pix2pix"]
+    larger = {"generator": own["generator"] | {"image_px": 128}, "data": own["data"] | {"crop_px": 128, "load_px": 128}}
+    method, config = built("pix2pix", **larger)
+    described = export_model(method, config, tmp_path / f"unet{suffix}")
+    assert described["difference"]["largest"] < 1e-4
+    assert described["smallest_px"] == (129 if suffix == ".pt2" else 1)
+    assert [side > 128 for side in described["difference"]["sizes"][1]] == [True, suffix == ".pt2"]
+
+
+def test_a_file_that_its_program_cannot_run_is_not_written(tmp_path, monkeypatch):
+    def broken(*inputs):
+        raise RuntimeError("Guard failed")
+
+    monkeypatch.setattr("cut.api.export.runs_of", lambda content, suffix: ("torch 9", broken))
+    with pytest.raises(UserError, match=r"not written, because torch 9 fails at 64x64 px \(Guard failed\)"):
+        export_model(*built("cut"), tmp_path / "model.ts")
+    assert not (tmp_path / "model.ts").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cut", "pix2pix", "sincut", "munit"])
 def test_exported_programs_translate_as_cut_test_does(name, tmp_path):
     described = exported(name, tmp_path, ".pt2")[0]

@@ -144,7 +144,10 @@ def write_json_file(path: str, value: object) -> None:
 
     try:
         if _is_stream(path):
-            Path(path).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+            handle = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe that nobody reads is an error
+            with open(handle, "w", encoding="utf-8") as stream:
+                os.set_blocking(handle, True)
+                stream.write(json.dumps(value, indent=2) + "\n")
         else:
             write_json(Path(path), value, indent=2)
     except OSError as error:

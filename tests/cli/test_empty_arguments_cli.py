@@ -1,6 +1,8 @@
 """An empty argument is a variable that is not set, never the current folder."""
 
 import importlib
+import json
+import os
 import re
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from conftest import REPOSITORY
 from programs import told
 
 import cut
+from cut.cli import write_json_file
 from cut.config import PairedDataConfig, UnpairedDataConfig
 from cut.errors import UserError
 
@@ -74,3 +77,13 @@ def test_the_functions_refuse_one(call, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"is empty; name a file or a folder \(the current one is '.'\)"):
         call()
     assert not list(Path().iterdir())
+
+
+def test_a_pipe_that_nobody_reads_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "scores.json")
+    with pytest.raises(UserError, match="scores.json: cannot be written"):
+        write_json_file(str(tmp_path / "scores.json"), {})
+    reader = os.open(tmp_path / "scores.json", os.O_RDONLY | os.O_NONBLOCK)
+    write_json_file(str(tmp_path / "scores.json"), {"l1": 1})
+    assert json.loads(os.read(reader, 100)) == {"l1": 1}
+    os.close(reader)

@@ -151,8 +151,9 @@ def test_a_file_that_its_program_cannot_run_is_not_written(tmp_path, monkeypatch
     assert not (tmp_path / "model.ts").exists()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["cut", "pix2pix", "sincut", "munit"])
+@pytest.mark.parametrize(
+    "name", ["pix2pix", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cut", "sincut", "munit"))]
+)
 def test_exported_programs_translate_as_cut_test_does(name, tmp_path):
     described = exported(name, tmp_path, ".pt2")[0]
     assert described["difference"]["largest"] < 1e-4 and described["format"] == "torch.export"

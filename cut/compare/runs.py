@@ -1,15 +1,12 @@
 """Trains, translates and scores one run after the other, each by the program that a user would call."""
 
-import os
-import signal
-import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cut.compare.contenders import Contender
+from cut.compare.programs import call, wait_for_others
 from cut.compare.results import (
     can_move_aside,
     costs_of,
@@ -29,22 +26,16 @@ from cut.data.images import list_images
 from cut.data.picture_list import changes_of_pictures
 from cut.errors import UserError, listed
 from cut.metrics.names import NEEDS_OUTPUTS, NEEDS_PAIRS, NEEDS_PALETTE, NUM_OUTPUTS, READS_FEATURES, WHEREVER
-from cut.runtime.children import end_group, hand_on, start_child, wait_in_parts
-from cut.runtime.run_lock import lock_holder
-from cut.runtime.signals import Stopped, stop_signals
 from cut.storage.files import read_json, write_json
-from cut.storage.own_list import SAFE
 from cut.storage.written import SCORES, TRANSLATIONS, is_foreign, mark
 from cut.terminal import say
 
-_INTERRUPTED = {status: number for number in stop_signals() for status in (128 + number, -number)}
 _READERS = {  # which metrics read an option of cut-eval
     "--features": frozenset(READS_FEATURES),
     "--inception-weights": frozenset(READS_FEATURES),
     "--palette": frozenset(NEEDS_PALETTE),
     "--segmenter": frozenset(NEEDS_PALETTE),
 }
-_POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -129,7 +120,7 @@ class Runner:
             known["made_of"] = training_list(config)
         try:
             if scores_of(result, known) is None and contender.is_trained:
-                _wait_for_others(run_dir)
+                wait_for_others(run_dir)
                 self._call("train", run_dir, *settings, "--run-dir", run_dir)
                 known_now = {**known, "trained_on": training_list(config)}
                 self._translate_and_score(run_dir, contender, result, known_now, "--run", run_dir)
@@ -254,21 +245,7 @@ class Runner:
         Raises:
             UserError: it failed, with its last line.
         """
-        log = run_dir.with_name(f"{run_dir.name}.log")
-        log.parent.mkdir(parents=True, exist_ok=True)
-        words = [str(argument) for argument in arguments]
-        start = time.perf_counter()
-        with os.fdopen(
-            os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | SAFE, 0o666), "a", encoding="utf-8"
-        ) as file:
-            print(f"$ cut-{program} {' '.join(words)}", file=file, flush=True)
-            status = _wait(start_child(["-m", f"cut.cli.{program}", *words], output=file))
-        if status in _INTERRUPTED:
-            raise _stopped(_INTERRUPTED[status])
-        if status:
-            said = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-            raise UserError(f"{said[-1]} (status {status}; all of it: {log})")
-        say(f"  cut-{program}: {time.perf_counter() - start:.0f} s")
+        call(program, run_dir.with_name(f"{run_dir.name}.log"), arguments)
 
 
 def _of_several(result: Path) -> Path:
@@ -278,42 +255,3 @@ def _of_several(result: Path) -> Path:
 
 def _words(options: Mapping[str, str]) -> list[str]:
     return [word for option in options.items() for word in option]
-
-
-def _wait(child: subprocess.Popen) -> int:
-    """The status; a signal to end is handed on, and waited for, so that the run can save.
-
-    Raises:
-        Stopped: it was asked to end and has ended in another way, because it was done by then.
-    """
-    asked: list[int] = []
-
-    def ask(signum: int, frame: object) -> None:
-        asked.append(signum)
-        hand_on(child, signum)
-
-    previous = {number: signal.signal(number, ask) for number in stop_signals()}
-    try:
-        status = wait_in_parts(child)
-    finally:
-        end_group(child)  # whatever ended the wait: nothing of it trains on
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-    if asked:
-        raise _stopped(asked[0])
-    return status
-
-
-def _stopped(signum: int) -> Stopped:
-    return Stopped(signum, "stopped; the same command goes on from there")
-
-
-def _wait_for_others(run_dir: Path) -> None:
-    """Waits while a training of this run goes on, as where a comparison was killed and its program still saves.
-
-    It is not ended: it may be somebody's own.
-    """
-    if holder := lock_holder(run_dir):
-        say(f"  {run_dir}: {holder} is still training here; waiting for it to end (Ctrl-C stops the waiting alone)")
-        while lock_holder(run_dir):
-            time.sleep(_POLL_SECONDS)

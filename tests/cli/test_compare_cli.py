@@ -19,7 +19,7 @@ from programs import command, fails, inside, told
 
 from cut.build import read_config
 from cut.cli import compare as compare_cli
-from cut.compare import runs
+from cut.compare import programs, runs
 from cut.compare.contenders import plan_contenders
 from cut.compare.runs import Outcome
 from cut.compare.table import markdown_table
@@ -229,7 +229,7 @@ def test_a_signal_that_comes_when_a_program_has_just_ended_stops_the_comparison(
     timer = threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGTERM])
     timer.start()
     with pytest.raises(Stopped) as stopped:
-        runs._wait(child)
+        programs.wait(child)
     assert stopped.value.signum == signal.SIGTERM and child.returncode == 0
 
 
@@ -237,10 +237,10 @@ def test_whatever_ends_the_wait_ends_the_program_too(monkeypatch):
     def fail(child):
         raise MemoryError
 
-    monkeypatch.setattr(runs, "wait_in_parts", fail)
+    monkeypatch.setattr(programs, "wait_in_parts", fail)
     child = children.start_child(["-c", "import time; time.sleep(1000)"])
     with pytest.raises(MemoryError):
-        runs._wait(child)
+        programs.wait(child)
     assert child.returncode == -signal.SIGKILL
 
 

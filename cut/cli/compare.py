@@ -21,6 +21,8 @@ examples:
   cut-compare --configs configs/methods/*.yaml --config configs/overlays/earth2map_64_cpu.yaml --output results/methods
   cut-compare --configs configs/quickstart.yaml configs/earth2map_cyclegan_cpu.yaml --steps 500 --output results/short
 
+  cut-compare --configs configs/tables/equal_time/*.yaml --minutes 4 --best --seeds 2 --output results/equal_time
+
 Each run is trained by cut-train, translates the test pictures of its data with cut-test and is scored by cut-eval, all
 in processes of their own, one after the other: all configs with the first seed, then with the next. After every run
 there is a table in OUTPUT/table.md and, run by run, in OUTPUT/table.csv; OUTPUT/sheet.png shows pictures of all side by
@@ -35,6 +37,9 @@ All configs are scored on the test pictures of the first one's data. Methods wit
 with one random style, the same for every run, and with five for the metric diversity. s/iter is the median over the
 logged steps, and memory the peak of the training process, or of the device on CUDA; they compare only if nothing else
 ran beside them.
+
+--minutes gives all the same time instead of the same number of steps: all take turns at 30 steps, twice, before the
+first training; what was found is kept in OUTPUT/pace.json, so that the same command trains the same number of steps.
 """
 
 
@@ -59,8 +64,20 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "--seeds", type=int, default=3, metavar="N", help="seeds 0 to N-1 of each (default: %(default)s)"
     )
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="where runs, pictures and tables go")
-    parser.add_argument(
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument(
         "--steps", type=int, metavar="N", help="generator updates of every run (default: its own length)"
+    )
+    length.add_argument(
+        "--minutes",
+        type=float,
+        metavar="M",
+        help="time of every training: each config is timed here first, and then has as many steps as fit into it",
+    )
+    parser.add_argument(
+        "--best",
+        action="store_true",
+        help="score best.pt of each run too, in a row of its own; the configs need eval, honestly with split: val",
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting of all; repeatable"
@@ -93,6 +110,8 @@ def _main(args: argparse.Namespace) -> int:
     check_metrics(metrics)
     if set(metrics) <= set(NEEDS_OUTPUTS):
         raise UserError(f"--metrics {args.metrics}: most methods have one output per picture; add another metric")
+    if args.minutes is not None and not 0 < args.minutes < float("inf"):
+        raise UserError(f"--minutes {args.minutes}: must be above 0")
     from cut.compare.contenders import plan_contenders
 
     contenders = plan_contenders(args.configs, args.set, args.steps, args.config)
@@ -101,6 +120,11 @@ def _main(args: argparse.Namespace) -> int:
             raise UserError(
                 f"{contender.name}: cut-compare knows gray and colour pictures, not data.range_a and other numbers of "
                 "channels; use cut-train, cut-test and cut-eval"
+            )
+        if args.best and contender.is_trained and contender.config.eval is None:
+            raise UserError(
+                f"{contender.name}: has no eval, and so no best.pt for --best; give one, e.g. "
+                '--set "eval={every_steps: 500, metrics: [ssim], split: val}"'
             )
     if args.metrics is None and contenders[0].config.data.kind == "single":
         metrics = _names(_METRICS_OF_SINGLE)
@@ -132,31 +156,36 @@ def _compare(contenders: Sequence["Contender"], metrics: Sequence[str], args: ar
     source["list"] = [entry_of_files(list_images(folder), folder) for folder in folders]
     runner = Runner(args.output, pictures, source, metrics, _scoring(args))
     outcomes: list[Outcome] = []
-    places = {contender.name: place for place, contender in enumerate(contenders)}
-    runner.require_own_files([contender.name for contender in contenders], args.seeds)
+    names = [contender.name for contender in contenders]
+    places = {name: 2 * place for place, name in enumerate(names)}
+    places |= {c.best_title: places[c.name] + 1 for c in contenders if args.best and c.is_trained}
+    runner.require_own_files(names, args.seeds)
     try:
         baselines = {"input, untranslated": runner.baseline()}
         baselines["input, colour transfer"] = runner.colour_transfer(contenders[0].config)
         baselines = {title: scores for title, scores in baselines.items() if scores}
+        if args.minutes:
+            contenders = runner.with_equal_time(contenders, args.minutes)
         for seed in range(args.seeds):
-            for contender in contenders:
-                number = len(outcomes) + 1
-                say(f"[{number}/{args.seeds * len(contenders)}] {contender.name}, seed {seed}")
+            for place, contender in enumerate(contenders, start=1):
+                say(f"[{seed * len(contenders) + place}/{args.seeds * len(contenders)}] {contender.name}, seed {seed}")
                 outcomes.append(runner.run(contender, seed))
+                if args.best and contender.is_trained and not outcomes[-1].error:
+                    outcomes.append(runner.run_best(contender, seed))
                 if outcomes[-1].error:
                     say(f"  failed: {outcomes[-1].error}")
                 ordered = sorted(outcomes, key=lambda outcome: (places[outcome.name], outcome.seed))
                 table = markdown_table(ordered, baselines) + note_on_styles(contenders, metrics)
                 write_whole(args.output / "table.md", table)
                 write_whole(args.output / "table.csv", csv_table(ordered, baselines))
-                write_comparison(args.output / "sheet.png", pictures, ordered)
+                write_comparison(args.output / "sheet.png", pictures, [run for run in ordered if run.name in names])
     except Stopped as stopped:
         say(f"cut-compare: {stopped}")
         return 128 + stopped.signum
     say(table.rstrip("\n"), sys.stdout)
-    lengths = {outcome.name: int(outcome.costs["steps"]) for outcome in outcomes if "steps" in outcome.costs}
-    if len(set(lengths.values())) > 1:
-        say("cut-compare: warning: the runs differ in length; --steps N gives all the same")
+    lengths = {run.name: int(run.costs["steps"]) for run in outcomes if run.name in names and "steps" in run.costs}
+    if len(set(lengths.values())) > 1 and not args.minutes:
+        say("cut-compare: warning: the runs differ in length; --steps N or --minutes M gives all the same")
     return 1 if any(outcome.error for outcome in outcomes) else 0
 
 

@@ -1,7 +1,7 @@
 """Which runs a comparison is made of."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cut.config import RunConfig, ScheduleConfig
@@ -39,6 +39,17 @@ class Contender:
         """Whether a picture has many translations, one per style."""
         return "style" in find_translator(self.config.method.name).inputs
 
+    @property
+    def best_title(self) -> str:
+        """The name of the row of its best.pt, for what has `eval`."""
+        assert self.config.eval is not None, "what has no eval has no best.pt"
+        return f"{self.name}, best {self.config.eval.decisive}"
+
+    def settings(self, *further: str) -> list[str]:
+        """The arguments of cut-train and cut-test that name it, with further overrides."""
+        words = [word for path in self.paths for word in ("--config", str(path))]
+        return words + [word for override in (*self.overrides, *further) for word in ("--set", override)]
+
 
 def plan_contenders(
     paths: Sequence[Path], overrides: Sequence[str], num_steps: int | None, overlays: Sequence[Path] = ()
@@ -59,11 +70,14 @@ def plan_contenders(
         files = (path, *overlays)
         config = load_config(files, overrides, method_config)
         contender = Contender(name, files, tuple(overrides), config)
-        if num_steps and contender.is_trained:
-            settings = (*overrides, *_budget(config.schedule, num_steps))
-            contender = Contender(name, files, settings, load_config(files, settings, method_config))
-        contenders.append(contender)
+        contenders.append(with_length(contender, num_steps) if num_steps and contender.is_trained else contender)
     return contenders
+
+
+def with_length(contender: Contender, num_steps: int, further: Sequence[str] = ()) -> Contender:
+    """The same with so many generator updates, its schedule in proportion, and further overrides."""
+    settings = (*contender.overrides, *further, *_budget(contender.config.schedule, num_steps))
+    return replace(contender, overrides=settings, config=load_config(contender.paths, settings, method_config))
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cut.compare.contenders import Contender
+from cut.compare.pace import with_equal_time
 from cut.compare.programs import call, wait_for_others
 from cut.compare.results import (
     can_move_aside,
@@ -26,6 +27,7 @@ from cut.data.images import list_images
 from cut.data.picture_list import changes_of_pictures
 from cut.errors import UserError, listed
 from cut.metrics.names import NEEDS_OUTPUTS, NEEDS_PAIRS, NEEDS_PALETTE, NUM_OUTPUTS, READS_FEATURES, WHEREVER
+from cut.storage.checkpoint import BEST_FILE
 from cut.storage.files import read_json, write_json
 from cut.storage.written import SCORES, TRANSLATIONS, is_foreign, mark
 from cut.terminal import say
@@ -36,6 +38,9 @@ _READERS = {  # which metrics read an option of cut-eval
     "--palette": frozenset(NEEDS_PALETTE),
     "--segmenter": frozenset(NEEDS_PALETTE),
 }
+
+
+_BEST = "_best"
 
 
 @dataclass(frozen=True)
@@ -83,14 +88,15 @@ class Runner:
         Raises:
             UserError: so it is.
         """
-        results = [self.output / name / f"seed_{seed}.json" for name in names for seed in range(num_seeds)]
+        stems = [f"seed_{seed}{of}" for seed in range(num_seeds) for of in ("", _BEST)]
+        results = [self.output / name / f"{stem}.json" for name in names for stem in stems]
         several = [_of_several(result) for result in results]
         tests = [test_json(result.with_suffix("")) for result in results]
         scored = [self.output / "input.json", self._transferred.with_suffix(".json"), *results]
         own = [*scored, *several, *tests]
         for path in own:
             mark(path, SCORES)
-        files = [*(self.output / name for name in ("table.md", "table.csv", "sheet.png")), *own]
+        files = [*(self.output / name for name in ("table.md", "table.csv", "sheet.png", "pace.json")), *own]
         foreign = [path for path in files if is_foreign(path) and not can_move_aside(path)]
         foreign += [log for log in (path.with_suffix(".log") for path in scored) if is_foreign_log(log)]
         if foreign:
@@ -111,10 +117,8 @@ class Runner:
         Raises:
             Stopped: by a signal; the same comparison goes on from there.
         """
-        run_dir = self.output / contender.name / f"seed_{seed}"
-        settings = [word for path in contender.paths for word in ("--config", path)]
-        settings += [word for override in (*contender.overrides, f"seed={seed}") for word in ("--set", override)]
-        result, config = run_dir.with_name(f"{run_dir.name}.json"), contender.config.model_copy(update={"seed": seed})
+        run_dir, config = self._run_dir(contender, seed), contender.config.model_copy(update={"seed": seed})
+        result, settings = run_dir.with_name(f"{run_dir.name}.json"), contender.settings(f"seed={seed}")
         known = {"config": config.to_dict(), **self._known}
         if not contender.is_trained:  # so that other pictures make another result
             known["made_of"] = training_list(config)
@@ -123,9 +127,9 @@ class Runner:
                 wait_for_others(run_dir)
                 self._call("train", run_dir, *settings, "--run-dir", run_dir)
                 known_now = {**known, "trained_on": training_list(config)}
-                self._translate_and_score(run_dir, contender, result, known_now, "--run", run_dir)
+                self._translate_and_score(run_dir, contender, known_now, "--run", run_dir)
             elif scores_of(result, known) is None:
-                self._translate_and_score(run_dir, contender, result, known, *settings)
+                self._translate_and_score(run_dir, contender, known, *settings)
             elif contender.is_trained and (
                 changes := changes_of_pictures(read_json(result).get("trained_on"), training_list(config))
             ):
@@ -137,6 +141,42 @@ class Runner:
             return Outcome(contender.name, seed, scores_of(result, known) or {}, costs, remark=note)
         except UserError as error:
             return Outcome(contender.name, seed, {}, {}, str(error))
+
+    def run_best(self, contender: Contender, seed: int) -> Outcome:
+        """What best.pt of a finished run makes of the pictures, under a name of its own.
+
+        Raises:
+            Stopped: By a signal.
+        """
+        run_dir = self._run_dir(contender, seed)
+        place, name = run_dir.with_name(f"{run_dir.name}{_BEST}"), contender.best_title
+        try:
+            found = read_json(run_dir / "evaluation.json").get("best")
+            step = found.get("step") if isinstance(found, dict) else None
+            if not isinstance(step, int) or not (run_dir / BEST_FILE).is_file():
+                raise UserError(f"{run_dir}: has no {BEST_FILE}; delete the folder to train again")
+            config = contender.config.model_copy(update={"seed": seed})
+            known = {"config": config.to_dict(), **self._known, "best_step": step}
+            result = place.with_name(f"{place.name}.json")
+            if scores_of(result, known) is None:
+                self._translate_and_score(place, contender, known, "--checkpoint", run_dir / BEST_FILE)
+            costs: dict[str, float] = {"steps": step}
+            return Outcome(name, seed, scores_of(result, known) or {}, costs, remark=config.method.remark)
+        except UserError as error:
+            return Outcome(name, seed, {}, {}, str(error))
+
+    def with_equal_time(self, contenders: Sequence[Contender], minutes: float) -> list[Contender]:
+        """The contenders, each with the number of steps that takes `minutes` on this machine.
+
+        Raises:
+            UserError: One of them cannot be trained.
+            Stopped: By a signal.
+        """
+
+        def train(contender: Contender, run_dir: Path) -> None:
+            self._call("train", self.output / "pace", *contender.settings(), "--run-dir", run_dir)
+
+        return with_equal_time(contenders, minutes, self.output, train)
 
     def baseline(self) -> dict[str, dict[str, Any]]:
         """The scores of the untranslated inputs; nothing where images are drawn from noise.
@@ -175,10 +215,15 @@ class Runner:
     def _transferred(self) -> Path:
         return self.output / "input_colour_transfer"
 
+    def _run_dir(self, contender: Contender, seed: int) -> Path:
+        return self.output / contender.name / f"seed_{seed}"
+
     def _translate_and_score(
-        self, run_dir: Path, contender: Contender, result: Path, known: dict[str, Any], *translator: Any
+        self, run_dir: Path, contender: Contender, known: dict[str, Any], *translator: Any
     ) -> None:
-        """Translates with the run or the YAML that `translator`, arguments of cut-test, names, and scores."""
+        """Translates with the run or the YAML that `translator`, arguments of cut-test, names, and scores: the results
+        lie beside `run_dir`, under its name."""
+        result = run_dir.with_name(f"{run_dir.name}.json")
         translated, several = run_dir.with_name(f"{run_dir.name}_pictures"), _of_several(result)
         empty_folder(translated, TRANSLATIONS)  # of other pictures, which would be scored with these
         if self.pictures.inputs is None:

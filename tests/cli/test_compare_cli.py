@@ -19,7 +19,7 @@ from programs import command, fails, inside, told
 
 from cut.build import read_config
 from cut.cli import compare as compare_cli
-from cut.compare import programs, runs
+from cut.compare import pace, programs, runs
 from cut.compare.contenders import plan_contenders
 from cut.compare.runs import Outcome
 from cut.compare.table import markdown_table
@@ -84,6 +84,62 @@ def test_a_table_of_two_configs_and_two_seeds(two_yamls, in_process, tmp_path, c
     assert (tmp_path / "out" / "table.md").read_text() in printed
     assert {row["steps"] for row in found[:4]} == {"2"}
     assert all(float(row["seconds_per_step"]) > 0 and float(row["peak_mib"]) > 50 for row in found[:4])
+
+
+def test_equal_minutes_give_the_slower_method_fewer_steps(two_yamls, in_process, tmp_path, monkeypatch, capsys):
+    """Whoever reads a table of equal time must find that time in it, and the same command the same lengths."""
+    paces = {"tiny": 0.5, "focal": 0.25}
+    monkeypatch.setattr(pace, "_measure", lambda contenders, train: {c.name: paces[c.name] for c in contenders})
+    arguments = [*compare(tmp_path / "out", "--configs", *two_yamls), "--seeds", 1, "--minutes", 0.02]
+    inside("compare", *arguments)
+    assert [row["steps"] for row in rows(tmp_path / "out")[:2]] == ["2", "5"]  # of 1.2 s
+    said = capsys.readouterr().err
+    assert "tiny: 0.500 s/step, so 2 steps in 0.02 min" in said and "differ in length" not in said
+    in_process.clear()
+    monkeypatch.setattr(pace, "_measure", lambda contenders, train: pytest.fail("timed again"))
+    inside("compare", *arguments)
+    assert in_process == []
+
+
+def test_the_pace_is_the_median_of_what_short_runs_log(two_yamls, tmp_path):
+    """The first window of a run, and one that something else slowed down, do not count."""
+    seconds, trained = [9.0, 0.2, 0.2, 7.0, 0.2, 0.2], []
+
+    def train(contender, run_dir):
+        run_dir.mkdir()
+        trained.append((contender.name, contender.config.schedule.total_steps, contender.config.eval))
+        lines = [{"step": 5 * n, "time/seconds_per_step": value} for n, value in enumerate(seconds, start=1)]
+        (run_dir / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+    contenders = plan_contenders(two_yamls, ["eval={every_steps: 1, metrics: [l1]}"], None)
+    fitted = pace.with_equal_time(contenders, 0.5, tmp_path, train)
+    assert trained == [("tiny", 30, None), ("focal", 30, None)] * 2, "in turn, and without evaluations"
+    assert [contender.config.schedule.total_steps for contender in fitted] == [150, 150]
+    assert all(contender.config.eval for contender in fitted)
+
+
+@pytest.mark.parametrize(("steps", "rounded"), [(0.3, 1), (7.4, 7), (96.0, 96), (1234.0, 1200), (18.6, 19)])
+def test_lengths_of_equal_time_have_two_digits(steps, rounded):
+    assert pace._rounded(steps) == rounded
+
+
+def test_best_checkpoints_have_rows_of_their_own(two_yamls, in_process, tmp_path):
+    arguments = compare(tmp_path / "out", "--configs", two_yamls[0], "--seeds", 1, "--steps", 4, "--best")
+    assert "tiny: has no eval, and so no best.pt for --best" in told("compare", *arguments)
+    arguments += ["--set", "eval={every_steps: 1, metrics: [l1]}"]
+    inside("compare", *arguments)
+    assert in_process == ["eval", "eval", "train", "test", "eval", "test", "eval"]
+    last, best = rows(tmp_path / "out")[:2]
+    chosen = json.loads((tmp_path / "out" / "tiny" / "seed_0" / "evaluation.json").read_text())["best"]
+    assert (last["method"], best["method"]) == ("tiny", "tiny, best l1")
+    assert (last["steps"], best["steps"]) == ("4", str(chosen["step"]))
+    assert float(best["l1"]) == pytest.approx(chosen["value"], abs=1e-5)  # best of the same pictures
+    in_process.clear()
+    inside("compare", *arguments)
+    assert in_process == []
+    (tmp_path / "out" / "tiny" / "seed_0_best.json").write_text("mine")
+    inside("compare", *arguments)
+    assert in_process == ["test", "eval"], "a damaged result of the best one is made again"
 
 
 def test_methods_with_styles_have_a_diversity_and_a_note(tiny_yaml, unpaired, in_process, tmp_path, monkeypatch):

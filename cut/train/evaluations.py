@@ -21,7 +21,8 @@ class Evaluations:
 
     def __init__(self, config: EvalConfig, every_steps: int):
         self.config, self.every_steps = config, every_steps
-        self.settings = {"decisive": config.decisive} | {key: getattr(config, key) for key in _DECIDE}
+        plain = config.model_dump(mode="json")  # a checkpoint is read without any class of ours
+        self.settings = {"decisive": config.decisive} | {key: plain[key] for key in _DECIDE}
         # {"step": ..., "scores": {generator: {name: value}}, "settings": ...}, oldest first
         self.history: list[dict[str, Any]] = []
 

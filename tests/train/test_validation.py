@@ -14,6 +14,7 @@ from cut.data.images import read_image
 from cut.errors import UserError
 from cut.report.read_run import read_runs
 from cut.scoring.evaluator import Evaluator
+from cut.storage.checkpoint import list_checkpoints, load_checkpoint
 from cut.train.run_dir import open_run
 from cut.train.schedules import plateau_reductions
 from cut.train.validation import Validation
@@ -310,8 +311,12 @@ def test_classes_of_pixels_are_scored_by_a_palette(tiny_yaml, tmp_path):
     palette = tmp_path / "palette.yaml"
     palette.write_text("classes: [{name: dark, color: [40, 40, 40]}, {name: bright, color: [200, 200, 200]}]\n")
     setting = f"eval={{every_steps: 6, metrics: [pixel_accuracy, l1], palette: {palette}}}"
-    train(tiny_yaml, tmp_path / "run", setting)
-    assert logged(tmp_path / "run")[0]["eval/input/pixel_accuracy"] < 0.01  # dark where the target is bright
+    run = tmp_path / "run"
+    train(tiny_yaml, run, setting)
+    assert logged(run)[0]["eval/input/pixel_accuracy"] < 0.01  # dark where the target is bright
+    best, newest = load_checkpoint(run / "best.pt"), load_checkpoint(list_checkpoints(run / "checkpoints")[-1])
+    assert best["evaluations"][0]["settings"]["palette"] == str(palette), "a checkpoint holds no class of ours"
+    assert newest["evaluations"] == best["evaluations"]
 
 
 def test_a_chosen_number_of_pictures_is_translated(tiny_yaml, tmp_path):

@@ -251,3 +251,22 @@ def test_fastcut_is_cut_with_three_other_settings():
     cut, fastcut = (read_config(REPOSITORY / f"configs/horse2zebra_{name}.yaml").method for name in ("cut", "fastcut"))
     changes = changed_keys(cut.model_dump(), fastcut.model_dump())
     assert changes == ["lambda_nce: 1.0 -> 10.0", "nce_idt: True -> False", "flip_equivariance: False -> True"]
+
+
+def test_each_trick_for_few_pictures_changes_one_thing_alone():
+    folder = REPOSITORY / "configs" / "few_pictures"
+    base, rows = read_config(folder / "cut.yaml"), {}
+    for path in sorted(folder.glob("*.yaml")):
+        rows[path.stem] = changed_keys(base.to_dict(), read_config(path).to_dict())
+    assert rows.pop("projected")[0] == "discriminator.name: patch -> projected"
+    together = rows.pop("together")
+    spectral, matched = "discriminator.spectral_norm: False -> True", "data.match_colours: False -> True"
+    assert rows == {
+        "cut": [],
+        "augment": ["discriminator.augment: [] -> ['color', 'translation', 'cutout']"],
+        "r1": ["method.lambda_r1: 0.0 -> 30.0"],
+        "spectral": [spectral],
+        "spectral_hinge": ["method.gan_loss: lsgan -> hinge_clamped", spectral],
+        "match_colours": [matched],
+    }
+    assert {matched, *rows["augment"], "method.lambda_identity: 0.0 -> 5.0"} <= set(together)

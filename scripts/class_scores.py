@@ -7,14 +7,17 @@
 - fc: accuracy on real test pictures of one that was trained on the translations; higher is better;
 - frechet: Frechet distance of the first classifier's features to those of real test pictures, per class, averaged;
 - ground_kept, glyph_kept: correlation of the colours of a source and its translation, at the border and of what stands
-  out from it, over pictures and channels: 1 where they are kept, 0 where they are others.
+  out from it, over pictures and channels: 1 where they are kept, 0 where they are others;
+- tilt_kept: correlation of the tilt of a source and its translation, as seen by a network that was trained to tell how
+  far real pictures were turned, so that nobody need know the tilt of a picture.
 
-The classifier is a small network of three convolutions; `judge` is its own accuracy on real test pictures.
+The classifier is a small network of three convolutions; `judge` is its own accuracy on real test pictures. `tilt_judge`
+is the other network's: the correlation of a turn of real test pictures with the change that it sees.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +35,7 @@ from cut.runtime.seeding import seed_all
 from cut.terminal import say
 
 _SIDE_PX, _FEATURES, _BATCH = 32, 64, 32
+_TURN_DEGREES = 20.0  # largest, either way, of what is turned to learn tilt
 
 
 class Classifier(nn.Module):
@@ -85,15 +89,38 @@ def read_translations(folder: Path, sources: Path, classes: Sequence[str]) -> tu
 
 def train(images: Tensor, labels: Tensor, num_classes: int, steps: int, seed: int) -> Classifier:
     """A classifier of these pictures, set for inference."""
+    return _fit(
+        num_classes, lambda network, i: F.cross_entropy(network(images[i]), labels[i]), len(images), steps, seed
+    )
+
+
+def train_tilt(images: Tensor, steps: int, seed: int) -> Classifier:
+    """A network whose one output is the tilt of a picture as a share of the largest turn, set for inference."""
+
+    def loss(network: Classifier, chosen: Tensor) -> Tensor:
+        turns = 2.0 * torch.rand(len(chosen)) - 1.0
+        return F.mse_loss(network(turned(images[chosen], turns))[:, 0], turns)
+
+    return _fit(1, loss, len(images), steps, seed)
+
+
+def _fit(outputs: int, loss: Callable[[Classifier, Tensor], Tensor], count: int, steps: int, seed: int) -> Classifier:
     seed_all(seed)
-    network = Classifier(num_classes)
+    network = Classifier(outputs)
     optimizer = torch.optim.Adam(network.parameters(), 1e-3)
     for _ in range(steps):
-        chosen = torch.randint(len(images), (_BATCH,))
         optimizer.zero_grad()
-        F.cross_entropy(network(images[chosen]), labels[chosen]).backward()
+        loss(network, torch.randint(count, (_BATCH,))).backward()
         optimizer.step()
     return network.eval()
+
+
+def turned(images: Tensor, turns: Tensor) -> Tensor:
+    """Pictures `(N, C, H, W)` turned about their centres by shares `(N,)` of the largest turn; their border goes on."""
+    angle, zero = torch.deg2rad(_TURN_DEGREES * turns), torch.zeros(len(turns))
+    matrix = torch.stack([angle.cos(), -angle.sin(), zero, angle.sin(), angle.cos(), zero], 1).view(-1, 2, 3)
+    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 @torch.inference_mode()
@@ -122,9 +149,20 @@ def colours(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def correlation(one: Tensor, other: Tensor) -> float:
-    """Of two sets of colours `(N, 3)`, each channel about its mean."""
+    """Of two sets of colours `(N, 3)`, or of other numbers, each channel about its mean."""
     a, b = (tensor - tensor.mean(0) for tensor in (one, other))
     return ((a * b).sum() / (a.norm() * b.norm()).clamp_min(1e-9)).item()
+
+
+@torch.inference_mode()
+def tilt_scores(network: Classifier, test: Tensor, sources: Tensor, images: Tensor) -> dict[str, float]:
+    """`tilt_judge` and `tilt_kept`."""
+    turns = torch.linspace(-1.0, 1.0, len(test))[torch.randperm(len(test))]
+    seen = network(turned(test, turns)) - network(test)
+    return {
+        "tilt_judge": correlation(turns[:, None], seen),
+        "tilt_kept": correlation(network(sources), network(images)),
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -143,7 +181,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if line := beside_classes(args.real / split, classes):
             say(f"class_scores: note: {line}")
     test = read_classes(args.real / "test", classes)
-    judge = train(*read_classes(args.real / "train", classes), len(classes), args.steps, args.seed)
+    real = read_classes(args.real / "train", classes)
+    judge = train(*real, len(classes), args.steps, args.seed)
     images, labels, sources = read_translations(args.translations, args.sources, classes)
     student = train(images, labels, len(classes), args.steps, args.seed)
     kept = [correlation(one, other) for one, other in zip(colours(sources), colours(images), strict=True)]
@@ -154,6 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "frechet": frechet_per_class(judge, test, (images, labels)),
         "ground_kept": kept[0],
         "glyph_kept": kept[1],
+        **tilt_scores(train_tilt(real[0], args.steps, args.seed), test[0], sources, images),
         "num_translations": len(images),
     }
     write_json_file(str(args.output), scores)

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from conftest import REPOSITORY
 from PIL import Image
 
@@ -61,7 +62,21 @@ def test_scores_tell_class_and_colours(real, tmp_path):
     assert wrong["rc"] == 0.5 and wrong["fc"] < 0.8
     assert right["ground_kept"] > 0.99 and right["glyph_kept"] > 0.99
     assert abs(wrong["ground_kept"]) < 0.5 and abs(wrong["glyph_kept"]) < 0.5
+    assert {"tilt_judge", "tilt_kept"} <= right.keys()
     assert right["frechet"] < 0.3 * wrong["frechet"]
+
+
+def test_tilt_is_seen_whatever_the_colours():
+    bars = torch.stack([torch.from_numpy(np.array(picture("upright", ground, 255))) for ground in (0, 40, 80)])
+    bars = bars.permute(0, 3, 1, 2) / 127.5 - 1.0
+    network = class_scores.train_tilt(bars, 60, 0)
+    turns = torch.linspace(-1, 1, 21)
+    sources, others = (class_scores.turned(bars[i].expand(21, -1, -1, -1), turns) for i in (0, 2))
+    scores = class_scores.tilt_scores(network, bars.repeat(7, 1, 1, 1), sources, others)
+    assert scores["tilt_judge"] > 0.9 and scores["tilt_kept"] > 0.9
+    assert class_scores.tilt_scores(network, bars, sources, others.flip(0))["tilt_kept"] < -0.9
+    turned = class_scores.turned(bars[:1], torch.tensor([1.0]))[0, 0]  # by 20 degrees: 12 px from the centre about 4
+    assert abs(turned[5].argmax() - turned[26].argmax()) in range(6, 12)
 
 
 def test_mistakes_are_one_line_and_nothing_of_the_users_is_lost(real, tmp_path, capsys):

@@ -70,6 +70,19 @@ def require_inputs(method: Translator, name: str, given: dict[str, tuple[str, ob
             raise UserError(f"{option}: {name} {reasons[needed]}; leave it out")
 
 
+def find_num_passes(given: int | None, method: Translator, name: str, option: str) -> int | None:
+    """The number of passes that is asked for; None for the method's own.
+
+    Raises:
+        UserError: The method has not so many.
+    """
+    if given is not None and method.most_passes == 1:
+        raise UserError(f"{option}: {name} translates in one pass; leave it out")
+    if given is not None and not (isinstance(given, Integral) and 1 <= given <= method.most_passes):
+        raise UserError(f"{option} {shown(given)}: must be from 1 to {method.most_passes}, the steps of this model")
+    return given
+
+
 def find_labels(given: str | None, method: Translator, option: str) -> list[tuple[int, str]]:
     """Number and name of each class that is asked for: of one, or of `all`.
 

@@ -102,7 +102,7 @@ def _described(graph: TranslationGraph, config: RunConfig, path: Path, direction
         "smallest_px": graph.smallest - graph.stride + 1 if is_image else None,
         "largest_pixels": graph.max_pixels,
         "trained_at_px": getattr(config.data, "load_px", None) if is_image else None,
-        "noise": "left out: dropout, the method's noise at test time" if graph.draws_noise else None,
+        "noise": "left out: what the method draws at test time, dropout or noise" if graph.draws_noise else None,
     }
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_fabric import Fabric
 
-from cut.api.choices import find_direction, require_inputs, scaling
+from cut.api.choices import find_direction, find_num_passes, require_inputs, scaling
 from cut.errors import UserError
 from cut.inference.film import Film, check_output, translate_film
 from cut.inference.request import Request
@@ -28,7 +28,8 @@ def translate(
     require_inputs(method, config.method.name, {name: (name, value) for name, value in asked.items()})
     outputs = tuple(model._given(1, **asked, direction=direction))
     prepare = scaling(options.get("load_px"), config, "load_px")
-    request = Request(direction, options.get("seed", 0), model.deterministic, outputs, prepare)
+    passes = find_num_passes(options.get("num_passes"), method, config.method.name, "num_passes")
+    request = Request(direction, options.get("seed", 0), model.deterministic, outputs, prepare, num_passes=passes)
     film = Film(source)
     check_output(source, output)
     channels = bands.get(direction[0], bands["b"]).count

@@ -13,7 +13,15 @@ from PIL import Image
 from torch import Tensor
 from typing_extensions import Unpack  # which pydantic brings along; Python has it from 3.11 on
 
-from cut.api.choices import find_direction, find_labels, own_direction, require_inputs, scaling, style_of
+from cut.api.choices import (
+    find_direction,
+    find_labels,
+    find_num_passes,
+    own_direction,
+    require_inputs,
+    scaling,
+    style_of,
+)
 from cut.api.pictures import Picture, Pixels, to_pillow, unpacked
 from cut.build import load_translator
 from cut.config import Precision, RunConfig
@@ -21,7 +29,7 @@ from cut.data.transforms import to_picture
 from cut.errors import UserError
 from cut.import_weights import import_generator
 from cut.inference.forward import translate_images, translate_pictures
-from cut.inference.request import Given, Progress, Request, stream_seed
+from cut.inference.request import ONE_OUTPUT, Given, Progress, Request, stream_seed
 from cut.methods.base import Method
 from cut.runtime.fabric import build_fabric
 from cut.runtime.seeding import undisturbed
@@ -41,6 +49,7 @@ class Options(TypedDict, total=False):
     guide: Picture | None
     label: str | None
     seed: int
+    num_passes: int | None
     load_px: int | tuple[int, int] | None
     tile_px: int | None
     batch_size: int
@@ -161,6 +170,7 @@ class Model:
         guide: Picture | None = None,
         label: str | None = None,
         seed: int = 0,
+        num_passes: int | None = None,
         load_px: int | tuple[int, int] | None = None,
         tile_px: int | None = None,
         batch_size: int = 4,
@@ -180,6 +190,7 @@ class Model:
             label: Name of the class to translate to, one of `labels`.
             seed: Seed of random styles and noise. They depend on the seed and the file's name, of pictures without a
                 name on their place in the list: the same as `cut-test --seed`.
+            num_passes: Number of passes through the generator (UNSB); None takes the run's `method.num_passes`.
             load_px: Scales pictures first, as `data.load_px` did in training; networks know the scale that they have
                 learnt. Not for tensors.
             tile_px: Cuts larger pictures into tiles of this size, for pictures that do not fit into memory. Not for
@@ -203,7 +214,8 @@ class Model:
         items, pack = unpacked(pictures, bands, made)
         outputs = self._given(len(items), style, guide, label, wanted)
         prepare = scaling(load_px, self.config, "load_px")
-        request = Request(wanted, seed, self.deterministic, prepare=prepare, made=made, progress=progress)
+        passes = find_num_passes(num_passes, self.method, self.config.method.name, "num_passes")
+        request = Request(wanted, seed, self.deterministic, (ONE_OUTPUT,), prepare, made, progress, passes)
         if any(isinstance(item.pixels, Tensor) for item in items) and (load_px or tile_px):
             raise UserError("load_px, tile_px: are for files, Pillow images and arrays; scale tensors yourself")
         with undisturbed():

@@ -57,6 +57,7 @@ through one by one, whatever --batch-size says. --deterministic takes the mean s
 picture's statistics off, which is often worse: running averages of batches of one picture fit no picture well.
 
 --num-outputs 3 translates each picture with three random styles, --guide painting.jpg with the style of that picture.
+--num-passes 3 sends each picture through UNSB's generator three times, instead of as often as method.num_passes says.
 
 --import works the network out from the weights; no code in the file is run. What weights do not tell is the authors'
 default or comes from --config: a U-Net has dropout 0.5, which pix2pix keeps on at test time. CycleGAN's
@@ -134,7 +135,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     )
     add_max_megapixels(parser)
     parser.add_argument(
-        "--deterministic", action="store_true", help="no noise, and running instead of batch statistics (pix2pix)"
+        "--deterministic",
+        action="store_true",
+        help="no noise (pix2pix, UNSB), and running instead of batch statistics (pix2pix)",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="of the noise (default: 0, or the YAML's)")
     parser.add_argument(
@@ -262,7 +265,7 @@ def _require_run(run_dir: Path) -> None:
 def _check_kind(args: argparse.Namespace, from_noise: bool) -> None:
     """Refuses options of the other kind of method."""
     foreign = (
-        ("input", "target", "direction", "num_outputs", "guide", "tile_px", "load_px", "mask", "frames")
+        ("input", "target", "direction", "num_outputs", "num_passes", "guide", "tile_px", "load_px", "mask", "frames")
         if from_noise
         else ("num_images",)
     )

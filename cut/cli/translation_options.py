@@ -40,6 +40,12 @@ def add_translation_options(parser: argparse.ArgumentParser) -> None:
         help="a picture whose style the translations take (MUNIT, DRIT); of a folder each, as NAME_GUIDE",
     )
     parser.add_argument(
+        "--num-passes",
+        type=int,
+        metavar="N",
+        help="passes through the generator (UNSB), from 1 to the steps of its bridge (default: the run's, 5)",
+    )
+    parser.add_argument(
         "--load-px",
         type=_sides,
         metavar="N",
@@ -64,12 +70,13 @@ def make_request(args: argparse.Namespace, method: "Translator", config: "RunCon
     """What the command line asks of a method that translates pictures.
 
     Raises:
-        UserError: The method has no such direction, styles or classes, or a guide cannot be read.
+        UserError: The method has no such direction, styles, classes or passes, or a guide cannot be read.
     """
-    from cut.api.choices import find_direction, scaling
+    from cut.api.choices import find_direction, find_num_passes, scaling
     from cut.inference.request import Request, guided, several, with_labels
 
     direction = find_direction(args.direction, config, method, "--direction")
+    num_passes = find_num_passes(args.num_passes, method, config.method.name, "--num-passes")
     labels = asked_labels(args, method, config.method.name)
     if args.num_outputs is not None and args.num_outputs < 1:
         raise UserError(f"--num-outputs {args.num_outputs}: must be at least 1")
@@ -80,7 +87,8 @@ def make_request(args: argparse.Namespace, method: "Translator", config: "RunCon
         outputs = guided(_guide_styles(args.guide, method, config, fabric, direction, prepare))
     if labels:
         outputs = with_labels(outputs, labels)
-    return Request(direction, args.seed, args.deterministic, outputs, prepare, config.data.bands[direction[1]])
+    made = config.data.bands[direction[1]]
+    return Request(direction, args.seed, args.deterministic, outputs, prepare, made, num_passes=num_passes)
 
 
 def say_scale(args: argparse.Namespace, config: "RunConfig", pictures: "Sequence[Path]") -> None:

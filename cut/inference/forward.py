@@ -95,11 +95,13 @@ def _forward(method: Translator, fabric: Fabric, request: Request, keys: Sequenc
     names, given = [name for name, _ in keys], [given for _, given in keys]
     if method.goes_one_by_one:
         seed_all(stream_seed(request.seed, names[0], given[0].number))
-    inputs = fabric.to_device(request.tensors(method, names, given))
+    inputs: dict[str, Any] = fabric.to_device(request.tensors(method, names, given))
+    if request.num_passes is not None:
+        inputs |= {"num_passes": request.num_passes}
     return partial(_scored, method.translations()[request.direction], inputs)
 
 
-def _scored(forward: Callable[..., Any], given: dict[str, Tensor], images: Tensor) -> Tensor:
+def _scored(forward: Callable[..., Any], given: dict[str, Any], images: Tensor) -> Tensor:
     """The output that is written, of several the first."""
     return first_output(forward(images, **given))
 

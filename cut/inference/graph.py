@@ -28,14 +28,14 @@ class TranslationGraph(nn.Module):
     """What is exported: `(N, C, H, W)` in [-1, 1] -> `(N, C', H, W)`, and besides it styles `(N, D)`, labels `(N,)`.
 
     Args:
-        method: Method, set for inference. A copy is exported, without dropout, which no two programs draw alike.
+        method: Method, set for inference. A copy is exported, without dropout and noise, which no two programs draw alike.
         channels: Number of channels of an image.
         direction: `ab` or `ba`.
         max_pixels: Largest number of pixels of an image, where a network must know it (StyleGAN2's noise).
 
     Attributes:
         inputs: Names of what `forward` takes.
-        draws_noise: Whether the method has dropout at test time, which the graph has not.
+        draws_noise: Whether the method has dropout or noise at test time, which the graph has not.
     """
 
     def __init__(self, method: Translator, channels: int, direction: str = "ab", max_pixels: int = 2**22):
@@ -45,7 +45,8 @@ class TranslationGraph(nn.Module):
         self.direction, self.channels = direction, channels
         self.stride, self.smallest = stride_and_smallest(method)
         self.method = copy.deepcopy(method).cpu().requires_grad_(False)
-        self.draws_noise = _leave_dropout_out(self.method) and method.goes_one_by_one
+        had_dropout, had_noise = _leave_dropout_out(self.method), self.method.leave_noise_out()
+        self.draws_noise = had_noise or (had_dropout and method.goes_one_by_one)
         first = "image" if "image" in method.inputs else "latent"
         self.inputs = (first, *(name for name in GIVEN if name in method.inputs))
         sized: list[Any] = [module for module in self.method.modules() if hasattr(module, "prepare_export")]

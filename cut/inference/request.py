@@ -51,6 +51,7 @@ class Request:
             the size that it has then. None takes it as it is.
         made: What the files of the translations hold.
         progress: Function that is called after each tile of a picture with the number of tiles done and of all.
+        num_passes: Number of passes through the generator; None takes the method's own.
     """
 
     direction: str = "ab"
@@ -60,6 +61,7 @@ class Request:
     prepare: Callable[[np.ndarray], np.ndarray] | None = None
     made: Bands = COLOURS
     progress: Progress | None = None
+    num_passes: int | None = None
 
     def type_of(self, picture: np.ndarray) -> type:
         """The type of a picture's translation: its own 8 or 16 bits; with a range float32, of which nothing is lost."""

@@ -96,15 +96,15 @@ class ResnetGenerator(EncodingGenerator):
                 raise ValueError(f"nce_layers: the generator has no layer {tap}; it has 0 to {len(channels) - 1}")
         return [channels[tap] for tap in taps]
 
-    def _run(self, image: Tensor, taps: Sequence[int], stop: int) -> tuple[Tensor, list[Tensor]]:
+    def _run(self, image: Tensor, taps: Sequence[int], stop: int, *given: Tensor) -> tuple[Tensor, list[Tensor]]:
         x, start = fastest_layout(image), 0
         kept: dict[int, Tensor] = {}
         for point in sorted({self._read_point(tap) for tap in taps}):
-            x, start = self._run_layers(self.layers[start : point + 1], x), point + 1
+            x, start = self._run_layers(self.layers[start : point + 1], x, *given), point + 1
             kept[point] = x
-        return self._run_layers(self.layers[start:stop], x), [kept[self._read_point(tap)] for tap in taps]
+        return self._run_layers(self.layers[start:stop], x, *given), [kept[self._read_point(tap)] for tap in taps]
 
-    def _run_layers(self, layers: nn.Sequential, x: Tensor) -> Tensor:
+    def _run_layers(self, layers: nn.Sequential, x: Tensor, *given: Tensor) -> Tensor:
         return run_in_stages(layers, x, last=ResidualBlock) if self.checkpoint_activations else run_layers(layers, x)
 
     def _read_point(self, tap: int) -> int:

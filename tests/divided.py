@@ -102,6 +102,9 @@ _ENCO = {**_RESNET, **_PATCH, **_SMALL, "data.root": "unpaired", "method.name": 
 _ENCO |= {"method.head_channels": 4, "method.layer_pairs": [[3, -4], [7, -8], [12, 13]]}
 _DCLGAN = {**_RESNET, **_PATCH, **_SMALL, "data.root": "unpaired", "method.name": "dclgan", "method.pool_size": 3}
 _DCLGAN |= {"method.num_patches": 8, "method.head_channels": 4, "method.nce_layers": [4, 8, 12]}
+_UNSB = {**_SMALL, "data.root": "unpaired", "method.name": "unsb", "method.num_patches": 8, "method.head_channels": 4}
+_UNSB |= {"method.generator": {"base_channels": 2, "num_blocks": 1}, "method.nce_layers": [0, 4, 8, 12]}
+_UNSB |= {"method.discriminator": {"base_channels": 2, "num_layers": 1}}
 _FLIP = {"method.flip_equivariance": True, "method.pool_size": 3}
 _WCT2_DECODER = {"method.name": "wct2_decoder", "method.vgg": "random", "method.base_channels": 2}
 _WCT2_DECODER |= {"data.name": "images", "data.root": "unpaired/trainA", **_SMALL}
@@ -169,6 +172,9 @@ CASES = {
     "simdcl: micro-batches too": _DCLGAN
     | {"method.lambda_similarity": 10.0, "method.negatives": "image", "method.pool_size": 0}
     | {"data.batch_size": 4, "train.num_micro_batches": 2},
+    "unsb": _UNSB,
+    "unsb: as released, micro-batches too": _UNSB
+    | {"method.networks": "released", "data.batch_size": 4, "train.num_micro_batches": 2},
     "cyclegan: micro-batches too": _CYCLEGAN | {"data.batch_size": 4, "train.num_micro_batches": 2},
 }
 

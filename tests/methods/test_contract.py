@@ -65,6 +65,14 @@ SMALL_SECTIONS = {
     ("method", "cut"): {"num_patches": 20, "head_channels": 16},
     ("method", "enco"): {"num_patches": 20, "head_channels": 16, "layer_pairs": "[[3, -4], [7, -8], [13, 14]]"},
     ("method", "dclgan"): {"num_patches": 20, "head_channels": 16, "similarity_channels": 8},
+    ("method", "unsb"): {
+        "num_patches": 20,
+        "head_channels": 16,
+        "generator.base_channels": 4,
+        "generator.num_blocks": 5,
+        "discriminator.base_channels": 2,
+        "discriminator.num_layers": 2,
+    },
     ("method", "dcgan"): {"generator.base_channels": 2, "discriminator.base_channels": 2},
     ("method", "munit"): {
         "generator.base_channels": 2,

@@ -61,7 +61,7 @@ def require_inputs(method: Translator, name: str, given: dict[str, tuple[str, ob
         UserError: Something was given that the method does not take.
     """
     reasons = {
-        "style": "has no styles, so a picture has one translation",
+        "style": "has no styles, so a seed gives a picture one translation",
         "guide": "takes no style from another picture",
         "label": "knows no classes",
     }

@@ -88,7 +88,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         help="number format (default: %(default)s)",
     )
     parser.add_argument(
-        "--deterministic", action="store_true", help="no noise at test time (pix2pix, UNSB), and mean styles (MUNIT, DRIT)"
+        "--deterministic",
+        action="store_true",
+        help="no noise at test time (pix2pix, UNSB), and mean styles (MUNIT, DRIT)",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="of a .pth: the YAML that it must fit")
     parser.add_argument(

@@ -28,7 +28,8 @@ class TranslationGraph(nn.Module):
     """What is exported: `(N, C, H, W)` in [-1, 1] -> `(N, C', H, W)`, and besides it styles `(N, D)`, labels `(N,)`.
 
     Args:
-        method: Method, set for inference. A copy is exported, without dropout and noise, which no two programs draw alike.
+        method: Method, set for inference. A copy is exported, without what it draws (dropout, noise), because no two
+            programs draw alike.
         channels: Number of channels of an image.
         direction: `ab` or `ba`.
         max_pixels: Largest number of pixels of an image, where a network must know it (StyleGAN2's noise).

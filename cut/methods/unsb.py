@@ -107,8 +107,8 @@ class UNSBConfig(MethodConfig):
         preprocess = getattr(data, "preprocess", "crop")
         if "crop" not in preprocess:
             raise ValueError(
-                f"data.preprocess: {preprocess} leaves pictures of several sizes, and unsb works on three at once; make "
-                "crops, e.g. resize_and_crop"
+                f"data.preprocess: {preprocess} leaves pictures of several sizes, and unsb works on three at once; "
+                "make crops, e.g. resize_and_crop"
             )
 
     @model_validator(mode="after")
@@ -245,18 +245,19 @@ class UNSB(Method):
     def _simulate(self, images: Tensor, num_steps: int) -> Tensor:
         """X_k of images of domain a after so many steps."""
         for step, (share, deviation) in enumerate(self.moves[:num_steps]):
-            guess = self._guess(images, step)
-            images = (1.0 - share) * images + share * guess + deviation * self._draw(images, images.shape[1:])
+            images = (1.0 - share) * images + share * self._guess(images, step)
+            if not self._is_deterministic:
+                images = images + deviation * self._draw(images, *images.shape[1:])
         return images
 
     def _guess(self, images: Tensor, step: int) -> Tensor:
         """G's guess of the bridge's end, from where it stands at a step."""
-        return self.generator(images, step, self._draw(images, (self.generator.noise_channels,)))
+        return self.generator(images, step, self._draw(images, self.generator.noise_channels))
 
-    def _draw(self, images: Tensor, shape: tuple[int, ...]) -> Tensor:
+    def _draw(self, images: Tensor, *shape: int) -> Tensor:
         """Standard normal numbers `(N, *shape)` for N images, or zeros; drawn on the CPU, the same for every device."""
         if self._is_deterministic:
-            return torch.zeros(len(images), *shape, device=images.device, dtype=images.dtype)
+            return torch.zeros(images.shape[0], *shape, device=images.device, dtype=images.dtype)
         return draw_rows(lambda rows: torch.randn(rows, *shape), len(images)).to(images)
 
     def _criticise(self, t: Translated, fake: Tensor, other_fake: Tensor) -> tuple[Tensor, Tensor]:
@@ -275,7 +276,7 @@ class UNSB(Method):
             partial(patchnce_loss, temperature=self.config.temperature),
         )
         reals, fakes = torch.cat([t.real_a, t.real_b]), torch.cat([t.fake_b, t.idt_b])
-        noise = self._draw(reals, (self.generator.noise_channels,))
+        noise = self._draw(reals, self.generator.noise_channels)
         with torch.no_grad():
             keys = [key.chunk(2) for key in self.generator.encode(reals, taps, 0, noise)]
         queries = [query.chunk(2) for query in self.generator.encode(fakes, taps, 0, noise)]

@@ -1,5 +1,7 @@
 """UNSB against the authors' code (tests/golden/README.md), which computes `networks: released`."""
 
+from types import MappingProxyType
+
 import pytest
 import torch
 from golden_steps import assert_sketches, load_weights, training_step_of
@@ -20,7 +22,9 @@ CONFIG = {
 
 
 class Networks:
-    channels = {"a": 3, "b": 3}
+    """Of the size in the golden file."""
+
+    channels = MappingProxyType({"a": 3, "b": 3})
 
     @staticmethod
     def initialise(network):

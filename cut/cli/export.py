@@ -17,7 +17,8 @@ _EXAMPLE = """examples:
 The ending chooses the format: .onnx (ONNX; pip install 'cut[export]'), .pt2 (torch.export), .ts (TorchScript, traced).
 The graph takes float32 images (N, C, H, W) in [-1, 1] of any size and returns images of the same size: it pads what the
 networks cannot take and cuts it off again, and its norms take the statistics that the method's paper takes at test
-time. MUNIT and DRIT take a style (N, D) as a second input. Dropout, which pix2pix keeps as noise, is left out.
+time. MUNIT and DRIT take a style (N, D) as a second input. Dropout, which pix2pix keeps as noise, and UNSB's noise are
+left out.
 
 FILE.json says beside it what a program must know: names, shapes, range and order of channels of inputs and output, the
 scale of the training's pictures, and by how much translations differ from those of cut-test, tried at two sizes (ONNX:

@@ -4,7 +4,7 @@ arXiv:2305.15086).
 A picture x of the source domain becomes one of the target domain in N steps, at times t_0 = 0 < t_1 < ... < t_N = 1.
 At each of them G guesses the end from where the bridge stands, and the bridge moves a part of the way, with noise:
 
-    X_0 = x;   X_k = (1 - s_k) X_k-1 + s_k G(X_k-1, t_k-1, z) + sqrt(d_k (1 - s_k) tau) e                     (eq. 7)
+    X_0 = x;   X_k = (1 - s_k) X_k-1 + s_k G(X_k-1, t_k-1, z) + sqrt(d_k (1 - s_k) tau) e
     d_k = t_k - t_k-1,   s_k = d_k / (1 - t_k-1);   z and e from N(0, I);   the translation is G(X_M-1, t_M-1, z)
 
 with M passes, at most N; t_k = 1/2 + 1/2 h_k-1 / h_N-1 with h_k = 1 + 1/2 + ... + 1/k. A training step draws one n
@@ -12,7 +12,7 @@ below N, simulates X_n of x, of another x' and of y without gradients, and learn
 G(X_n)), u' = (X'_n, G(X'_n)), idt = G(Y_n).
 
     L(G, H) = lambda_gan L_GAN(G, D) + lambda_nce 1/2 [PatchNCE(x, G(X_n)) + PatchNCE(y, idt)] + lambda_sb L_SB
-    L_SB    = tau mean (X_n - G(X_n))^2 - tau (N - n) / N [mean E(u, u) - L],   L = log sum exp E(u, u')      (eq. 12)
+    L_SB    = tau mean (X_n - G(X_n))^2 - tau (N - n) / N [mean E(u, u) - L],   L = log sum exp E(u, u')
     L(E)    = -mean E(u, u) + L + L^2
     L(D)    = 1/2 [D's losses of y and of G(X_n)]
 

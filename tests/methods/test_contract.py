@@ -66,6 +66,7 @@ SMALL_SECTIONS = {
     ("method", "enco"): {"num_patches": 20, "head_channels": 16, "layer_pairs": "[[3, -4], [7, -8], [13, 14]]"},
     ("method", "dclgan"): {"num_patches": 20, "head_channels": 16, "similarity_channels": 8},
     ("method", "unsb"): {
+        "num_timesteps": 2,
         "num_patches": 20,
         "head_channels": 16,
         "generator.base_channels": 4,

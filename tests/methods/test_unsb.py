@@ -100,6 +100,7 @@ def test_each_pass_guesses_the_end_and_the_bridge_moves_towards_it():
     [
         (["method.num_passes=6"], "num_passes: must be at most num_timesteps .5., but is 6"),
         (["data.channels_b=1"], "unsb mixes pictures with their translations"),
+        (["data.preprocess=scale_width"], "data.preprocess: scale_width leaves pictures of several sizes"),
     ],
 )
 def test_what_does_not_fit_is_refused(settings, message):

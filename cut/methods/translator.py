@@ -26,8 +26,6 @@ class Translator(nn.Module):
     """Names of the classes, in the order of their numbers, where `inputs` has `label`."""
     needs_grad: ClassVar[bool] = False
     """Whether `forward` optimises, and so must run with gradients enabled."""
-    most_passes: int = 1
-    """Largest number of passes through the generator; where it is above 1, `forward` takes `num_passes`."""
     source_columns: ClassVar[tuple[str, ...]] = ()
     """Keys of `visuals` whose images are translations to domain a."""
 
@@ -97,6 +95,11 @@ class Translator(nn.Module):
             deterministic: Whether to switch off all randomness, whatever the paper does.
         """
         return self.eval()
+
+    @property
+    def most_passes(self) -> int:
+        """Largest number of passes through the generator; where it is above 1, `forward` takes `num_passes`."""
+        return 1
 
     def leave_noise_out(self) -> bool:
         """Switches off what `forward` draws besides dropout, because no two programs draw alike; whether it drew."""

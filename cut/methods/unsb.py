@@ -295,7 +295,7 @@ def bridge_moves(num_timesteps: int, tau: float) -> list[tuple[float, float]]:
     In float32, as in the authors' code.
     """
     sums = list(accumulate((1.0 / k for k in range(1, num_timesteps)), initial=0.0))
-    times = torch.tensor([0.0, *(0.5 + 0.5 * each / sums[-1] for each in sums)], dtype=torch.float32)
+    times = torch.tensor([0.0, *(0.5 + 0.5 * each / sums[-1] for each in sums)], dtype=torch.float32, device="cpu")
     lengths = times[1:] - times[:-1]
     shares = lengths / (1.0 - times[:-1])
     deviations = (lengths * (1.0 - shares) * tau).sqrt()

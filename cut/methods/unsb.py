@@ -28,7 +28,6 @@ lambda_nce counts once (theirs is squared, and 1); L is a mean over the images o
 
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
 from typing import Annotated, Any, Literal
 
 import torch
@@ -42,7 +41,7 @@ from cut.losses.contrast import contrast_over_layers
 from cut.losses.patchnce import patchnce_loss
 from cut.methods.base import Batch, Judgement, Method, Networks, Player, Terms
 from cut.models.patch_head import PatchHead, random_patch_ids
-from cut.models.unsb import BridgeDiscriminator, BridgeGenerator, initialise_bridge
+from cut.models.unsb import BridgeDiscriminator, BridgeGenerator, bridge_moves, initialise_bridge
 from cut.runtime.sharding import draw_rows
 
 
@@ -287,16 +286,3 @@ class UNSB(Method):
                 embedded = self.patch_head(own_keys, places)
             losses.append(contrast_over_layers(self.patch_head(own_queries, places), embedded, loss))
         return losses
-
-
-def bridge_moves(num_timesteps: int, tau: float) -> list[tuple[float, float]]:
-    """Share s_k of the way to the guess, and deviation of the noise, of each move but the last, which would end there.
-
-    In float32, as in the authors' code.
-    """
-    sums = list(accumulate((1.0 / k for k in range(1, num_timesteps)), initial=0.0))
-    times = torch.tensor([0.0, *(0.5 + 0.5 * each / sums[-1] for each in sums)], dtype=torch.float32, device="cpu")
-    lengths = times[1:] - times[:-1]
-    shares = lengths / (1.0 - times[:-1])
-    deviations = (lengths * (1.0 - shares) * tau).sqrt()
-    return list(zip(shares.tolist(), deviations.tolist(), strict=True))[:-1]

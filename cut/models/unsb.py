@@ -8,7 +8,7 @@ discriminator adds the time in front of an instance norm, which takes it away ag
 
 import math
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import accumulate, groupby
 
 import torch
 import torch.nn.functional as F
@@ -181,3 +181,16 @@ def initialise_bridge(network: nn.Module) -> nn.Module:
         if (embedding := getattr(network, name, None)) is not None:
             initialise(embedding, "kaiming")
     return network
+
+
+def bridge_moves(num_timesteps: int, tau: float) -> list[tuple[float, float]]:
+    """Share s_k of the way to the guess, and deviation of the noise, of each move but the last, which would end there.
+
+    In float32, as in the authors' code.
+    """
+    sums = list(accumulate((1.0 / k for k in range(1, num_timesteps)), initial=0.0))
+    times = torch.tensor([0.0, *(0.5 + 0.5 * each / sums[-1] for each in sums)], dtype=torch.float32, device="cpu")
+    lengths = times[1:] - times[:-1]
+    shares = lengths / (1.0 - times[:-1])
+    deviations = (lengths * (1.0 - shares) * tau).sqrt()
+    return list(zip(shares.tolist(), deviations.tolist(), strict=True))[:-1]

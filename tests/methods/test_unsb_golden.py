@@ -8,7 +8,8 @@ from golden_steps import assert_sketches, load_weights, training_step_of
 
 from cut.config import AdamConfig
 from cut.methods import unsb
-from cut.methods.unsb import UNSB, UNSBConfig, bridge_moves
+from cut.methods.unsb import UNSB, UNSBConfig
+from cut.models.unsb import bridge_moves
 
 NETWORKS = {"G": "generator", "F": "patch_head", "D": "discriminator", "E": "critic"}
 CONFIG = {

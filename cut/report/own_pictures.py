@@ -26,12 +26,14 @@ def may_show(run: "Run", path: Path) -> bool:
 
 
 def _is_of_run(run: "Run", path: Path) -> bool:
-    """Whether a picture lies in the run directory, or in the data of the run's config; links are followed."""
+    """Whether a picture lies in the run directory, in the comparison that the run is of, or in the data of the run's
+    config; links are followed."""
     place = os.path.abspath(path)
-    if _is_inside(place, os.path.abspath(run.path)):
-        place = os.path.realpath(path)
-        if _is_inside(place, os.path.realpath(run.path)):
-            return True
+    for folder in filter(None, (run.path, run.comparison)):
+        if _is_inside(os.path.abspath(path), os.path.abspath(folder)):
+            place = os.path.realpath(path)
+            if _is_inside(place, os.path.realpath(folder)):
+                return True
     return any(_is_data(place, name) for name in _data_paths(run))
 
 

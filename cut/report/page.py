@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from cut.errors import UserError, printable, reason
 from cut.report.charts import HEIGHT, WIDTH, draw_charts
-from cut.report.pictures import comparison_viewer, newest_rows, sheet_viewer
-from cut.report.read_run import Run, read_runs
+from cut.report.comparison import Comparison, read_folders
+from cut.report.pictures import comparison_viewer, newest_rows, sheet_viewer, side_by_side
+from cut.report.read_run import Run
 from cut.report.tables import score_table, settings_table, summary
 from cut.storage.files import write_whole
 from cut.storage.written import is_foreign
@@ -24,7 +25,8 @@ def write_report(run_dirs: Sequence[Path], output: Path) -> Path:
     """Writes a page that shows one run, or compares several.
 
     Args:
-        run_dirs: what cut-train wrote, finished or not; missing and damaged parts are told on the page.
+        run_dirs: What cut-train wrote, or one folder that cut-compare wrote, finished or not; missing and damaged parts
+            are reported on the page.
         output: the HTML file; the folders above it are made.
 
     Returns:
@@ -33,7 +35,7 @@ def write_report(run_dirs: Sequence[Path], output: Path) -> Path:
     Raises:
         UserError: a directory is not a run, or the file cannot be written.
     """
-    return write_page(render(read_runs(run_dirs)), output)
+    return write_page(render(*read_folders(run_dirs)), output)
 
 
 def check_output(output: Path) -> None:
@@ -67,14 +69,16 @@ def write_page(text: str, output: Path) -> Path:
     return output
 
 
-def render(runs: Sequence[Run]) -> str:
-    """The page as text; adds what could not be read to the runs' notes."""
+def render(runs: Sequence[Run], comparison: Comparison | None = None) -> str:
+    """The page as text; adds what could not be read to the runs' notes, and to those of the comparison they are of."""
     style, script = ((_FOLDER / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     return (
         templates()
         .get_template("page.html")
         .render(
             runs=runs,
+            comparison=comparison,
+            all_methods=side_by_side(comparison.whole, comparison.sheet) if comparison else None,
             style=style,
             script=script,
             policy=f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "

@@ -22,8 +22,9 @@ _SHEETS_BYTES, _COMPARISONS_BYTES = 3_000_000, 1_600_000  # what they may take o
 _SHEET_WIDTHS_PX = (840, 640, 480, 360, 260)  # the first that fits is taken
 _COMPARISON_SIDES_PX = (512, 384, 256, 160)
 _TEASER_PX, _TEASER_SHAPE, _TEASER_LEAST_PX = 720, 0.9, 300  # width, height over width, height
-_ROLES = ("input", "translation", "target")
+_ROLES = ("input", "translation", "target", "style")
 _QUALITY = 78
+_ALL_PX = 1680  # width of the sheet of a comparison
 _MOST_WEBP_PX = 16383  # a side of a WebP
 
 
@@ -134,6 +135,12 @@ def newest_rows(run: Run) -> Picture | None:
     height = min(len(sheet), max(round(_TEASER_SHAPE * sheet.shape[1]), _TEASER_LEAST_PX))
     gaps = np.flatnonzero(sheet[:height].min(axis=(1, 2)) == 255)  # sheets are white between their rows
     return embed(_to_width(sheet[: gaps[-1] + 1 if len(gaps) and gaps[-1] > height // 2 else height], _TEASER_PX))
+
+
+def side_by_side(whole: Run, sheet: Path | None) -> Picture | None:
+    """The sheet of a comparison; None without one."""
+    pixels = _read(whole, sheet) if sheet else None
+    return None if pixels is None else embed(_to_width(pixels, _ALL_PX))
 
 
 def embed(pixels: np.ndarray) -> Picture:

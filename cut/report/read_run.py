@@ -15,7 +15,7 @@ from cut.train.history import Curve, curves_of, is_number, is_step, read_entries
 
 BASELINE = "input"  # what the scores of the untranslated test pictures are logged as
 GENERATORS = {"ema": "moving average", "last": "last weights", BASELINE: "untranslated input"}
-_PARTS = ("config.yaml", "metrics.jsonl", "samples")  # by any of which a run directory is known
+PARTS = ("config.yaml", "metrics.jsonl", "samples")  # by any of which a run directory is known
 _SHEET = re.compile(r"step_(\d{1,15})\.png")
 
 
@@ -24,7 +24,8 @@ class Run:
     """What is known of a run.
 
     `label` is how the page calls it, `sheets` are (step, sample sheet) in ascending order, `notes` tell in a line each
-    what could not be read, and what the training warned of.
+    what could not be read, and what the training warned of. Of a comparison's run `comparison` is the folder and
+    `costs` what cut-test wrote of its translations.
     """
 
     path: Path
@@ -36,6 +37,8 @@ class Run:
     sheets: list[tuple[int, Path]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     last_time: float | None = None  # of the newest logged line, in seconds since 1970
+    comparison: Path | None = None
+    costs: dict[str, Any] = field(default_factory=dict)
 
     @property
     def last_step(self) -> int:
@@ -72,12 +75,20 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
 def _read_run(path: Path, label: str) -> Run:
     if not path.is_dir():
         raise UserError(f"{path}: {'is a file, not a run directory' if path.exists() else 'no such run directory'}")
-    if not any((path / part).exists() for part in _PARTS):
-        raise UserError(f"{path}: is no run (holds none of {', '.join(_PARTS)}); name a directory that cut-train wrote")
+    if not any((path / part).exists() for part in PARTS):
+        raise UserError(
+            f"{path}: is no run (holds none of {', '.join(PARTS)}) and no comparison (holds no table.csv); name a "
+            "directory that cut-train or cut-compare wrote"
+        )
+    return read_run(path, label)
+
+
+def read_run(path: Path, label: str) -> Run:
+    """A run directory, or what is left of one."""
     run = Run(path, label)
-    run.config = _read_mapping(run, "config.yaml", parse_yaml)
-    run.environment = _read_mapping(run, "environment.json", json.loads)
-    run.evaluation = _read_mapping(run, "evaluation.json", json.loads)
+    run.config = read_mapping(run, "config.yaml", parse_yaml)
+    run.environment = read_mapping(run, "environment.json", json.loads)
+    run.evaluation = read_mapping(run, "evaluation.json", json.loads)
     _read_metrics(run)
     if isinstance(note := run.evaluation.get("note"), str):
         run.notes.append(f"scores: {shortened(note)}")
@@ -103,20 +114,27 @@ def _read_metrics(run: Run) -> None:
     run.notes += [f"step {entry['step']:.0f}: {entry['warning']}" for entry in entries if entry.get("warning")]
 
 
-def _read_mapping(run: Run, name: str, parse: Callable[[str], Any]) -> dict[str, Any]:
+def read_mapping(run: Run, name: str, parse: Callable[[str], Any]) -> dict[str, Any]:
     """The mapping that a file holds; empty, with a note where the file is there, if it holds none."""
-    try:
-        with open_regular(run.path / name) as file:
-            content = parse(file.read().decode("utf-8", errors="replace"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        run.notes.append(f"{name}: cannot be read ({reason(error)})")
+    content = read_part(run, name, parse)
+    if content is None:
         return {}
     if isinstance(content, dict):
         return content
     run.notes.append(f"{name}: holds no mapping")
     return {}
+
+
+def read_part(run: Run, name: str, parse: Callable[[str], Any]) -> Any:
+    """What a file holds; None, with a note where the file is there, if it cannot be read."""
+    try:
+        with open_regular(run.path / name) as file:
+            return parse(file.read().decode("utf-8", errors="replace"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        run.notes.append(f"{name}: cannot be read ({reason(error)})")
+        return None
 
 
 def scores_of(run: Run) -> dict[tuple[str, str], Curve]:

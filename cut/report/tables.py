@@ -8,6 +8,7 @@ from typing import Any
 
 from cut.metrics.names import is_higher_better
 from cut.report.read_run import BASELINE, GENERATORS, Run, scores_of
+from cut.train.history import is_number
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,9 @@ def summary(run: Run) -> dict[str, str]:
         "steps": f"{run.last_step:,}" + (f" ({epoch:g} epochs)" if epoch else "") if run.last_step else None,
         "training time": _training_time(run),
         "speed": _last(run, "time/images_per_second", lambda rate: f"{rate:,.{0 if rate >= 100 else 2}f} images/s"),
-        "peak memory": _last(run, "memory/peak_mib", lambda mib: f"{mib / 1024:.2f} GiB"),
+        "peak memory": _last(run, "memory/peak_mib", _gib) or _cost(run, "peak_mib", _gib),
+        "seconds per test picture": _cost(run, "seconds_per_picture", lambda seconds: f"{seconds:.3g}"),
+        "made with": run.costs.get("remark"),
         "seed": run.config.get("seed"),
         "last logged": _last_time(run),
     }
@@ -96,6 +99,15 @@ def _section(run: Run, name: str) -> dict[str, Any]:
 def _last(run: Run, key: str, show: Callable[[float], str]) -> str | None:
     value = run.at(key, run.last_step)
     return None if value is None else show(value)
+
+
+def _gib(mib: float) -> str:
+    return f"{mib / 1024:.2f} GiB"
+
+
+def _cost(run: Run, key: str, show: Callable[[float], str]) -> str | None:
+    """What cut-test measured."""
+    return show(run.costs[key]) if is_number(run.costs.get(key)) else None
 
 
 def _training_time(run: Run) -> str | None:

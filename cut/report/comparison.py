@@ -15,6 +15,7 @@ from cut.report.own_pictures import may_show
 from cut.report.read_run import PARTS, Run, read_mapping, read_part, read_run, read_runs
 
 _TABLE = "table.csv"  # by which a comparison is known
+_BEST = re.compile(r"(.+), best [^,]+")  # the row of a run's best.pt
 _BOLD = re.compile(r"\*\*(.+?)\*\*")
 
 
@@ -81,8 +82,9 @@ def _read_comparison(path: Path) -> Comparison:
         del folders["input"]
     runs = []
     for name, row in chosen.items():
-        if may_show(whole, path / name / f"seed_{row['seed']}"):
-            runs.append(_read_row(whole, name, row, folders))
+        run_dir = _run_dir(whole, name, row)
+        if may_show(whole, run_dir):
+            runs.append(_read_row(whole, name, row, run_dir, folders))
     if not runs:
         raise UserError(f"{path}: {'; '.join(whole.notes)}")
     table, remarks = _read_table(whole)
@@ -128,20 +130,27 @@ def _folder(whole: Run, content: dict[str, Any], own: str, key: str) -> Path | N
     return Path(folder) if isinstance(folder, str) and folder and "\0" not in folder else None
 
 
-def _read_row(whole: Run, name: str, row: dict[str, str], folders: dict[str, Path | None]) -> Run:
+def _run_dir(whole: Run, name: str, row: dict[str, str]) -> Path:
+    """The run directory of a row, beside which its results lie; there is none of what was not trained for itself."""
+    best = _BEST.fullmatch(name)
+    if best and not (whole.path / name).exists():
+        return whole.path / best[1] / f"seed_{row['seed']}_best"
+    return whole.path / name / f"seed_{row['seed']}"
+
+
+def _read_row(whole: Run, name: str, row: dict[str, str], run_dir: Path, folders: dict[str, Path | None]) -> Run:
     """The run of a row, trained or not, with the pictures that were scored."""
-    seed = f"seed_{row['seed']}"
-    run_dir = whole.path / name / seed
-    is_trained = bool(row.get("steps")) or run_dir.exists()
+    is_trained = run_dir.exists() or (bool(row.get("steps")) and not _BEST.fullmatch(name))
     run = read_run(run_dir, name) if is_trained else Run(run_dir, name)
-    result = read_mapping(whole, f"{name}/{seed}.json", json.loads)
+    beside = run_dir.relative_to(whole.path)
+    result = read_mapping(whole, f"{beside}.json", json.loads)
     if not run.config and isinstance(config := result.get("config"), dict):
         run.config = config
     run.comparison = whole.path
-    run.costs = read_mapping(whole, f"{name}/{seed}_test.json", json.loads)
+    run.costs = read_mapping(whole, f"{beside}_test.json", json.loads)
     run.evaluation = {**run.evaluation, "pictures": _pictures(run, folders)}
     if not (run.evaluation["pictures"] or row.get("error")):
-        run.notes.append(f"{name}/{seed}_pictures: holds no pictures")
+        run.notes.append(f"{beside}_pictures: holds no pictures")
     return run
 
 

@@ -53,6 +53,16 @@ def test_a_row_whose_runs_all_failed_is_there(tmp_path):
     assert "gatys, seed 0: failed: out of memory" in page and "No test pictures." in page
 
 
+def test_the_row_of_a_best_checkpoint_shows_its_pictures(tmp_path):
+    folder = make_comparison(tmp_path / "style")
+    with open(folder / "table.csv", "a") as file:
+        file.write('"cut, best fid",0,0.6,70,1.5,\n')
+    write_picture(folder / "cut" / "seed_0_best_pictures" / "x.png", 40, 40)
+    run = read(folder).runs[2]
+    assert run.label == "cut, best fid" and run.notes == [] and run.curves == {}
+    assert set(comparison_viewer([run]).frames[0][0].pictures) == {"input", "translation", "target"}
+
+
 def test_pictures_that_lie_in_the_data_are_found(tmp_path, monkeypatch):
     folder = make_comparison(tmp_path / "style")
     (folder / "pictures").rename(tmp_path / "set")

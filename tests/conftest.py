@@ -37,6 +37,20 @@ def golden():
     return lambda name: torch.load(GOLDEN / f"{name}.pt", weights_only=True)
 
 
+@pytest.fixture(autouse=True)
+def blank_losses(monkeypatch):
+    """Leaves losses.png blank: matplotlib takes longer for it than a tiny run for its steps.
+
+    The tests of what it shows, and programs in processes of their own, draw it.
+    """
+    monkeypatch.setattr("cut.train.plots._figure", lambda curves: BlankFigure())
+
+
+class BlankFigure:
+    def savefig(self, file, format, dpi):
+        Image.new("L", (dpi, dpi)).save(file, format)
+
+
 @pytest.fixture
 def double():
     """float64: a few steps amplify what float32 rounds off, which the order of a sum decides, to percents."""

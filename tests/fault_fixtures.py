@@ -3,16 +3,15 @@
 from collections import Counter
 
 import pytest
-from forks import Forks
 
 _TALLY: Counter[str] = Counter()
 
 
 @pytest.fixture(scope="session")
-def forks(tmp_path_factory):
-    forks = Forks(tmp_path_factory.mktemp("forks"))
-    yield forks
-    forks.close()
+def forks():
+    from programs import forks
+
+    return forks()  # which imports torch once for all tests of this process
 
 
 @pytest.fixture(scope="session")

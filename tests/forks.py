@@ -22,9 +22,10 @@ _PRELOADED += (
     "cut.inference.translate",
     "cut.inference.sample",
     "cut.scoring.evaluator",
-    "cut.report",
+    "cut.report.page",
     "cv2",
-    "jinja2",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.figure",
 )
 
 
@@ -118,6 +119,9 @@ class Child:
 def _serve() -> None:
     for name in _PRELOADED:
         importlib.import_module(name)
+    templates = sys.modules["cut.report.page"].templates()
+    for name in ("page.html", "chart.html"):  # compiled once for all
+        templates.get_template(name)
     started: dict[int, float] = {}
     for line in sys.stdin:
         request = json.loads(line)

@@ -1,6 +1,7 @@
 """The page itself: one HTML file that needs nothing besides."""
 
 import base64
+import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,6 +100,7 @@ def render(runs: Sequence[Run], comparison: Comparison | None = None) -> str:
     )
 
 
+@functools.cache
 def templates(*folders: Path) -> "Environment":
     """The templates of this folder and of others, for pages of other people's text.
 

@@ -1,6 +1,7 @@
 """What every method and every YAML must do; both are found by themselves."""
 
 import copy
+import functools
 import json
 import re
 from contextlib import nullcontext
@@ -10,7 +11,8 @@ import pytest
 import torch
 from conftest import REPOSITORY, make_idx, make_labelled, make_paired, make_single, make_unpaired
 
-from cut.build import build_method, build_trainer, load_translator, read_config
+from cut.build import build_method, build_trainer, load_translator
+from cut.build import read_config as read_anew
 from cut.methods import find_translator, known_methods, trained_methods
 from cut.runtime.seeding import random_state
 from cut.runtime.sharding import Shard
@@ -19,6 +21,7 @@ from cut.train.health import judge, to_numbers
 from cut.train.run_dir import open_run
 from cut.train.step import Piece
 
+read_config = functools.cache(read_anew)  # the same YAMLs are asked for hundreds of times
 CONFIGS = REPOSITORY / "configs"
 # The folders whose YAMLs each overlay makes small.
 OVERLAYS = {"earth2map_64_cpu": ("methods", "ablations"), "facades_128_cpu": ("pix2pix_objectives",)}
@@ -135,14 +138,15 @@ def shrink(config):
 def tiny_config(paths, folder, *overrides):
     config = read_config(paths)
     data = [f"data.{key}={value}" for key, value in DATA[config.data.name](folder).items()]
-    return read_config(paths, [*shrink(config), *data, *overrides])
+    return read_anew(paths, [*shrink(config), *data, *overrides])
 
 
+@functools.cache
 def behaviours():
     """One run of each group that, made tiny, differs in the place of its data and in its length alone."""
     groups = {}
     for paths in RUNS:
-        tiny = read_config(paths, shrink(read_config(paths))).to_dict()
+        tiny = read_anew(paths, shrink(read_config(paths))).to_dict()
         del tiny["schedule"]
         tiny["data"] = {k: v for k, v in tiny["data"].items() if k not in ("root", "a", "b", "direction")}
         tiny["train"] = tiny["train"]["ema_decay"]

@@ -10,6 +10,11 @@ from cut.errors import UserError
 from cut.train.plots import moving_average, plot_losses, read_losses
 
 
+@pytest.fixture
+def blank_losses():
+    """Here they are drawn."""
+
+
 def write_metrics(folder, count=40, players=("discriminator", "generator")):
     with open(folder / "metrics.jsonl", "w") as file:
         for step in range(1, count + 1):

@@ -35,7 +35,7 @@ test: install
 	$(BIN)/python -m pytest -n auto
 
 soak: install
-	$(BIN)/python -m pytest tests/faults -m "soak or not soak" -v
+	$(BIN)/python -m pytest tests/faults -m "soak or not soak" -n auto --dist worksteal -v
 
 gpu: install
 	$(BIN)/python scripts/gpu_check.py --data $(DATA)

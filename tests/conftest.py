@@ -25,7 +25,15 @@ from PIL import Image  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))  # `from fixed import ...` in any test folder
 
-from fault_fixtures import forks, pytest_terminal_summary, straight, tally, tiny  # noqa: E402, F401
+from fault_fixtures import (  # noqa: E402
+    forks,  # noqa: F401
+    pytest_sessionfinish,  # noqa: F401
+    pytest_terminal_summary,  # noqa: F401
+    pytest_testnodedown,  # noqa: F401
+    straight,  # noqa: F401
+    tally,  # noqa: F401
+    tiny,  # noqa: F401
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 REPOSITORY = Path(__file__).parent.parent

@@ -1,7 +1,8 @@
-"""Trains tiny runs of every method, as one process or as several: run as a program, it is two processes."""
+"""Trains tiny runs of every method, as one process or as several: a program of `forks.py` is one of several."""
 
-import sys
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -11,7 +12,6 @@ from cut.build import build_trainer, read_config
 from cut.config.load import changed_keys
 from cut.errors import PictureError, UserError
 from cut.runtime.fabric import build_fabric
-from cut.runtime.launch import is_worker, launch
 from cut.runtime.processes import Processes
 from cut.train.step import tensors_in
 
@@ -266,10 +266,10 @@ def outcome(work: Callable[[], object]) -> str:
         return f"{type(error).__name__}: {error}"
 
 
-if __name__ == "__main__":
-    if not is_worker():
-        sys.exit(launch(2, 1, 0, "127.0.0.1", None))
-    folder, dtype, eps = Path(sys.argv[1]), getattr(torch, sys.argv[2]), float(sys.argv[3])
-    found = {name: train(folder, settings, dtype, eps) for name, settings in CASES.items()}
+def main(arguments: Sequence[str]) -> None:
+    """Trains every case in the first argument's folder, and saves what it found there under this process's rank."""
+    folder = Path(arguments[0])
+    found = {name: train(folder, settings) for name, settings in CASES.items()}
     found["agreements"] = agreements()
     torch.save(found, folder / f"found_{torch.distributed.get_rank()}.pt")
+    shutil.rmtree(os.environ["XDG_CACHE_HOME"])  # which `conftest` has made for this process

@@ -52,6 +52,16 @@ def tally():
     return _TALLY
 
 
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):  # one of several processes, of which none writes a summary
+        session.config.workeroutput["tally"] = dict(_TALLY)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    _TALLY.update(getattr(node, "workeroutput", {}).get("tally", {}))
+
+
 def pytest_terminal_summary(terminalreporter):
     for what, count in sorted(_TALLY.items()):
         terminalreporter.write_line(f"tally: {what}: {count}")

@@ -19,6 +19,8 @@ REPOSITORY = Path(__file__).parents[1]
 _LOOK_SECONDS, _LEAST_SHARE = 10.0, 0.01  # how often a late program is looked at; the part of a processor at work
 _PRELOADED = ("cut.build", "cut.cli.train", "cut.cli.test", "cut.cli.eval", "cut.cli.data", "cut.import_weights")
 _PRELOADED += (
+    "cut.api.training",
+    "cut.methods.cut",
     "cut.inference.translate",
     "cut.inference.sample",
     "cut.scoring.evaluator",
@@ -26,6 +28,7 @@ _PRELOADED += (
     "cv2",
     "matplotlib.backends.backend_agg",
     "matplotlib.figure",
+    "torch.utils.tensorboard",
 )
 
 
@@ -70,12 +73,12 @@ class Forks:
         )
 
     def start(self, program: str, *arguments, fault: dict | None = None, **limits) -> "Child":
-        """Starts `cut-<program>`.
+        """Starts `cut-<program>`, or a module of these tests.
 
         Args:
             fault: what `inner_faults.py` shall do to it, by name and number.
-            limits: `memory_mib` above what the imports take, `file_mib` of one file, or the paths `stdout`, `stderr`,
-                `current`, the folder to run in.
+            limits: `memory_mib` above what the imports take, `file_mib` of one file; the paths `stdout`, `stderr`,
+                `current`, the folder to run in, `terminal`, that of its own session; `ignored`, numbers of signals.
         """
         self._count += 1
         log = {name: str(self._folder / f"{self._count}.{name}") for name in ("stdout", "stderr")} | limits
@@ -174,10 +177,9 @@ def _become(request: dict) -> None:
     """Never returns."""
     status = 1
     try:
-        for name, target in (("stdout", 1), ("stderr", 2)):
-            file = os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-            os.dup2(file, target)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        _open_streams(request)
+        for number in request.get("ignored", ()):
+            signal.signal(number, signal.SIG_IGN)
         os.chdir(request["current"])
         os.environ.clear()
         os.environ.update(request["environment"])
@@ -187,7 +189,9 @@ def _become(request: dict) -> None:
 
             inner_faults.prepare(**request["fault"])
         sys.argv = [f"cut-{request['program']}", *request["arguments"]]
-        importlib.import_module(f"cut.cli.{request['program']}").main(request["arguments"])
+        of_tests = (Path(__file__).parent / f"{request['program']}.py").is_file()
+        module = importlib.import_module(request["program"] if of_tests else f"cut.cli.{request['program']}")
+        module.main(request["arguments"])
     except SystemExit as ending:
         status = ending.code or 0
     except BaseException:  # noqa: BLE001  as Python itself would print it
@@ -197,6 +201,17 @@ def _become(request: dict) -> None:
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(status)
+
+
+def _open_streams(request: dict) -> None:
+    if "terminal" in request:
+        os.setsid()  # which the first terminal that is opened belongs to
+        for target in (0, 1, 2):
+            os.dup2(os.open(request["terminal"], os.O_RDWR), target)
+        return
+    for name, target in (("stdout", 1), ("stderr", 2)):
+        os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), target)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 
 
 def _limit(request: dict) -> None:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 from conftest import REPOSITORY
-from programs import command, fails, inside, told
+from programs import fails, inside, start, told
 
 from cut.build import read_config
 from cut.cli import compare as compare_cli
@@ -217,30 +217,31 @@ def test_an_overlay_goes_over_every_row_of_a_comparison(tiny_yaml, in_process, t
     assert read_config(tmp_path / "out/other/seed_0/config.yaml").train.tensorboard is False
 
 
-def wait_for(text, log, process):
+def wait_for(text, log):
     deadline = time.monotonic() + 120
     while not (log.exists() and text in log.read_text()):
-        assert time.monotonic() < deadline and process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
 def interrupt_after(text, log, arguments):
     """Starts a comparison, interrupts it as soon as the log says `text`, and returns what it said."""
-    process = subprocess.Popen(command("compare", *arguments), stderr=subprocess.PIPE, text=True)
-    wait_for(text, log, process)
-    os.kill(process.pid, signal.SIGINT)
-    assert process.wait(60) == 130
-    return process.communicate()[1]
+    process = start("compare", *arguments)
+    wait_for(text, log)
+    process.send(signal.SIGINT)
+    ended = process.wait()
+    assert ended.status == 130
+    return ended.stderr
 
 
 def test_a_killed_comparison_leaves_no_orphan_and_goes_on_until_it_is_stopped(tiny_yaml, tmp_path):
     arguments = ["--configs", tiny_yaml, "--output", tmp_path / "out", "--seeds", 1, "--metrics", "l1"]
     arguments += ["--steps", 1_000_000, "--set", "train.checkpoint_every_steps=1000000"]
     run, log = tmp_path / "out" / "tiny" / "seed_0", tmp_path / "out" / "tiny" / "seed_0.log"
-    killed = subprocess.Popen(command("compare", *arguments), stderr=subprocess.DEVNULL)
-    wait_for("step 2/1000000", log, killed)
+    killed = start("compare", *arguments)
+    wait_for("step 2/1000000", log)
     orphan = int((run / ".lock").read_text().removeprefix("pid "))
-    killed.kill()
+    killed.send(signal.SIGKILL)
     killed.wait()
     said = interrupt_after("going on from step", log, arguments)
     assert "failed" not in said and "goes on from there" in said and "stopped and saved at step" in log.read_text()

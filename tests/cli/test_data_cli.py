@@ -10,25 +10,26 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from conftest import REPOSITORY
 from PIL import Image
+from programs import command as words_of
+from programs import start
 
-COMMAND = [sys.executable, "-m", "cut.cli.data"]
 
-
-def _run(*arguments, cwd=None):
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, cwd=cwd)
+def _run(*arguments, folder=REPOSITORY):
+    return start("data", *arguments, folder=folder).wait()
 
 
 def _assert_one_line(done, *words):
-    assert done.returncode == 2 and done.stderr.startswith("cut-data: error: ") and done.stderr.count("\n") == 1
+    assert done.status == 2 and done.stderr.startswith("cut-data: error: ") and done.stderr.count("\n") == 1
     assert all(word in done.stderr for word in words), done.stderr
 
 
 @pytest.mark.parametrize("command", [[], ["earth2map"], ["download"], ["check"]])
 def test_help_has_an_example_and_comes_at_once(command):
-    start = time.perf_counter()
-    done = _run(*command, "--help")
-    assert time.perf_counter() - start < 1.0
+    before = time.perf_counter()
+    done = subprocess.run(words_of("data", *command, "--help"), capture_output=True, text=True)
+    assert time.perf_counter() - before < 1.0
     assert done.returncode == 0 and f"cut-data {' '.join(command)}".strip() in done.stdout and "example" in done.stdout
 
 
@@ -39,7 +40,7 @@ def test_help_imports_nothing_heavy():
 
 def test_list_names_every_set():
     done = _run("download", "--list")
-    assert done.returncode == 0 and "horse2zebra" in done.stdout and "about 117 MB" in done.stdout
+    assert done.status == 0 and "horse2zebra" in done.stdout and "about 117 MB" in done.stdout
 
 
 def test_unknown_name_is_one_line():
@@ -72,7 +73,7 @@ def test_check_of_a_missing_folder_is_one_line(tmp_path):
 
 
 def test_unknown_option_exits_with_two():
-    assert _run("check", "--jsn", "x").returncode == 2
+    assert _run("check", "--jsn", "x").status == 2
 
 
 @pytest.fixture
@@ -98,8 +99,8 @@ def site(tmp_path, monkeypatch):
 
 
 def test_download_then_check_then_download_again(tmp_path, site):
-    done = _run("download", "maps", "--base-url", site, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (0, f"{os.path.join('datasets', 'maps')}\n") and "maps.zip" in done.stderr
+    done = _run("download", "maps", "--base-url", site, folder=tmp_path)
+    assert (done.status, done.stdout) == (0, f"{os.path.join('datasets', 'maps')}\n") and "maps.zip" in done.stderr
     assert sorted(path.name for path in (tmp_path / "datasets").rglob("*")) == [
         "1.png",
         "2.png",
@@ -107,23 +108,23 @@ def test_download_then_check_then_download_again(tmp_path, site):
         "trainA",
         "trainB",
     ]
-    done = _run("check", "datasets/maps", "--json", "report.json", cwd=tmp_path)
-    assert done.returncode == 0 and "trainA/1.png = trainB/2.png" in done.stdout
+    done = _run("check", "datasets/maps", "--json", "report.json", folder=tmp_path)
+    assert done.status == 0 and "trainA/1.png = trainB/2.png" in done.stdout
     assert json.loads((tmp_path / "report.json").read_text())["layout"] == "unpaired"
-    done = _run("download", "maps", cwd=tmp_path)
-    assert done.returncode == 0 and "there already" in done.stderr
+    done = _run("download", "maps", folder=tmp_path)
+    assert done.status == 0 and "there already" in done.stderr
 
 
 def test_check_exits_with_one_where_files_are_broken(tmp_path):
     (tmp_path / "broken.jpg").touch()
     done = _run("check", str(tmp_path))
-    assert done.returncode == 1 and "broken.jpg" in done.stdout and "Traceback" not in done.stderr
+    assert done.status == 1 and "broken.jpg" in done.stdout and "Traceback" not in done.stderr
 
 
 def test_json_that_cannot_be_written_is_one_line(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "1.png")
     done = _run("check", str(tmp_path), "--json", str(tmp_path / "none/report.json"))
-    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("cut-data: error: --json ")
+    assert done.status == 2 and done.stderr.splitlines()[-1].startswith("cut-data: error: --json ")
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])

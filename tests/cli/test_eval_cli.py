@@ -1,27 +1,19 @@
 """cut-eval as a user runs it."""
 
 import json
-import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from programs import command
 from torch import nn
 
 from cut.cli.eval import main
 from cut.data.images import write_image
 from cut.metrics.names import METRICS, NEEDS_FEATURES
-
-
-def cut_eval(*arguments, **environment):
-    command = [sys.executable, "-m", "cut.cli.eval", *map(str, arguments)]
-    settings = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"} | environment
-    command += [] if "--cache-dir" in command else ["--no-cache"]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", env=settings, timeout=120)
 
 
 def write_folder(folder, pictures):
@@ -52,11 +44,11 @@ def scored(arguments, capsys):
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit")
-def test_a_table_shows_translations_beside_the_baseline_and_json_holds_the_same(folders, tmp_path):
+def test_a_table_shows_translations_beside_the_baseline_and_json_holds_the_same(folders, tmp_path, capsys):
     torch.jit.script(nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())).save(str(tmp_path / "net.pt"))
-    run = cut_eval(*options(folders), "--features", tmp_path / "net.pt", "--json", tmp_path / "scores.json")
-    assert run.returncode == 0, run.stderr
-    lines = [line.split() for line in run.stdout.splitlines()]
+    settings = ["--features", tmp_path / "net.pt", "--json", tmp_path / "scores.json", "--no-cache"]
+    out, err = scored([*options(folders), *settings], capsys)
+    lines = [line.split() for line in out.splitlines()]
     titles = "metric better generated (6 pictures) baseline (6 pictures) colour transfer (6 pictures)"
     assert lines[0] == titles.split()
     assert [line[:2] for line in lines[1:]] == [
@@ -76,8 +68,8 @@ def test_a_table_shows_translations_beside_the_baseline_and_json_holds_the_same(
     assert report["target"] == {"folder": str(folders["--target"]), "pictures": 6}
     ssim = report["generated"]["scores"]["ssim"]
     assert ssim["count"] == 6 and ssim["low"] < ssim["value"] < ssim["high"]
-    assert f"[{ssim['low']:.4g}, {ssim['high']:.4g}]" in run.stdout.splitlines()[1]
-    assert run.stderr.splitlines() == [
+    assert f"[{ssim['low']:.4g}, {ssim['high']:.4g}]" in out.splitlines()[1]
+    assert err.splitlines() == [
         f"cut-eval: warning: {role}: fd[net.pt] of 6 pictures, fewer than its 12 features, is biased upward; "
         "compare only scores computed with the same number"
         for role in ("generated", "baseline", "colour_transfer")
@@ -151,11 +143,10 @@ def test_all_scores_the_diversity_of_several_outputs_unless_they_are_too_small_f
     assert "diversity" not in out and "without diversity: it needs pictures of 64 px or more" in err
 
 
-def test_json_alone_on_standard_output_is_valid_even_for_identical_pictures(folders):
+def test_json_alone_on_standard_output_is_valid_even_for_identical_pictures(folders, capfd):
     target = folders["--target"]
-    run = cut_eval("--generated", target, "--target", target, "--metrics", "psnr,l1", "--json", "-")
-    assert run.returncode == 0, run.stderr
-    scores = json.loads(run.stdout, parse_constant=pytest.fail)["generated"]["scores"]
+    arguments = ("--generated", target, "--target", target, "--metrics", "psnr,l1", "--json", "-", "--no-cache")
+    scores = json.loads(scored(arguments, capfd)[0], parse_constant=pytest.fail)["generated"]["scores"]
     assert scores["psnr"]["value"] is None  # JSON has no infinity
     assert scores["l1"] == {"value": 0.0, "std": 0.0, "count": 6, "low": 0.0, "high": 0.0}
 
@@ -195,18 +186,21 @@ def test_a_mistake_is_one_line_with_status_two(folders, change, message, capsys,
     assert err.startswith("cut-eval: error: ") and message in err
 
 
-def test_without_inception_weights_one_line_says_where_to_put_them(folders, tmp_path):
+def test_without_inception_weights_one_line_says_where_to_put_them(folders, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
     # Names under .invalid never resolve; a proxy there makes the download fail at once, with or without a network.
-    run = cut_eval(*options(folders), TORCH_HOME=str(tmp_path / "home"), https_proxy="http://proxy.invalid:1")
-    assert (run.returncode, run.stdout) == (2, "")
-    assert run.stderr.count("\n") == 1
-    assert "cannot download https://github.com/mseitzer/pytorch-fid/" in run.stderr
-    assert str(tmp_path / "home" / "hub" / "checkpoints" / "pt_inception-2015-12-05-6726825d.pth") in run.stderr
+    monkeypatch.setenv("https_proxy", "http://proxy.invalid:1")
+    with pytest.raises(SystemExit) as status:
+        main([str(word) for word in [*options(folders), "--no-cache"]])
+    out, err = capsys.readouterr()
+    assert (status.value.code, out, err.count("\n")) == (2, "", 1)
+    assert "cannot download https://github.com/mseitzer/pytorch-fid/" in err
+    assert str(tmp_path / "home" / "hub" / "checkpoints" / "pt_inception-2015-12-05-6726825d.pth") in err
 
 
 def test_help_comes_in_well_under_a_second():
     start = time.perf_counter()
-    run = cut_eval("--help")
+    run = subprocess.run(command("eval", "--help"), capture_output=True, text=True)
     assert run.returncode == 0 and "--baseline DIR" in run.stdout
     assert all(f"\n  {name} " in run.stdout for name in METRICS)
     assert time.perf_counter() - start < 1.0

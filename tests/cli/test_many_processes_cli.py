@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 from programs import command, inside, told
+from programs import start as start_forked
 
 from cut.errors import LostProcessError
 from cut.runtime.launch import _free_port
@@ -61,22 +62,23 @@ def test_two_processes_stop_are_lost_and_go_on_as_one(tiny_yaml, tmp_path, capsy
     assert steps == list(range(5, step + 6, 5))  # each once, over three starts
 
 
-def test_processes_that_see_other_pictures_are_refused_before_the_first_step(tiny_yaml, unpaired, tmp_path):
+def test_processes_that_see_other_pictures_are_refused_before_the_first_step(
+    tiny_yaml, unpaired, monkeypatch, tmp_path
+):
     tiny_yaml.write_text(tiny_yaml.read_text().replace(str(unpaired), "data"))
-    statuses, errors, started = [], [], []
+    started = []
     alone = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
-    words = command("train", "--config", tiny_yaml, "--run-dir", tmp_path / "run", "--set", "data.batch_size=2")
+    arguments = ("--config", tiny_yaml, "--run-dir", tmp_path / "run", "--set", "data.batch_size=2")
     for rank in ("0", "1"):
         shutil.copytree(unpaired, tmp_path / rank / "data")
     (tmp_path / "1" / "data" / "trainA" / "3.png").unlink()
     for rank in ("0", "1"):
-        environment = os.environ | alone | {"RANK": rank, "LOCAL_RANK": rank, "PYTHONPATH": str(REPOSITORY)}
-        started.append(subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=tmp_path / rank, env=environment))
-    for process in started:
-        errors.append(process.communicate(timeout=120)[1])
-        statuses.append(process.returncode)
-    assert statuses == [2, 2] and errors[1] == ""  # one of each machine prints
-    assert "process 1 has other pictures than process 0 (trainA: 4 -> 3 pictures)" in errors[0]
+        for name, value in (alone | {"RANK": rank, "LOCAL_RANK": rank}).items():
+            monkeypatch.setenv(name, value)
+        started.append(start_forked("train", *arguments, folder=tmp_path / rank))
+    first, second = (process.wait() for process in started)
+    assert (first.status, second.status, second.stderr) == (2, 2, "")  # one of each machine prints
+    assert "process 1 has other pictures than process 0 (trainA: 4 -> 3 pictures)" in first.stderr
     assert not (tmp_path / "run").exists()
 
 

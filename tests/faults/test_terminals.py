@@ -1,9 +1,9 @@
 """Full disks, closed pipes and closed terminals behind what the programs print: none of them ends a run."""
 
 import json
+import os
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -61,49 +61,37 @@ def test_a_training_started_without_any_stream_keeps_its_files_whole(tiny, strai
     tally["runs without stdin, stdout and stderr"] += 1
 
 
-def test_a_reader_that_ends_early_does_not_end_the_training(tiny, straight, tally, tmp_path):
-    words = command("train", "--config", tiny, "--run-dir", tmp_path / "run")
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    process.stdout.close()
-    process.stderr.readline()
-    process.stderr.close()
-    assert process.wait(120) == 0
+def test_a_reader_that_ends_early_does_not_end_the_training(tiny, straight, forks, tally, tmp_path):
+    pipes = {name: str(tmp_path / name) for name in ("stdout", "stderr")}
+    for pipe in pipes.values():
+        os.mkfifo(pipe)
+    child = forks.start("train", "--config", tiny, "--run-dir", tmp_path / "run", **pipes)
+    open(pipes["stdout"]).close()
+    with open(pipes["stderr"]) as errors:
+        errors.readline()
+    assert child.wait().status == 0
     assert_same_end(straight, tmp_path / "run")
     tally["runs whose reader ended early"] += 1
 
 
-_CLOSED_TERMINAL = """
-import os, pty, signal, sys
-pid, master = pty.fork()
-if pid == 0:  # the leader of the terminal's session, as a shell is
-    signal.signal(signal.SIGHUP, getattr(signal, sys.argv[1]))
-    os.execv(sys.argv[2], sys.argv[2:])
-text = b""
-while b"a new run" not in text:
-    text += os.read(master, 1000)
-print("started", flush=True)
-sys.stdin.readline()
-os.close(master)
-_, status = os.waitpid(pid, 0)
-sys.exit(os.waitstatus_to_exitcode(status) % 256)
-"""
-
-
-@pytest.mark.parametrize("hangup, statuses", [("SIG_DFL", (128 + signal.SIGHUP, 0)), ("SIG_IGN", (0,))])
+@pytest.mark.parametrize("ignored, statuses", [((), (128 + signal.SIGHUP, 0)), ((int(signal.SIGHUP),), (0,))])
 def test_a_closed_terminal_costs_no_work_and_under_nohup_nothing_at_all(
-    hangup, statuses, tiny, straight, tally, tmp_path
+    ignored, statuses, tiny, straight, forks, tally, tmp_path
 ):
-    again = command("train", "--config", tiny, "--run-dir", tmp_path / "run")
-    helper = [sys.executable, "-c", _CLOSED_TERMINAL, hangup, *again]
-    process = subprocess.Popen(helper, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
-    process.stdout.readline()
+    arguments = ("train", "--config", tiny, "--run-dir", tmp_path / "run")
+    master, slave = os.openpty()
+    child, text = forks.start(*arguments, terminal=os.ttyname(slave), ignored=ignored), b""
+    while b"a new run" not in text:
+        text += os.read(master, 1000)
+    os.close(slave)
     deadline = time.monotonic() + 60
     while not (tmp_path / "run" / "checkpoints" / "step_00000002.pt").exists():
         assert time.monotonic() < deadline
         time.sleep(0.002)
-    process.communicate("close\n", timeout=60)
-    assert process.returncode in statuses  # 0 also where the run was quicker
-    if process.returncode:
-        subprocess.run(again, check=True, timeout=60, capture_output=True)
+    os.close(master)
+    status = child.wait(60).status
+    assert status in statuses  # 0 also where the run was quicker
+    if status:
+        forks.run(*arguments).check()
     assert_same_end(straight, tmp_path / "run")
     tally["terminals closed while training"] += 1

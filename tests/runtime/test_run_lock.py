@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from programs import command, told
+from programs import start, told
 
 from cut.errors import UserError
 from cut.runtime.run_lock import lock_holder, run_lock
@@ -72,15 +72,15 @@ def test_a_training_locks_its_run_directory_until_it_is_killed(tiny_yaml, tmp_pa
         "--set",
         "data.num_workers=2",
     ]
-    process = subprocess.Popen(command("train", *arguments), stderr=subprocess.DEVNULL)
+    process = start("train", *arguments)
     try:
         deadline = time.monotonic() + 60
         while not (tmp_path / "run" / "metrics.jsonl").exists():
-            assert time.monotonic() < deadline and process.poll() is None
-            time.sleep(0.05)
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         assert f"(pid {process.pid}) is training here" in told("train", *arguments)
     finally:
-        os.kill(process.pid, signal.SIGKILL)
+        process.send(signal.SIGKILL)
         process.wait()
     with run_lock(tmp_path / "run"):
         pass

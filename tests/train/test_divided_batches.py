@@ -1,18 +1,16 @@
 """A batch that is shared among processes, or worked on in micro-batches, trains as the whole one does."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
-from conftest import REPOSITORY
-from divided import ADAM_EPS, CASES, largest_difference, make_data, train
+from divided import CASES, largest_difference, make_data, train
+from programs import start
 from steps import trainer_of
 from torch import nn
 
 from cut.errors import UserError
 from cut.methods import trained_methods
 from cut.methods.base import Method, Player
+from cut.runtime.launch import _free_port
 from cut.train.step import TrainingStep
 
 
@@ -20,11 +18,17 @@ def test_every_method_has_a_case():
     assert {settings["method.name"] for settings in CASES.values()} == set(trained_methods()), "add one to divided.py"
 
 
-def test_two_processes_equal_one_with_the_whole_batch(tmp_path):
+def test_two_processes_equal_one_with_the_whole_batch(monkeypatch, tmp_path):
     make_data(tmp_path)
-    command = [sys.executable, "-W", "error", "tests/divided.py", tmp_path, "float64", str(ADAM_EPS)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=300)
-    assert done.returncode == 0, done.stderr
+    both = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    started = []
+    with monkeypatch.context() as environment:
+        for rank in ("0", "1"):
+            for name, value in (both | {"RANK": rank, "LOCAL_RANK": rank}).items():
+                environment.setenv(name, value)
+            started.append(start("divided", tmp_path))
+    for process in started:
+        process.wait(300).check()
     two, second = (torch.load(tmp_path / f"found_{rank}.pt", weights_only=True) for rank in (0, 1))
     # In float32 Adam makes whole steps of what is rounded off where a gradient is nothing else.
     apart = {name: largest_difference(train(tmp_path, CASES[name]), two[name]) for name in CASES}

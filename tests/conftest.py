@@ -18,9 +18,9 @@ for variable, name in (("TORCH_HOME", "torch"), ("MPLCONFIGDIR", "matplotlib")):
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()
 atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
+# Not torch, which takes seconds: the process that deals out the tests to others needs none of it.
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
-import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))  # `from fixed import ...` in any test folder
@@ -42,6 +42,8 @@ REPOSITORY = Path(__file__).parent.parent
 @pytest.fixture
 def golden():
     """Reads `tests/golden/<name>.pt`."""
+    import torch
+
     return lambda name: torch.load(GOLDEN / f"{name}.pt", weights_only=True)
 
 
@@ -62,6 +64,8 @@ class BlankFigure:
 @pytest.fixture
 def double():
     """float64: a few steps amplify what float32 rounds off, which the order of a sum decides, to percents."""
+    import torch
+
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
@@ -70,6 +74,8 @@ def double():
 @pytest.fixture
 def switches(monkeypatch):
     """Sets torch's switches for the whole process back, which `train.deterministic` and its like turn."""
+    import torch
+
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # so that it is set back, too
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
     yield

@@ -192,6 +192,7 @@ def _become(request: dict) -> None:
         of_tests = (Path(__file__).parent / f"{request['program']}.py").is_file()
         module = importlib.import_module(request["program"] if of_tests else f"cut.cli.{request['program']}")
         module.main(request["arguments"])
+        status = 0
     except SystemExit as ending:
         status = ending.code or 0
     except BaseException:  # noqa: BLE001  as Python itself would print it

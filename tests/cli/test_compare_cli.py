@@ -217,17 +217,19 @@ def test_an_overlay_goes_over_every_row_of_a_comparison(tiny_yaml, in_process, t
     assert read_config(tmp_path / "out/other/seed_0/config.yaml").train.tensorboard is False
 
 
-def wait_for(text, log):
-    deadline = time.monotonic() + 120
+def wait_for(text, log, process):
+    deadline = time.monotonic() + 300
     while not (log.exists() and text in log.read_text()):
-        assert time.monotonic() < deadline
+        if time.monotonic() > deadline:
+            process.send(signal.SIGKILL)
+            pytest.fail(f"no {text!r} in {log}")
         time.sleep(0.05)
 
 
 def interrupt_after(text, log, arguments):
     """Starts a comparison, interrupts it as soon as the log says `text`, and returns what it said."""
     process = start("compare", *arguments)
-    wait_for(text, log)
+    wait_for(text, log, process)
     process.send(signal.SIGINT)
     ended = process.wait()
     assert ended.status == 130
@@ -239,7 +241,7 @@ def test_a_killed_comparison_leaves_no_orphan_and_goes_on_until_it_is_stopped(ti
     arguments += ["--steps", 1_000_000, "--set", "train.checkpoint_every_steps=1000000"]
     run, log = tmp_path / "out" / "tiny" / "seed_0", tmp_path / "out" / "tiny" / "seed_0.log"
     killed = start("compare", *arguments)
-    wait_for("step 2/1000000", log)
+    wait_for("step 2/1000000", log, killed)
     orphan = int((run / ".lock").read_text().removeprefix("pid "))
     killed.send(signal.SIGKILL)
     killed.wait()

@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -12,8 +11,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from conftest import REPOSITORY
 from PIL import Image
-from programs import command as words_of
-from programs import start
+from programs import start, timed
 
 
 def _run(*arguments, folder=REPOSITORY):
@@ -27,9 +25,8 @@ def _assert_one_line(done, *words):
 
 @pytest.mark.parametrize("command", [[], ["earth2map"], ["download"], ["check"]])
 def test_help_has_an_example_and_comes_at_once(command):
-    before = time.perf_counter()
-    done = subprocess.run(words_of("data", *command, "--help"), capture_output=True, text=True)
-    assert time.perf_counter() - before < 1.0
+    done, seconds = timed("data", *command, "--help")
+    assert seconds < 1.0
     assert done.returncode == 0 and f"cut-data {' '.join(command)}".strip() in done.stdout and "example" in done.stdout
 
 

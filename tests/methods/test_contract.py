@@ -141,16 +141,25 @@ def tiny_config(paths, folder, *overrides):
     return read_anew(paths, [*shrink(config), *data, *overrides])
 
 
+def decisive(settings):
+    """What of a nest of settings decides which code runs: of a weight or a rate, whether it is 0."""
+    if isinstance(settings, dict):
+        return {key: decisive(value) for key, value in settings.items()}
+    if isinstance(settings, list):
+        return list(map(decisive, settings))
+    return bool(settings) if isinstance(settings, float) else settings
+
+
 @functools.cache
 def behaviours():
-    """One run of each group that, made tiny, differs in the place of its data and in its length alone."""
+    """One run of each group that, made tiny, differs in weights, the place of its data and its length alone."""
     groups = {}
     for paths in RUNS:
         tiny = read_anew(paths, shrink(read_config(paths))).to_dict()
         del tiny["schedule"]
         tiny["data"] = {k: v for k, v in tiny["data"].items() if k not in ("root", "a", "b", "direction")}
         tiny["train"] = tiny["train"]["ema_decay"]
-        groups.setdefault(json.dumps(tiny, sort_keys=True), []).append(paths)
+        groups.setdefault(json.dumps(decisive(tiny), sort_keys=True), []).append(paths)
     return [pytest.param(runs[0], id=" = ".join(map(run_id, runs))) for runs in groups.values()]
 
 

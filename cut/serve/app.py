@@ -14,7 +14,7 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from cut.errors import UserError, printable
+from cut.errors import UserError, did_you_mean, printable, reason, shown
 from cut.report.page import templates
 from cut.serve.guard import Guard
 from cut.serve.line import CancelledError, Job, Line
@@ -25,6 +25,7 @@ _FOLDER = Path(__file__).parent
 _REPORT = _FOLDER.parent / "report"
 _GONE = 499  # as nginx calls it: the client has closed the request
 _SECONDS = 0.5  # between two looks whether it has
+_FIELDS = ("picture", "model", "direction", "label", "seed", "guide", "load_px", "tile_px", "ticket")
 _TAGS = {"programs": "For programs", "page": "What the page asks for"}
 
 
@@ -87,6 +88,7 @@ def make_app(
     _add_models(app, models, line, most_bytes)
     _add_trainings(app, models)
     app.add_exception_handler(UserError, _answer)
+    app.add_exception_handler(OSError, _answer)  # no room for the upload, a file that is just deleted, ...
     app.add_exception_handler(RequestValidationError, _answer)
     app.add_exception_handler(HTTPException, _answer)
     app.add_middleware(Guard, host=host, most_bytes=most_bytes, most_waiting=most_waiting)
@@ -99,8 +101,12 @@ def _answer(request: Request, error: Exception) -> JSONResponse:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:]) or "request"
         status, text = 422, f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+        if "Expected UploadFile" in text:
+            text = f"{where}: is text, not a file; with curl write -F {where}=@FILE"
     elif isinstance(error, HTTPException):
         status, text = error.status_code, str(error.detail)
+    elif isinstance(error, OSError):
+        status, text = 500, f"{error.filename or 'input/output'}: {reason(error)}"
     else:
         status = 404 if isinstance(error, UnknownNameError) else _GONE if isinstance(error, CancelledError) else 422
         text = str(error)
@@ -172,6 +178,7 @@ def _add_translation(app: FastAPI, models: Models, line: Line, tile_px: int) -> 
     ) -> Response:
         """Translates one picture with one model, as cut-test does. One is computed at a time; the others wait."""
         job = Job(ticket)
+        await _require_known(request)
         with tempfile.TemporaryDirectory(prefix="cut-serve-") as folder:
             wish = Wish(
                 await _stored(picture, Path(folder, "picture")),
@@ -196,6 +203,20 @@ def _add_translation(app: FastAPI, models: Models, line: Line, tile_px: int) -> 
     async def progress(ticket: str) -> dict[str, Any]:
         """How far a translation is: `waiting` behind `ahead` others, or `running`, and how many tiles are done."""
         return line.state(ticket)
+
+
+async def _require_known(request: Request) -> None:
+    """Refuses what would be passed over in silence: a mistyped field would mean another translation."""
+    given = [name for name, _ in (await request.form()).multi_items()]
+    for name in request.query_params:
+        where = shown(name, quoted=False)
+        raise UserError(f"{where}: stands in the address; it goes into the form, as with curl -F NAME=VALUE")
+    for name in given:
+        if name not in _FIELDS:
+            meant, known = did_you_mean(name, _FIELDS), ", ".join(_FIELDS)
+            raise UserError(f"{shown(name, quoted=False)}: no such field{meant} (known: {known})")
+        if given.count(name) > 1:
+            raise UserError(f"{name}: is given {given.count(name)} times; translate one picture at a time")
 
 
 async def _stored(upload: UploadFile | None, folder: Path) -> Path | None:

@@ -1,5 +1,6 @@
 """Which models and trainings there are, in the paths that the user names."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,26 +40,32 @@ class Place:
         return next((file for file in files if file.is_file()), None)
 
 
-def find_places(paths: Sequence[Path]) -> dict[str, Place]:
-    """The runs and files by the names that the page shows; of a folder of runs those that are there now.
-
-    Args:
-        paths: Run directories, files of weights, and folders of runs.
+def require_places(paths: Sequence[Path]) -> None:
+    """Refuses paths without a run.
 
     Raises:
         UserError: A path does not exist, or holds no run.
     """
-    found: dict[Path, str] = {}
     for path in paths:
         if not path.exists():
             raise UserError(f"{path}: no such run or file")
+        if not find_places([path]):
+            raise UserError(f"{path}: holds no run; name a run directory, a folder of runs, or a file of weights")
+
+
+def find_places(paths: Sequence[Path]) -> dict[str, Place]:
+    """The runs and files that are there now, by the names that the page shows.
+
+    Args:
+        paths: Run directories, files of weights, and folders of runs; what is gone is passed over, so that the others
+            can still be used.
+    """
+    found: dict[Path, str] = {}
+    for path in paths:
         if path.is_file() or _is_run_directory(path):
             found.setdefault(path, real_path(path).name)
             continue
-        inside = list(_runs_below(path, _DEPTH))
-        if not inside:
-            raise UserError(f"{path}: holds no run; name a run directory, a folder of runs, or a file of weights")
-        for run in inside:
+        for run in _runs_below(path, _DEPTH):
             found.setdefault(run, run.relative_to(path).as_posix())
     names = list(found.values())
     places = [Place(name if names.count(name) == 1 else str(path), path) for path, name in found.items()]
@@ -70,8 +77,13 @@ def _is_run_directory(path: Path) -> bool:
 
 
 def _runs_below(folder: Path, depth: int) -> Iterator[Path]:
-    for path in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        if _is_run_directory(path):
-            yield path
-        elif depth > 1:
-            yield from _runs_below(path, depth - 1)
+    try:
+        inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError:  # gone by now, or somebody else's, such as lost+found
+        return
+    for path in inside:
+        with contextlib.suppress(PermissionError):
+            if _is_run_directory(path):
+                yield path
+            elif depth > 1:
+                yield from _runs_below(path, depth - 1)

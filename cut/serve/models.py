@@ -15,7 +15,7 @@ from cut.api.model import Device, Model, load
 from cut.config import Precision
 from cut.errors import TilingError, UserError, did_you_mean, reason, shown
 from cut.inference.request import Progress
-from cut.serve.folders import Place, find_places
+from cut.serve.folders import Place, find_places, require_places
 
 _MOST_LOADED = 4  # of which the one that was not used for longest makes room
 
@@ -57,6 +57,9 @@ class Models:
         deterministic: Whether to switch off noise at test time and to take mean styles.
         allow_import: Whether files may name code outside this package.
         config: YAML that a `.pth` must fit.
+
+    Raises:
+        UserError: A path does not exist, or holds no run.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Models:
         allow_import: bool = False,
         config: Path | None = None,
     ):
+        require_places(paths)
         self.paths, self._config = paths, config
         self._options: dict[str, Any] = {
             "device": device,
@@ -78,7 +82,7 @@ class Models:
         self._loaded: OrderedDict[str, tuple[tuple[object, ...], Model]] = OrderedDict()
 
     def places(self) -> dict[str, Place]:
-        """All runs and files, by name."""
+        """All runs and files that are there now, by name."""
         return find_places(self.paths)
 
     def place(self, name: str) -> Place:

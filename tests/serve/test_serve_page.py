@@ -1,12 +1,14 @@
 """The page in a browser, with mouse and keyboard; what it shows of trainings; the command."""
 
 import json
+import os
 import signal
 import socket
 import sys
 import threading
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 from chromium import CHROMIUM, browser
@@ -142,6 +144,10 @@ def test_runs_are_found_in_folders(tmp_path):
         ("a", None, True),
         ("generator.safetensors", file, False),
     ]
+    with pytest.MonkeyPatch.context() as patch:  # as where a folder is somebody else's, such as lost+found
+        listed = Path.iterdir
+        patch.setattr(Path, "iterdir", lambda path: listed(path) if path.name != "empty" else os.listdir("/none"))
+        assert list(find_places([tmp_path])) == ["a", "out/cut/seed_0"]
     for path, words in ((tmp_path / "none", "no such run or file"), (tmp_path / "empty", "holds no run")):
         assert words in told("serve", path)
 

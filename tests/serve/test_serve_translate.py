@@ -1,10 +1,13 @@
 """`POST /translate`: the translations of the Python interface, and one line for every mistake."""
 
+import errno
 import http.client
 import io
 import json
 import logging
+import shutil
 import struct
+import tempfile
 import threading
 import time
 import zlib
@@ -123,6 +126,48 @@ def test_what_is_no_picture_is_one_line_and_the_server_lives(served, photo, capl
             status, error = served.refused(**fields)
             assert status == want and words in error and "/tmp" not in error, error
     assert not caplog.records and pixels(served.translate(picture=good)).shape == (37, 50, 3)
+
+
+def test_fields_that_would_be_passed_over_are_refused(served, photo):
+    """Else a mistyped `model` would translate with another one."""
+    good = file(photo)
+    cases = [
+        ({"picture": good, "modle": "munit"}, "modle: no such field; did you mean 'model'? (known: picture, model,"),
+        ({"picture": "photo.jpg"}, "picture: is text, not a file; with curl write -F picture=@FILE"),
+    ]
+    for fields, words in cases:
+        status, error = served.refused(**fields)
+        assert status == 422 and words in error
+    content, kind = form({"picture": good})
+    status, _, said = served.ask("POST", "/translate?model=munit", content, {"Content-Type": kind})
+    assert status == 422 and json.loads(said)["error"].startswith("model: stands in the address; it goes into the form")
+    line = content[2:34]
+    twice = content.removesuffix(b"--%b--\r\n" % line) + content
+    status, _, said = served.ask("POST", "/translate", twice, {"Content-Type": kind})
+    assert status == 422 and json.loads(said)["error"].startswith("picture: is given 2 times")
+
+
+def test_a_disk_without_room_for_an_upload_is_one_line(served, photo, monkeypatch):
+    def full(prefix):
+        raise OSError(errno.ENOSPC, "No space left on device", "/tmp")
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", full)
+    assert served.refused(picture=file(photo)) == (500, "/tmp: No space left on device")
+
+
+def test_a_scale_beyond_the_bound_of_pictures_is_refused(served, photo):
+    _, error = served.refused(picture=file(photo), load_px=30000)
+    assert error.startswith("50x37 px would be scaled to 30000x30000 px, more than ")
+
+
+def test_a_run_that_is_deleted_takes_no_other_along(runs, photo, tmp_path):
+    for name in ("one", "two"):
+        shutil.copytree(runs / "cut", tmp_path / name)
+    with serving([tmp_path / "one", tmp_path / "two"]) as served:
+        shutil.rmtree(tmp_path / "one")
+        assert [model["name"] for model in served.json("/models")["models"]] == ["two"]
+        assert pixels(served.translate(picture=file(photo))).shape == (37, 50, 3)
+        assert served.refused(picture=file(photo), model="one")[0] == 404
 
 
 def test_too_large_an_upload_is_refused_whether_or_not_it_says_its_size(runs, photo):

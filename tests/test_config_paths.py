@@ -2,12 +2,16 @@
 
 import copy
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 from conftest import make_unpaired
 from programs import inside
 
+import cut
 from cut.build import read_config
+from cut.cli.test import _parse
 from cut.config import (
     EvalConfig,
     IDXDataConfig,
@@ -17,6 +21,7 @@ from cut.config import (
     UnpairedDataConfig,
 )
 from cut.config.load import changes_of_run
+from cut.errors import UserError
 
 MINIMAL = "method: {name: cut}\ndata: {root: somewhere}\n"
 
@@ -54,6 +59,17 @@ def test_in_a_yaml_its_base_and_an_override(home):
 @pytest.mark.parametrize("path", ["a~/b", "$NOT_SET/x", "50$", "earth2map"])
 def test_other_text_stays_as_it_is(home, path):
     assert UnpairedDataConfig(root=path).root == path
+
+
+def test_a_leading_tilde_is_home_on_command_lines_and_in_python(home, monkeypatch):
+    """Shells leave it in `--output=~/x`, which made a folder of the name `~`."""
+    monkeypatch.chdir(home)
+    args = _parse(["--run", "~/run", "--input=~", "--output=~/x~", "--guide", "./~", "--label", "~x"])
+    assert (args.run, args.input, args.output) == (home / "run", home, home / "x~")
+    assert (args.guide, args.label) == (Path("~"), "~x")
+    with pytest.raises(UserError, match=re.escape(f"{home / 'none'}: ")):
+        cut.load("~/none")
+    assert not list(home.iterdir())
 
 
 def test_a_path_is_stored_as_it_was_written(home):

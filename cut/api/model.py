@@ -80,7 +80,9 @@ def load(
     Raises:
         cut.UserError: The file is missing, damaged, or no model.
     """
-    method, run, _ = open_model(given_path(path, "path"), Path(config) if config else None, deterministic, allow_import)
+    method, run, _ = open_model(
+        given_path(path, "path"), given_path(config, "config") if config else None, deterministic, allow_import
+    )
     return Model(method, run, device, precision, deterministic)
 
 
@@ -245,7 +247,8 @@ class Model:
         """
         from cut.api.film import translate
 
-        return translate(self, self._fabric, Path(film), Path(output), frames, options)
+        paths = given_path(film, "film"), given_path(output, "output")
+        return translate(self, self._fabric, *paths, frames, options)
 
     def sample(self, count: int, seed: int = 0, label: str | None = None) -> list[Image.Image]:
         """New images of a model that draws from noise (DCGAN, BigGAN); image i depends on the seed, i and its class.

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from cut.errors import UserError, printable, reason
 from cut.runtime.children import listen_to_parent
+from cut.storage.files import at_home
 from cut.terminal import discard, prepare_streams, say
 
 
@@ -76,7 +77,7 @@ def _status(main: Callable[[], int | None]) -> int:
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """The parsed arguments of a console program, of which none is empty.
+    """The parsed arguments of a console program, of which none is empty; a leading `~` is the home folder.
 
     An empty path would be the current folder: what `--output "$OUT"` says where OUT is not set.
 
@@ -89,7 +90,12 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
         if equals and not value.strip():
             what = option if option.startswith("--") else f"argument {number}"
             raise UserError(f"{what}: is empty (is it a variable that is not set?); give a value, or leave it out")
-    return parser.parse_args(words)
+    return parser.parse_args([_at_home(word) for word in words])
+
+
+def _at_home(word: str) -> str:
+    option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return f"{option}{equals}{at_home(value)}"
 
 
 def add_max_megapixels(parser: argparse.ArgumentParser) -> None:
@@ -121,10 +127,15 @@ def check_json_file(path: str) -> None:
     """Refuses, before any work is done, what `--json FILE` must not overwrite.
 
     Raises:
-        UserError: there is a file that this program did not write, or no such folder.
+        UserError: there is a file that this program did not write, no such folder, or a picture or a film is named.
     """
+    from cut.data.formats import FILM_SUFFIXES, READ_SUFFIXES
     from cut.storage.written import SCORES, mark, require_own  # only now, because --help needs none of it
 
+    if path == "-":
+        raise UserError("--json -: only cut-eval writes it to standard output; name a file, such as scores.json")
+    if Path(path).suffix.lower() in (*READ_SUFFIXES, *FILM_SUFFIXES):  # which it would replace, once that is made
+        raise UserError(f"--json {path}: is the name of a picture or a film; name a file, such as scores.json")
     try:
         Path(path).parent.stat()  # a mistyped folder is not made
         mark(Path(path), SCORES)

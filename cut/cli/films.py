@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from cut.methods.base import Method
 
 
+_MOST_DIGITS = 18  # Python converts no number of thousands
+
+
 def add_film_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options to the parser of cut-test."""
     parser.add_argument("--frames", metavar="FIRST:END", help="of a film: these frames alone, from 0, without END")
@@ -26,7 +29,7 @@ def add_film_options(parser: argparse.ArgumentParser) -> None:
 
 def is_film(path: Path | None) -> bool:
     """Whether a path is named like a film; no folder is."""
-    from cut.inference.film import FILM_SUFFIXES  # only now, because it imports torch
+    from cut.data.formats import FILM_SUFFIXES
 
     return path is not None and path.suffix.lower() in FILM_SUFFIXES and not path.is_dir()
 
@@ -74,8 +77,8 @@ def translate_films(args: argparse.Namespace, method: "Method", config: "RunConf
 def _frames(text: str | None) -> tuple[int, int | None]:
     """`10:50`, `10:` or `:50` as numbers."""
     first, colon, end = (text or ":").partition(":")
-    numbers = (first or "0", end or "-1")
-    if not colon or not all(number.removeprefix("-").isdecimal() for number in numbers) or "-" in first:
+    numbers = (first or "0", end or "0")
+    if not colon or not all(number.isdecimal() and len(number) <= _MOST_DIGITS for number in numbers):
         raise UserError(f"--frames {text}: must be FIRST:END, two numbers from 0, of which each may be left out")
     found = int(numbers[0]), int(end) if end else None
     if found[1] is not None and found[1] <= found[0]:
@@ -85,8 +88,8 @@ def _frames(text: str | None) -> tuple[int, int | None]:
 
 def _output(film: Path, given: Path) -> Path:
     """The film to write: `given` itself, or the film's name in the folder `given`."""
-    from cut.data.images import READ_SUFFIXES
-    from cut.inference.film import CODECS, FILM_SUFFIXES
+    from cut.data.formats import FILM_SUFFIXES, READ_SUFFIXES
+    from cut.inference.film import CODECS
 
     suffix = given.suffix.lower()
     if suffix in CODECS and not given.is_dir():

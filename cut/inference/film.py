@@ -23,7 +23,6 @@ from cut.storage.written import TRANSLATIONS, is_foreign, mark
 
 # Suffix -> four letters by which OpenCV knows the codec that is written there.
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "XVID"}
-FILM_SUFFIXES = (*CODECS, ".mpg", ".mpeg", ".webm", ".wmv", ".flv", ".ts", ".mts", ".3gp", ".ogv")
 _USUAL_FPS = 25.0
 _MOST_FPS = 1000.0
 

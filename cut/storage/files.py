@@ -181,7 +181,7 @@ def given_path(path: str | os.PathLike[str], what: str) -> Path:
     """The path that a caller gives.
 
     Args:
-        path: Path, which must not be empty: `pathlib.Path` takes that for the current folder.
+        path: Path, which must not be empty: `pathlib.Path` takes that for the current folder. A leading `~` is home.
         what: What the caller calls it.
 
     Raises:
@@ -189,7 +189,15 @@ def given_path(path: str | os.PathLike[str], what: str) -> Path:
     """
     if not os.fspath(path).strip():
         raise UserError(f"{what}: is empty; name a file or a folder (the current one is '.')")
-    return Path(path)
+    return Path(at_home(os.fspath(path)))
+
+
+def at_home(path: str) -> str:
+    """The path with the home folder in place of a leading `~`, which shells leave in `--output=~/x` as it is.
+
+    A folder of the name `~` is `./~`, as for a shell.
+    """
+    return os.path.expanduser(path) if path == "~" or path.startswith(("~/", f"~{os.sep}")) else path
 
 
 def real_path(path: str | os.PathLike) -> Path:

@@ -172,6 +172,9 @@ def test_command_translates_a_film(film, tmp_path, monkeypatch, capsys):
         (("--output", "x", "--format", "png"), "--format: is for pictures, and --input is a film"),
         (("--output", "x", "--num-outputs", "2"), "num-outputs"),
         (("--output", "x", "--frames", "5"), "--frames 5: must be FIRST:END"),
+        (("--output", "x", "--frames", f"{'9' * 5000}:"), ": must be FIRST:END"),
+        (("--output", "x.mp4", "--json", "x.mp4"), "--json x.mp4: is the name of a picture or a film"),
+        (("--output", "x.mp4", "--json", "-"), "--json -: only cut-eval writes it to standard output"),
         (("--output", "x", "--frames", "5:2"), "END must be above FIRST"),
     ],
 )

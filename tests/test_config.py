@@ -229,10 +229,23 @@ def test_a_missing_or_binary_file_is_told(tmp_path):
     with pytest.raises(UserError, match="no such config file"):
         read_config(tmp_path / "none.yaml")
     (tmp_path / "b.yaml").write_bytes(bytes(range(256)))
-    with pytest.raises(UserError, match="not valid YAML .byte 128 is not UTF-8."):
+    with pytest.raises(UserError, match="not valid YAML .byte 128 is not UTF-8; save it as UTF-8"):
         read_config(tmp_path / "b.yaml")
     with pytest.raises(UserError, match="Is a directory"):
         read_config(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_what_windows_editors_and_shells_write_is_read(tmp_path, encoding):
+    """Such as `cut-train --print-config > a.yaml` in PowerShell 5."""
+    (tmp_path / "a.yaml").write_bytes(MINIMAL.replace("somewhere", "münze").replace("\n", "\r\n").encode(encoding))
+    assert read_config(tmp_path / "a.yaml").data.root == "münze"
+
+
+@pytest.mark.parametrize("limits", ["[0, .inf]", "[-1.e+308, 1.e+308]", "[0, 1.e-320]"])
+def test_a_range_by_which_nothing_can_be_divided_is_refused(tmp_path, limits):
+    with pytest.raises(UserError, match="data.range_a"):
+        read_config(write(tmp_path / "a.yaml", MINIMAL), [f"data.range_a={limits}"])
 
 
 def test_changed_keys_are_named_with_both_values():

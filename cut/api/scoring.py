@@ -3,10 +3,10 @@
 import os
 from collections.abc import Sequence
 from numbers import Real
-from pathlib import Path
 
 import torch
 
+from cut.config.bands import require_range
 from cut.errors import UserError, shown
 from cut.metrics.names import DEFAULT_METRICS, check_metrics
 from cut.scoring.evaluator import Evaluator
@@ -51,10 +51,12 @@ def score(
     """
     check_metrics(metrics)
     if value_range is not None and not _is_range(value_range):
-        raise UserError(f"value_range {shown(value_range)}: must be (lowest, highest)")
+        raise UserError(f"value_range {shown(value_range)}: must be (lowest, highest), finite")
     own, others = given_path(generated, "generated"), given_path(target, "target")
     require_colours(find_pictures(own, others, metrics)[0][0], metrics)  # before a network is loaded
-    paths = (Path(file) if file else None for file in (features, inception_weights, segmenter, lpips_backbone))
+    paths = (
+        given_path(file, "file") if file else None for file in (features, inception_weights, segmenter, lpips_backbone)
+    )
     own_features, inception, own_segmenter, backbone = paths
     files = ScoringFiles(own_features, inception, palette, own_segmenter, backbone).arguments(metrics)
     where = "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
@@ -73,4 +75,8 @@ def score(
 def _is_range(given: object) -> bool:
     if not isinstance(given, list | tuple) or [isinstance(value, Real) for value in given] != [True, True]:
         return False
-    return bool(given[0] < given[1])
+    try:
+        require_range((given[0], given[1]))
+    except ValueError:
+        return False
+    return True

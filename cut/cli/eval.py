@@ -137,8 +137,13 @@ def _evaluate(args: argparse.Namespace) -> None:
         _check_options(args, metrics)
     if args.json and args.json != "-":
         check_json_file(args.json)
-    if args.range and not args.range[0] < args.range[1]:
-        raise UserError(f"--range {args.range[0]:g} {args.range[1]:g}: the lowest value comes first")
+    if args.range:
+        from cut.config.bands import require_range  # here, because pydantic takes long and --help should not
+
+        try:
+            require_range(tuple(args.range))
+        except ValueError as error:
+            raise UserError(f"--range {args.range[0]:g} {args.range[1]:g}: {error}") from None
     from cut.cli.eval_tools import (  # here, because torch takes seconds and --help should not
         everything,
         make_evaluator,
@@ -161,8 +166,9 @@ def _evaluate(args: argparse.Namespace) -> None:
     evaluator = make_evaluator(args, metrics)
     results = {role: evaluator.score(folder) for role, folder in folders.items()}
     if args.baseline and not args.segmenter:  # whose targets are label pictures, in colours of no photograph
-        folders["colour_transfer"] = args.baseline
-        results["colour_transfer"] = score_colour_transfer(evaluator, args.baseline, args.target)
+        transferred = score_colour_transfer(evaluator, args.baseline, args.target, bool(args.range))
+        if transferred:
+            folders["colour_transfer"], results["colour_transfer"] = args.baseline, transferred
     for role, result in results.items():
         for warning in result.warnings:
             say(f"cut-eval: warning: {role}: {warning}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cut.data.colour_transfer import colours_of, transfer_colours
 from cut.data.images import list_images, stored_size_px
+from cut.data.numbers import bands_of
 from cut.errors import UserError, reason
 from cut.metrics.names import METRICS, NEEDS_FEATURES, NEEDS_OUTPUTS, NEEDS_PAIRS, NEEDS_PALETTE
 from cut.metrics.patches import SWD_PATCH_PX
@@ -50,12 +51,19 @@ def warn_of_seen_features(features: Path | None, folders: Iterable[Path]) -> Non
                     say(f"cut-eval: warning: {folder}: {error}")
 
 
-def score_colour_transfer(evaluator: Evaluator, folder: Path, target: Path) -> Result:
-    """Scores of the pictures of a folder after a colour transfer, which learns from these two folders alone."""
-    colours = colours_of(list_images(folder)), colours_of(list_images(target))
-    with tempfile.TemporaryDirectory() as output:
-        transfer_colours(folder, Path(output), *colours)
-        return evaluator.score(Path(output))
+def score_colour_transfer(evaluator: Evaluator, folder: Path, target: Path, has_range: bool) -> Result | None:
+    """Scores of the pictures of a folder after a colour transfer, which learns from these two folders alone; None, and
+    a warning, where there can be none: nobody has asked for them, and the others are computed by now."""
+    try:
+        if has_range or bands_of(list_images(folder)[0]) not in (1, 3):
+            raise UserError("it is for gray and colour pictures of 8 or 16 bits, without --range")
+        colours = colours_of(list_images(folder)), colours_of(list_images(target))
+        with tempfile.TemporaryDirectory() as output:
+            transfer_colours(folder, Path(output), *colours)
+            return evaluator.score(Path(output))
+    except (UserError, OSError) as error:
+        say(f"cut-eval: warning: no colour transfer: {reason(error)}")
+        return None
 
 
 def _default_store() -> Path | None:

@@ -1,5 +1,6 @@
 """What the pictures of a domain hold, where they need not be gray or colour pictures of 8 or 16 bits."""
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -10,9 +11,17 @@ Channels = Annotated[int, Field(ge=1, le=MOST_BANDS)]
 _OF_PICTURES = (1, 3)  # what files of any picture format hold, and are converted to
 
 
-def _is_range(limits: tuple[float, float]) -> tuple[float, float]:
-    if not limits[0] < limits[1]:
+def require_range(limits: tuple[float, float]) -> tuple[float, float]:
+    """The range, whose width is a number that others can be divided by.
+
+    Raises:
+        ValueError: It is none.
+    """
+    width = limits[1] - limits[0]
+    if not width > 0:
         raise ValueError("the lowest value comes first, and the highest must be larger")
+    if not (math.isfinite(width) and math.isfinite(2.0 / width)):
+        raise ValueError("lowest, highest and their distance must be finite")
     return limits
 
 
@@ -22,7 +31,7 @@ def _are_two(limits: Any) -> Any:
     return limits
 
 
-Range = Annotated[tuple[float, float], BeforeValidator(_are_two), AfterValidator(_is_range)]
+Range = Annotated[tuple[float, float], BeforeValidator(_are_two), AfterValidator(require_range)]
 ShownBands = tuple[Channels, Channels, Channels]
 
 

@@ -71,7 +71,10 @@ def transfer_colours(folder: Path, output: Path, source: ColourStatistics, targe
         scaled = values / (np.iinfo(values.dtype).max / 2.0) - 1.0
         moved = np.clip(scaled * factor + shift, -1.0, 1.0)
         picture = np.rint((moved + 1.0) * 127.5).astype(np.uint8)
-        write_image((output / path.relative_to(folder)).with_suffix(".png"), picture, checked=True)
+        copy = (output / path.relative_to(folder)).with_suffix(".png")
+        if copy.exists():  # a.jpg beside a.png, or A.png on some disks
+            copy = copy.with_name(f"{path.name}.png")
+        write_image(copy, picture, checked=True)
 
 
 def _tensor(picture: Path | np.ndarray) -> Tensor:

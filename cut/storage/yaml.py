@@ -1,5 +1,6 @@
 """Reads YAML that anybody may have written: bounded in size, depth and aliases, and never running code."""
 
+import codecs
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,14 @@ def read_yaml(path: Path) -> Any:
     """
     with open_regular(path) as file:
         data = file.read(MAX_BYTES + 1)
+    # What PowerShell's `>` writes begins with a mark.
+    encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
     try:
-        text = data.decode("utf-8")
+        text = data.decode(encoding)
     except UnicodeDecodeError as error:
         if len(data) > MAX_BYTES:  # it may be cut within a character
             raise YamlError(_TOO_LARGE) from None
-        raise YamlError(f"byte {error.start} is not UTF-8") from None
+        raise YamlError(f"byte {error.start} is not {encoding.upper()}; save it as UTF-8") from None
     return parse_yaml(text)
 
 

@@ -65,7 +65,7 @@ def test_scores_are_those_of_cut_eval(tmp_path):
     assert list(scores) == ["l1"] and scores["l1"].value == pytest.approx(0.2) and scores["l1"].count == 1
     with pytest.raises(cut.UserError, match="no such folder"):
         cut.score(tmp_path / "none", tmp_path / "b")
-    for wrong in ((5, 1), 3, (0, 1, 2), ("0", "1")):
+    for wrong in ((5, 1), 3, (0, 1, 2), ("0", "1"), (0, float("inf"))):
         with pytest.raises(cut.UserError, match=r"value_range .*: must be \(lowest, highest\)"):
             cut.score(tmp_path / "a", tmp_path / "b", value_range=wrong)
 

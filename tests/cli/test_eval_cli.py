@@ -74,6 +74,18 @@ def test_a_table_shows_translations_beside_the_baseline_and_json_holds_the_same(
     ]
 
 
+def test_a_colour_transfer_that_cannot_be_made_costs_no_other_score(tmp_path, capsys):
+    """Nobody asks for it; before, numbers in --baseline ended the command."""
+    numbers = tmp_path / "numbers"
+    numbers.mkdir()
+    np.save(numbers / "0.npy", np.random.default_rng(0).random((16, 16, 3), np.float32))
+    folders = ("--generated", numbers, "--target", numbers, "--baseline", numbers, "--range", 0, 1)
+    out, err = scored([*folders, "--metrics", "l1", "--no-intervals", "--no-cache"], capsys)
+    assert out.splitlines()[0].split() == "metric better generated (1 pictures) baseline (1 pictures)".split()
+    assert out.splitlines()[1].split()[:3] == ["l1", "lower", "0"]
+    assert "cut-eval: warning: no colour transfer: it is for gray and colour pictures of 8 or 16 bits" in err
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_all_computes_whatever_folders_and_options_allow_and_says_what_is_missing(
     folders, tmp_path, capsys, monkeypatch
@@ -172,6 +184,7 @@ def test_json_alone_on_standard_output_is_valid_even_for_identical_pictures(fold
         ({"--metrics": "fid", "--features": "none.pt"}, "none.pt: no such file"),
         ({"--metrics": "l1", "--generated": "broken"}, "broken/2.png: cannot be read as a picture"),
         ({"--metrics": "l1", "--batch-size": "0"}, "batch size: got 0; allowed: 1 or more"),
+        ({"--metrics": "l1", "--json": "scores.png"}, "--json scores.png: is the name of a picture or a film"),
     ],
 )
 def test_a_mistake_is_one_line_with_status_two(folders, change, message, capsys, tmp_path, monkeypatch):
@@ -182,6 +195,16 @@ def test_a_mistake_is_one_line_with_status_two(folders, change, message, capsys,
     out, err = capsys.readouterr()
     assert (status.value.code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("cut-eval: error: ") and message in err
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [("0", "inf"), ("-1e308", "1e308"), ("0", "1e-320"), ("nan", "1"), ("2", "1")]
+)
+def test_a_range_by_which_nothing_can_be_divided_is_refused(folders, low, high, capsys):
+    """Before, all numbers became one, and every distance 0."""
+    with pytest.raises(SystemExit) as status:
+        main([str(word) for word in options(folders)] + ["--metrics", "l1", "--range", low, high])
+    assert status.value.code == 2 and "cut-eval: error: --range " in capsys.readouterr().err
 
 
 def test_without_inception_weights_one_line_says_where_to_put_them(folders, tmp_path, capsys, monkeypatch):

@@ -25,6 +25,14 @@ def test_transferred_pictures_have_the_mean_and_deviation_of_the_target_domain(t
     assert abs(made - expected).max() <= 0.5 + 1e-6  # rounded to 8 bits
 
 
+def test_pictures_of_one_name_but_for_the_suffix_stay_two(tmp_path):
+    root = make_unpaired(tmp_path, count=2)
+    Image.open(root / "testA/0.png").save(root / "testA/0.bmp")
+    colours = colours_of(list_images(root / "testA"))
+    transfer_colours(root / "testA", tmp_path / "out", colours, colours)
+    assert [path.name for path in list_images(tmp_path / "out")] == ["0.png", "0.png.png", "1.png"]
+
+
 def test_statistics_are_those_of_the_training_pictures_of_both_domains(tmp_path):
     root, pairs = make_unpaired(tmp_path / "unpaired"), make_paired(tmp_path / "paired")
     own_size = {"root": str(root), "load_px": 40, "crop_px": 32}

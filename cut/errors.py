@@ -1,8 +1,9 @@
 """The errors that a user's own mistake raises, and what was given, in words short enough for their one line."""
 
+import contextlib
 import difflib
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlist, _SHORT.maxtuple, _SHORT.maxdict, _SHORT.maxlevel = 80, 80, 8, 8, 4, 3
@@ -43,6 +44,15 @@ def reason(error: BaseException) -> str:
     if isinstance(error, MemoryError) and not text:
         return "the system gives no more memory"
     return text.splitlines()[0] if text else type(error).__name__
+
+
+@contextlib.contextmanager
+def about(path: object) -> Iterator[None]:
+    """Puts the name of a file before the line of a `UserError`."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

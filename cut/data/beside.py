@@ -7,6 +7,7 @@ import numpy as np
 
 from cut.config import UnpairedDataConfig
 from cut.data.images import open_header, pair_name, read_image, to_8_bit
+from cut.data.numbers import find_numbers
 from cut.data.pair_files import by_name
 from cut.errors import UserError, listed
 
@@ -85,6 +86,10 @@ def read_mask(path: Path) -> np.ndarray:
     Raises:
         UserError: It cannot be read, is transparent in places, or holds numbers of classes instead of brightness.
     """
+    if (found := find_numbers(path)) and found.dtype not in (np.uint8, np.uint16):
+        raise UserError(
+            f"{path}: this mask holds {found.dtype.name} numbers; save it in 8 bits (uint8, 255: translate, 0: keep)"
+        )
     mask = to_8_bit(read_image(path, 1))
     if _is_transparent(path):
         raise UserError(

@@ -28,7 +28,7 @@ from cut.config.bands import Bands
 from cut.data import decode
 from cut.data.images import read_image
 from cut.data.transforms import scaled
-from cut.errors import reason
+from cut.errors import about, reason
 from cut.storage.files import open_regular, user_cache, write_entry
 from cut.terminal import say
 
@@ -77,7 +77,13 @@ class PictureCache:
             UserError: it cannot be read.
         """
         recipe = [channels, whole] if isinstance(channels, int) else [channels.count, whole, *(channels.limits or ())]
-        return self.get([path], recipe, lambda: scaled(read_image(path, channels), self.config, whole))
+
+        def make() -> Tensor:
+            picture = read_image(path, channels)
+            with about(path):
+                return scaled(picture, self.config, whole)
+
+        return self.get([path], recipe, make)
 
     def get(self, paths: Sequence[Path], recipe: Sequence[Any], make: Callable[[], Tensor]) -> Tensor:
         """What `make` returns, `(C, H, W)` uint8 or float32, from the cache if it is there.

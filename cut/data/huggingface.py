@@ -21,7 +21,7 @@ from cut.data.picture_list import PictureList, entry_of_content
 from cut.data.stream import SampleStream
 from cut.data.transforms import fixed_transform, random_view, scaled
 from cut.data.unpaired import UnpairedStream
-from cut.errors import UserError, did_you_mean, reason
+from cut.errors import UserError, about, did_you_mean, reason
 
 _FILES = {".parquet": "parquet", ".arrow": "arrow"}
 _SAVED = ("state.json", "dataset_dict.json")  # of a folder that `save_to_disk` has written
@@ -105,7 +105,9 @@ class HuggingFaceStream(UnpairedStream):
 
     def _view(self, domain: str, row: int, whole: bool, rng: np.random.Generator) -> dict[str, Tensor]:  # type: ignore[override]
         table = self.tables[domain]
-        pixels = scaled(table.read(row, self.config.bands[domain]), self.config, whole)
+        picture = table.read(row, self.config.bands[domain])
+        with about(table.name_of(row)):
+            pixels = scaled(picture, self.config, whole)
         return {f"real_{domain}": random_view(pixels, self.config, rng, table.name_of(row))}
 
     def read_beside(self, wanted: Collection[str]) -> None:

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from cut.config import TransformConfig
 from cut.config.sides import MULTIPLE_PX, both_sides
+from cut.data.images import max_megapixels
 from cut.data.resize import center_crop, resize
-from cut.errors import UserError
+from cut.errors import UserError, about
 
 
 def to_tensor(picture: np.ndarray) -> Tensor:
@@ -73,7 +74,9 @@ def scaled_pair(pictures: Sequence[np.ndarray], config: TransformConfig, whole: 
     Raises:
         UserError: scaling leaves them of different sizes.
     """
-    return stacked([scaled(picture, config, whole) for picture in pictures], path)
+    with about(path):
+        images = [scaled(picture, config, whole) for picture in pictures]
+    return stacked(images, path)
 
 
 def random_view(pixels: Tensor, config: TransformConfig, rng: np.random.Generator, path: str) -> Tensor:
@@ -171,7 +174,15 @@ def resized(picture: np.ndarray, size: tuple[int, int]) -> Tensor:
 
     Returns:
         `(C, *size)`, contiguous, uint8, or float in [-1, 1] of all others.
+
+    Raises:
+        UserError: It would be larger than any picture that is read; the line lacks the file's name.
     """
+    if size[0] * size[1] > max_megapixels() * 1e6:
+        raise UserError(
+            f"{picture.shape[1]}x{picture.shape[0]} px would be scaled to {size[1]}x{size[0]} px, more than "
+            f"{max_megapixels():g} megapixels, the bound of --max-megapixels and data.max_megapixels"
+        )
     if picture.dtype == np.uint8:
         image = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)
     else:

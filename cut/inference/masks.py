@@ -28,7 +28,8 @@ def with_masks(jobs: Sequence["Job"], masks: Path, source: Bands = COLOURS, targ
         target: What the translations hold.
 
     Raises:
-        UserError: A mask is missing, or numbers of a picture mean something else in its translation.
+        UserError: A mask is missing, the one for all cannot be read, or numbers of a picture mean something else in its
+            translation.
     """
     are_alike = source.count == target.count or (source.are_of_pictures and target.are_of_pictures)
     if not are_alike or source.limits != target.limits:
@@ -38,6 +39,7 @@ def with_masks(jobs: Sequence["Job"], masks: Path, source: Bands = COLOURS, targ
     if not masks.exists():
         raise UserError(f"--mask {masks}: no such file or folder")
     if not masks.is_dir():
+        read_mask(masks)  # a mistake in it would be one of every picture
         return [replace(job, mask=masks) for job in jobs]
     named = by_name(masks)
     found = [replace(job, mask=named.get(pair_name(Path(job.name)))) for job in jobs]

@@ -41,8 +41,10 @@ class OutputFolder:
         Raises:
             UserError: a file would be overwritten.
         """
-        if self.path.is_file():
-            raise UserError(f"{self.path}: is a file; --output must name a folder")
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(
+                f"{self.path}: is {'a' if self.path.is_file() else 'no regular'} file; --output must name a folder"
+            )
         everything = [*outputs, *([self.sheet] if self.sheet else [])]
         there = [path for path in everything if os.path.lexists(path)]
         read = {_identity(path) for path in kept} - {None} if there else set()

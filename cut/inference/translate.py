@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from cut.data.images import READ_SUFFIXES, WRITTEN_SUFFIXES, list_images, pair_name, read_image, write_image
 from cut.data.numbers import COLOURS, Bands, can_hold, number_type, to_stored
-from cut.errors import NoRoomError, UserError, listed
+from cut.errors import NoRoomError, UserError, about, listed
 from cut.inference.background import in_background
 from cut.inference.forward import translate_pictures
 from cut.inference.masks import keep_outside, weights_for
@@ -212,7 +212,9 @@ def _groups(
     """
 
     def load(job: Job) -> np.ndarray:
-        picture = prepare(read_image(job.source, channels))
+        picture = read_image(job.source, channels)
+        with about(job.source):
+            picture = prepare(picture)
         if job.mask:
             weights_for(picture, job.mask, prepare)  # a mask that does not fit is found before the work
         return picture

@@ -4,6 +4,7 @@ import torch
 from PIL import Image
 
 from cut.config import UnpairedDataConfig
+from cut.data.cache import PictureCache
 from cut.data.transforms import fixed_transform, random_view, scaled, to_picture, to_tensor
 from cut.errors import UserError
 
@@ -91,6 +92,14 @@ def test_crop_is_a_part_of_the_scaled_picture(preprocess, size, scaled):
         parts = whole.unfold(1, 32, 1).unfold(2, 32, 1)  # (C, top, left, 32, 32)
         difference = (parts - _random(picture, _config(preprocess), seed)[:, None, None]).abs().amax((0, 3, 4))
         assert difference.min() <= 2.01 * LEVEL
+
+
+def test_what_would_become_larger_than_any_picture_is_refused_before(tmp_path):
+    """A strip of 2 x 30000 px under `scale_width` takes gigabytes."""
+    Image.new("RGB", (2, 30000)).save(tmp_path / "strip.png")
+    config = _config("scale_width", load_px=512).model_copy(update={"cache_mib": 0})
+    with pytest.raises(UserError, match=r"strip.png: 2x30000 px would be scaled to 512x7680000 px, more than"):
+        PictureCache(config).scaled(tmp_path / "strip.png", 3, whole=False)
 
 
 def test_scale_width_keeps_the_aspect():

@@ -91,6 +91,15 @@ def test_numbers_that_mean_something_else_in_the_translation_are_not_kept(tmp_pa
         with_masks([], tmp_path, source, target)
 
 
+def test_mask_of_other_numbers_is_one_line_of_advice_for_masks(unpaired, tmp_path):
+    np.save(tmp_path / "mask.npy", np.ones((40, 40), bool))
+    with pytest.raises(UserError, match=r"mask\.npy: this mask holds bool numbers; save it in 8 bits \(uint8, 255"):
+        run(unpaired, tmp_path / "out", tmp_path / "mask.npy")
+    np.save(tmp_path / "mask.npy", np.full((40, 40), 255, np.uint8))
+    run(unpaired, tmp_path / "out", tmp_path / "mask.npy")
+    assert np.array_equal(pixels(tmp_path / "out" / "0.png"), 255 - pixels(unpaired / "testA" / "0.png"))
+
+
 def test_mask_that_does_not_exist_is_one_line():
     with pytest.raises(UserError, match=r"^--mask none\.png: no such file or folder$"):
         with_masks([], Path("none.png"))

@@ -10,6 +10,7 @@ import os
 import pickletools
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +108,8 @@ def _read(wheel: Path) -> tuple[np.ndarray, np.ndarray]:
             pictures, labels = (_numbers(archive, *member) for member in (_PICTURES, _LABELS))
     except FileNotFoundError:
         raise UserError(f"{wheel}: no such file") from None
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    # RuntimeError: a member that is encrypted, or packed in a way that Python does not know.
+    except (OSError, KeyError, ValueError, RuntimeError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise UserError(f"{wheel}: not the published {WHEEL} ({reason(error)})") from None
     return pictures.reshape(_SHAPE), labels
 

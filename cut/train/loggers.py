@@ -101,6 +101,8 @@ class MlflowLogger(PictureLogger):
 
         address, folder = os.environ.get("MLFLOW_TRACKING_URI"), (run_dir / "mlflow").resolve()
         if address is None:
+            if "?" in str(folder):  # behind it SQLAlchemy reads options, and writes to the path before it
+                raise ValueError(f"its file cannot lie in {folder}, because of the ?; set MLFLOW_TRACKING_URI")
             folder.mkdir(exist_ok=True)
             address = f"sqlite:///{folder}/mlflow.db"
         self._client = MlflowClient(tracking_uri=address)

@@ -197,9 +197,7 @@ def test_a_mistake_is_one_line_with_status_two(folders, change, message, capsys,
     assert err.startswith("cut-eval: error: ") and message in err
 
 
-@pytest.mark.parametrize(
-    ("low", "high"), [("0", "inf"), ("-1e308", "1e308"), ("0", "1e-320"), ("nan", "1"), ("2", "1")]
-)
+@pytest.mark.parametrize(("low", "high"), [("0", "inf"), ("0", "1e-320"), ("nan", "1"), ("2", "1")])
 def test_a_range_by_which_nothing_can_be_divided_is_refused(folders, low, high, capsys):
     """Before, all numbers became one, and every distance 0."""
     with pytest.raises(SystemExit) as status:

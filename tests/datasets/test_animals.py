@@ -86,6 +86,26 @@ def test_other_bytes_than_the_published_are_refused(wheel, tmp_path, monkeypatch
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("damage", ["packed bytes", "encrypted", "another method"])
+def test_a_damaged_package_is_one_line(wheel, tmp_path, damage):
+    with zipfile.ZipFile(wheel) as archive:
+        name = archive.namelist()[0]
+        content = archive.read(name)
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, content)
+    data = bytearray(wheel.read_bytes())
+    if damage == "packed bytes":
+        start = 30 + len(name)
+        data[start : start + 40] = b"\xff" * 40
+    else:
+        entry = data.index(b"PK\1\2")
+        at, value = (8, 1) if damage == "encrypted" else (10, 99)
+        data[entry + at], data[at - 2] = value, value
+    wheel.write_bytes(data)
+    with pytest.raises(UserError, match=r"not the published animal_mnist-0.4-py3-none-any.whl \("):
+        animals.build_animals(tmp_path / "out", 1, wheel)
+
+
 def test_the_package_is_fetched_from_a_server(wheel, tmp_path, monkeypatch):
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):

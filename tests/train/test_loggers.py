@@ -11,7 +11,7 @@ import torch
 
 from cut.build import build_trainer, read_config
 from cut.train.log import RunLog
-from cut.train.loggers import LOGGERS, PictureLogger
+from cut.train.loggers import LOGGERS, MlflowLogger, PictureLogger
 from cut.train.run_dir import open_run
 
 
@@ -100,6 +100,15 @@ def test_a_logger_that_fails_is_one_warning_and_the_run_goes_on(tmp_path, record
     kept = {"settings": [], "metrics": ["settings"], "picture": ["settings", "metrics"]}
     full = ["settings", "metrics", "picture", "metrics", "picture"]
     assert [given[0] for given in recorder.made[0].given] == kept.get(part, full) and recorder.made[0].is_resumed
+
+
+def test_the_file_of_mlflow_lies_in_the_run_or_nowhere(tmp_path, monkeypatch):
+    """`sqlite:///runs/what?/mlflow.db` is the file `runs/what`, with options."""
+    monkeypatch.setitem(sys.modules, "mlflow", types.SimpleNamespace(MlflowClient=pytest.fail))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(ValueError, match=r"because of the \?; set MLFLOW_TRACKING_URI"):
+        MlflowLogger(tmp_path / "what?", is_resumed=False)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_logger_that_is_not_installed_is_named_with_its_extra(tmp_path, monkeypatch, capsys):

@@ -115,7 +115,10 @@ class UnpairedStream(SampleStream):
 def list_of_domains(config: FolderConfig, split: str, paths: tuple[Sequence[Path], Sequence[Path]]) -> PictureList:
     """The list of a split in two folders, from the pictures of its source and of its target domain."""
     folders = config.folders(split)
-    return {folder.name: entry_of_files(own, folder) for folder, own in zip(folders, paths, strict=True)}
+    names = [folder.name for folder in folders]
+    if names[0] == names[1]:  # as of horses/images and zebras/images
+        names = [f"{name} ({domain})" for name, domain in zip(names, config.domains, strict=True)]
+    return {name: entry_of_files(own, f) for name, own, f in zip(names, paths, folders, strict=True)}
 
 
 def domain_paths(config: UnpairedDataConfig, split: str) -> tuple[list[Path], list[Path]]:

@@ -24,6 +24,20 @@ def list_of(tmp_path):
     return make
 
 
+def test_two_folders_of_one_name_are_both_listed(tmp_path, list_of):
+    """Before, what changed in `data.a` went unnoticed."""
+    root = make_unpaired(tmp_path / "data")
+    folders = {}
+    for side in "ab":
+        folders[side] = root / side / "images"
+        shutil.copytree(root / f"train{side.upper()}", folders[side])
+    settings = {side: str(folder) for side, folder in folders.items()}
+    before = list_of("cut", **settings)
+    (folders["a"] / "0.png").unlink()
+    assert changes_of_pictures(before, list_of("cut", **settings)) == ["images (A): 4 -> 3 pictures"]
+    assert changes_of_pictures(before, list_of("cut", direction="BtoA", **settings)) == ["images (A): 4 -> 3 pictures"]
+
+
 def test_added_pictures_are_counted_in_their_folder(tmp_path, list_of):
     root = make_unpaired(tmp_path / "data")
     before = list_of("cut", root=str(root))

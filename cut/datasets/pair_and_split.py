@@ -33,6 +33,8 @@ def pair_folders(folder_a: Path, folder_b: Path, output: Path, suffix: str = ".p
     Raises:
         UserError: see `match_folders` and `join_pictures`; or `output` exists.
     """
+    if real_path(folder_a) == real_path(folder_b):
+        raise UserError(f"{folder_a}, {folder_b}: are the same folder; name the one of A and the one of B")
     pairs = match_folders(folder_a, folder_b)
     _refuse_inside(output, folder_a, folder_b)
     with _new_folders([name for name, _, _ in pairs], suffix, output) as (files,):

@@ -20,6 +20,7 @@ from cut.inference.request import Request
 from cut.methods.translator import Translator
 from cut.storage.files import new_file, why_unreadable
 from cut.storage.written import TRANSLATIONS, is_foreign, mark
+from cut.terminal import say
 
 # Suffix -> four letters by which OpenCV knows the codec that is written there.
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "XVID"}
@@ -156,6 +157,8 @@ def _writer(path: Path, fps: float, shown_as: Path) -> Iterator[Any]:
     def write(frame: np.ndarray) -> None:
         height, width = frame.shape[:2]
         if not writers:
+            if height % 2 or width % 2:
+                say(f"note: {shown_as}: {width}x{height} px without the last row or column: films have even sides")
             codec = cv2.VideoWriter_fourcc(*CODECS[shown_as.suffix.lower()])
             writers.append(cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, fps, (width, height)))
             if not writers[0].isOpened():

@@ -69,6 +69,8 @@ def test_pairs_and_halves_do_not_go_among_the_pictures_that_are_read(tmp_path):
     for output in (tmp_path / "A" / "pairs", tmp_path / "B" / "pairs"):
         with pytest.raises(UserError, match="pairs: lies in the input folder .*; choose another output"):
             pair_folders(tmp_path / "A", tmp_path / "B", output)
+    with pytest.raises(UserError, match="A, .*A/[.]: are the same folder; name the one of A and the one of B"):
+        pair_folders(tmp_path / "A", f"{tmp_path / 'A'}/.", tmp_path / "pairs")
     with pytest.raises(UserError, match="AA: lies in the input folder"):
         split_folder(tmp_path / "A", tmp_path / "A")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["1.png", "1.png", "A", "B"]

@@ -99,6 +99,16 @@ def test_scaled_frames_make_a_film_of_their_size(film, tmp_path):
     assert next(Film(tmp_path / "out.mp4").frames()).shape == (16, 32, 3)
 
 
+def test_an_odd_side_is_said_once(film, tmp_path, capsys):
+    """Such as 853 x 480 px; OpenCV leaves the last row and column out."""
+    run(film, tmp_path / "out.mp4", request=Request(prepare=lambda picture: picture[:15, :31]))
+    assert next(Film(tmp_path / "out.mp4").frames()).shape == (14, 30, 3)
+    said = capsys.readouterr().err
+    assert said.count("out.mp4: 31x15 px without the last row or column: films have even sides") == 1
+    run(film, tmp_path / "even.mp4")
+    assert "even sides" not in capsys.readouterr().err
+
+
 def test_interrupted_film_leaves_no_file(film, tmp_path):
     method, output = Brighter(), tmp_path / "out.mp4"
     run(film, output)

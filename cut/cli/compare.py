@@ -126,12 +126,29 @@ def _main(args: argparse.Namespace) -> int:
                 f"{contender.name}: has no eval, and so no best.pt for --best; give one, e.g. "
                 '--set "eval={every_steps: 500, metrics: [ssim], split: val}"'
             )
+    _require_apart(args.output, contenders, args.split)
     if args.metrics is None and contenders[0].config.data.kind == "single":
         metrics = _names(_METRICS_OF_SINGLE)
     from cut.runtime.run_lock import run_lock
 
     with run_lock(args.output, "comparing", "--output", written=(".",)):
         return _compare(contenders, metrics, args)
+
+
+def _require_apart(output: Path, contenders: Sequence["Contender"], split: str) -> None:
+    """Refuses to write among pictures that are trained on or scored, before a training finds them mixed."""
+    from cut.config import FolderConfig
+    from cut.storage.files import real_path
+
+    folders: list[Path] = []
+    for data in (contender.config.data for contender in contenders):
+        if isinstance(data, FolderConfig) and data.name != "huggingface":
+            for part in ("train", split):
+                folders += [*data.folders(part), *([Path(data.root) / part] if data.root else [])]
+    if around := next((folder for folder in folders if real_path(output).is_relative_to(real_path(folder))), None):
+        raise UserError(
+            f"--output {output}: lies in {around}, with whose pictures those of the comparison would mix; name another"
+        )
 
 
 def _names(metrics: str) -> list[str]:

@@ -24,8 +24,8 @@ ARRAY_SUFFIX = ".npy"
 WRITTEN_SUFFIXES = (*SUFFIXES, ARRAY_SUFFIX)
 # Read too; what is made of such a picture is written as PNG.
 _READ_ONLY = (".apng", ".mpo", ".gif", ".pbm", ".pnm", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx")
-FILM_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".avi", ".mpg", ".mpeg", ".webm", ".wmv", ".flv", ".ts", ".mts")
-FILM_SUFFIXES += (".3gp", ".ogv")
+_OTHER_FILMS = (".mpg", ".mpeg", ".webm", ".wmv", ".flv", ".ts", ".mts", ".3gp", ".ogv")  # only read
+FILM_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".avi", *_OTHER_FILMS)
 HEIF_SUFFIXES = (".heic", ".heif", ".hif")
 READ_SUFFIXES = (*WRITTEN_SUFFIXES, *_READ_ONLY, *(".avif",) * _HAS_AVIF, *HEIF_SUFFIXES * HAS_HEIF)
 # What may be inside, whatever the suffix; of Pillow's other decoders one runs programs (EPS), and most are hardly used.

@@ -380,6 +380,16 @@ def test_results_of_one_split_are_not_those_of_another(two_yamls, in_process, un
     assert {path.name for path in kept.glob("*.png")} == {path.name for path in (unpaired / "valA").iterdir()}
 
 
+@pytest.mark.parametrize("inside_of", ["trainA", "testA", "testB"])
+def test_a_comparison_does_not_go_among_its_pictures(tiny_yaml, unpaired, inside_of):
+    """In testA the first training went to its end before cut-test refused."""
+    output = unpaired / inside_of / "compared"
+    assert f"--output {output}: lies in {unpaired / inside_of}, " in told(
+        "compare", "--configs", tiny_yaml, *compare(output)
+    )
+    assert not output.exists()
+
+
 def test_pictures_that_cannot_be_scored_are_told_before_the_first_training(two_yamls, in_process, unpaired, tmp_path):
     (unpaired / "testA" / "0.png").rename(unpaired / "testA" / "alone.png")
     arguments = compare(tmp_path / "out", "--configs", two_yamls[0], "--seeds", 1, "--steps", 2)

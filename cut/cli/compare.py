@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cut.config import SingleDataConfig
     from cut.data.evaluation_set import EvaluationSet
 
+_MOST_MINUTES = 1_000_000  # two years
 _METRICS, _METRICS_OF_SINGLE = "fid,kid,ssim", "ssim,swd"
 _EXAMPLE = """\
 examples:
@@ -110,8 +111,8 @@ def _main(args: argparse.Namespace) -> int:
     check_metrics(metrics)
     if set(metrics) <= set(NEEDS_OUTPUTS):
         raise UserError(f"--metrics {args.metrics}: most methods have one output per picture; add another metric")
-    if args.minutes is not None and not 0 < args.minutes < float("inf"):
-        raise UserError(f"--minutes {args.minutes}: must be above 0")
+    if args.minutes is not None and not 0 < args.minutes <= _MOST_MINUTES:
+        raise UserError(f"--minutes {args.minutes:g}: must be above 0, and at most {_MOST_MINUTES}")
     from cut.compare.contenders import plan_contenders
 
     contenders = plan_contenders(args.configs, args.set, args.steps, args.config)

@@ -48,7 +48,7 @@ def with_equal_time(
         say(f"timing {_ROUNDS} x {_WINDOWS * _WINDOW_STEPS} steps of {len(missing)} configs, in turn")
         found |= _measure(missing, train)
         timed = {c.name: {"seconds_per_step": found[c.name], "config": c.config.to_dict()} for c in trained}
-        write_json(output / _PACE_FILE, timed)
+        write_json(output / _PACE_FILE, {**kept, **timed})  # also of configs that are not compared this time
     fitted = []
     for contender in contenders:
         if contender.is_trained:

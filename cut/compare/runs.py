@@ -98,7 +98,11 @@ class Runner:
             mark(path, SCORES)
         files = [*(self.output / name for name in ("table.md", "table.csv", "sheet.png", "pace.json")), *own]
         foreign = [path for path in files if is_foreign(path) and not can_move_aside(path)]
-        foreign += [log for log in (path.with_suffix(".log") for path in scored) if is_foreign_log(log)]
+        foreign += [
+            log
+            for log in (path.with_suffix(".log") for path in [*scored, self.output / "pace.json"])
+            if is_foreign_log(log)
+        ]
         if foreign:
             raise UserError(
                 f"{listed(foreign)}: is there already, and cut-compare did not write it, or it was changed since; "

@@ -380,6 +380,22 @@ def test_results_of_one_split_are_not_those_of_another(two_yamls, in_process, un
     assert {path.name for path in kept.glob("*.png")} == {path.name for path in (unpaired / "valA").iterdir()}
 
 
+def test_a_time_that_no_number_of_steps_fills_is_refused(tiny_yaml, tmp_path):
+    for minutes in ("1e308", "inf", "nan", "0", "-1"):
+        with pytest.raises(UserError, match="must be above 0, and at most 1000000"):
+            inside("compare", "--configs", tiny_yaml, *compare(tmp_path / "out", f"--minutes={minutes}"))
+
+
+def test_paces_of_configs_that_are_left_out_once_are_kept(two_yamls, tmp_path, monkeypatch):
+    """Else their runs would change their length, and could not be resumed."""
+    monkeypatch.setattr(pace, "_measure", lambda contenders, train: {c.name: 0.5 for c in contenders})
+    both = plan_contenders(two_yamls, [], None)
+    for contenders in ([both[0]], [both[1]]):
+        pace.with_equal_time(contenders, 0.5, tmp_path, None)
+    monkeypatch.setattr(pace, "_measure", lambda contenders, train: pytest.fail("timed again"))
+    assert [c.name for c in pace.with_equal_time(both, 0.5, tmp_path, None)] == ["tiny", "focal"]
+
+
 @pytest.mark.parametrize("inside_of", ["trainA", "testA", "testB"])
 def test_a_comparison_does_not_go_among_its_pictures(tiny_yaml, unpaired, inside_of):
     """In testA the first training went to its end before cut-test refused."""

@@ -368,7 +368,16 @@ def test_a_pipe_takes_scores(unpaired):
     assert Path("/dev/null").is_char_device()
 
 
-COMPARED = ("table.md", "table.csv", "input.json", "tiny/seed_0.json", "input.log", "tiny/seed_0.log")
+COMPARED = (
+    "table.md",
+    "table.csv",
+    "input.json",
+    "tiny/seed_0.json",
+    "input.log",
+    "tiny/seed_0.log",
+    "pace.json",
+    "pace.log",
+)
 
 
 @pytest.mark.parametrize("name", COMPARED)

@@ -39,6 +39,13 @@ def test_a_method_that_is_not_trained_is_shown_beside_one_that_is(tmp_path):
         assert frame.label == "x.png" and set(frame.pictures) == {"input", "translation", target}
 
 
+def test_a_page_of_methods_that_are_not_trained_does_not_wait_for_curves(tmp_path):
+    folder = make_comparison(tmp_path / "style")
+    (folder / "table.csv").write_text("method,seed,steps,error\ngatys,0,,\n")
+    page = write_report([folder], tmp_path / "page.html").read_text()
+    assert "Nothing is logged yet" not in page and "translation of x.png by gatys" in page
+
+
 def test_of_many_runs_the_first_that_has_not_failed_is_shown(tmp_path):
     found = read(make_comparison(tmp_path / "style", seeds=3, failed=[("gatys", 0)]))
     assert [run.path.name for run in found.runs] == ["seed_0", "seed_1"]

@@ -68,6 +68,31 @@ def test_a_child_whose_parent_is_gone_is_asked_once_to_save(started):
     assert child.wait(30) == 128 + signal.SIGINT and log.read_text().count("asked by") == 1
 
 
+def test_a_signal_that_a_library_swallows_while_a_child_starts_comes_again(started):
+    """A comparison that was asked to end waited for ever for a training that had not heard it."""
+    code = """
+import time
+from cut.runtime import children
+from cut.runtime.signals import stop_on_signals
+children._AGAIN_SECONDS = 0.2
+children.listen_to_parent()
+try:
+    print("ready", flush=True)
+    time.sleep(60)
+except BaseException:
+    print("swallowed", flush=True)
+with stop_on_signals() as stop:
+    while not stop.signum:
+        time.sleep(0.01)
+    time.sleep(0.5)  # as if it saved: not asked a third time
+raise SystemExit(128 + stop.signum)
+"""
+    child, log = started(code)
+    hand_on(child, signal.SIGINT)
+    assert child.wait(30) == 128 + signal.SIGINT and log.read_text() == "ready\nswallowed\n"
+    end_group(child)
+
+
 def test_a_process_that_nobody_started_so_listens_to_nobody():
     code = "from cut.runtime.children import listen_to_parent; listen_to_parent(); import time; time.sleep(1)"
     done = subprocess.run([sys.executable, "-c", code], stdin=subprocess.DEVNULL, cwd=REPOSITORY, timeout=60)

@@ -21,8 +21,7 @@ _EXAMPLE = """\
 examples:
   cut-compare --configs configs/methods/*.yaml --config configs/overlays/earth2map_64_cpu.yaml --output results/methods
   cut-compare --configs configs/quickstart.yaml configs/earth2map_cyclegan_cpu.yaml --steps 500 --output results/short
-
-  cut-compare --configs configs/tables/equal_time/*.yaml --minutes 4 --best --seeds 2 --output results/equal_time
+  cut-compare --configs configs/quickstart.yaml configs/earth2map_cyclegan_cpu.yaml --minutes 3 --output results/equal
 
 Each run is trained by cut-train, translates the test pictures of its data with cut-test and is scored by cut-eval, all
 in processes of their own, one after the other: all configs with the first seed, then with the next. After every run

@@ -14,8 +14,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import IO
 
-from cut.runtime.signals import is_asked_to_stop
-
 _MARK = "CUT_CHILD"
 _ON_WINDOWS = os.name == "nt"
 _AGAIN_SECONDS = 5.0
@@ -83,20 +81,18 @@ def listen_to_parent() -> None:
         is_asked = False
         while byte := os.read(0, 1):
             is_asked = True
+            # While the program starts, a library that is imported may catch the KeyboardInterrupt. A handler of our own
+            # loses nothing, and is not asked twice: a second signal would not let it save.
+            may_be_lost = signal.getsignal(byte[0]) is signal.default_int_handler
             _signal_myself(byte[0])
-            again = threading.Timer(_AGAIN_SECONDS, _signal_again, [byte[0]])
-            again.daemon = True
-            again.start()
+            if may_be_lost:
+                again = threading.Timer(_AGAIN_SECONDS, _signal_myself, [byte[0]])
+                again.daemon = True
+                again.start()
         if not is_asked:  # a second signal would not let it save
             _signal_myself(signal.SIGTERM)
 
     threading.Thread(target=listen, daemon=True).start()
-
-
-def _signal_again(signum: int) -> None:
-    """For a signal that came while the program started, where a library may have caught its KeyboardInterrupt."""
-    if not is_asked_to_stop():
-        _signal_myself(signum)
 
 
 def _signal_myself(signum: int) -> None:

@@ -38,11 +38,6 @@ class StopRequest:
 _request = StopRequest()  # of the run that goes on in this process
 
 
-def is_asked_to_stop() -> bool:
-    """Whether the run of this process has noted a signal that asks it to stop."""
-    return _request.signum is not None
-
-
 def waited_since_asked(seconds: float) -> int | None:
     """The signal that asked the run to stop, if that is so long ago."""
     return _request.signum if time.monotonic() - _request.asked_at > seconds else None

@@ -16,14 +16,15 @@ from cut.runtime.children import end_group, hand_on, start_child, wait_in_parts
 
 CHILD = """
 import os, signal, sys, time
-from cut.runtime.children import listen_to_parent
+from cut.runtime import children
+children._AGAIN_SECONDS = 0.1
 def note(signum, frame):
     print("asked by", signum, flush=True)
     time.sleep(0.3)  # as if it saved
     sys.exit(128 + signum)
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, note)
-listen_to_parent()
+children.listen_to_parent()
 print("ready", os.environ.get("CUT_CHILD"), flush=True)
 while True:
     time.sleep(0.01)

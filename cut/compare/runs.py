@@ -38,9 +38,7 @@ _READERS = {  # which metrics read an option of cut-eval
     "--palette": frozenset(NEEDS_PALETTE),
     "--segmenter": frozenset(NEEDS_PALETTE),
 }
-
-
-_BEST = "_best"
+_BEST = "_best"  # ends the names of what was made with best.pt
 
 
 @dataclass(frozen=True)
@@ -160,7 +158,7 @@ class Runner:
             if not isinstance(step, int) or not (run_dir / BEST_FILE).is_file():
                 raise UserError(f"{run_dir}: has no {BEST_FILE}; delete the folder to train again")
             config = contender.config.model_copy(update={"seed": seed})
-            known = {"config": config.to_dict(), **self._known, "best_step": step}
+            known = {"config": config.to_dict(), **self._known, "best": found}
             result = place.with_name(f"{place.name}.json")
             if scores_of(result, known) is None:
                 self._translate_and_score(place, contender, known, "--checkpoint", run_dir / BEST_FILE)

@@ -76,6 +76,9 @@ def listen_to_parent() -> None:
     """
     if os.environ.pop(_MARK, None) is None:  # and not in children of others, which inherit the pipe
         return
+    # What a shell starts with & ignores SIGINT, and so do its children: here only the parent sends it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def listen() -> None:
         is_asked = False

@@ -35,18 +35,22 @@ while True:
 def started(tmp_path, monkeypatch):
     """Starts a child and waits until it is ready; returns it and its log."""
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    all_children = []
 
     def start(code=CHILD):
         log = tmp_path / "log"
         with open(log, "w") as file:
             child = start_child(["-c", code], output=file)
+        all_children.append(child)
         deadline = time.monotonic() + 60
         while "ready" not in log.read_text():
             assert time.monotonic() < deadline and child.poll() is None
             time.sleep(0.01)
         return child, log
 
-    return start
+    yield start
+    for child in all_children:  # a test that failed leaves none behind
+        end_group(child)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -54,7 +58,6 @@ def test_a_child_hears_what_is_handed_on_and_has_time_to_save(number, started):
     child, log = started()
     hand_on(child, number)
     assert wait_in_parts(child) == 128 + number
-    end_group(child)
     assert log.read_text() == f"ready None\nasked by {number}\n"
     hand_on(child, number)  # it has ended, and does not mind
 
@@ -69,8 +72,12 @@ def test_a_child_whose_parent_is_gone_is_asked_once_to_save(started):
     assert child.wait(30) == 128 + signal.SIGINT and log.read_text().count("asked by") == 1
 
 
-def test_a_signal_that_a_library_swallows_while_a_child_starts_comes_again(started):
-    """A comparison that was asked to end waited for ever for a training that had not heard it."""
+@pytest.mark.parametrize("inherited", [signal.default_int_handler, signal.SIG_IGN], ids=["heard", "ignored"])
+def test_a_signal_that_a_library_swallows_while_a_child_starts_comes_again(inherited, started):
+    """A comparison that was asked to end waited for ever for a training that had not heard it.
+
+    Programs that a shell starts with & ignore SIGINT, and their children with them.
+    """
     code = """
 import time
 from cut.runtime import children
@@ -88,10 +95,13 @@ with stop_on_signals() as stop:
     time.sleep(0.5)  # as if it saved: not asked a third time
 raise SystemExit(128 + stop.signum)
 """
-    child, log = started(code)
+    before = signal.signal(signal.SIGINT, inherited)
+    try:
+        child, log = started(code)
+    finally:
+        signal.signal(signal.SIGINT, before)
     hand_on(child, signal.SIGINT)
     assert child.wait(30) == 128 + signal.SIGINT and log.read_text() == "ready\nswallowed\n"
-    end_group(child)
 
 
 def test_a_process_that_nobody_started_so_listens_to_nobody():

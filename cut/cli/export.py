@@ -66,7 +66,7 @@ def _main(args: argparse.Namespace) -> None:
     if not 0.01 <= args.max_megapixels <= 1000:
         raise UserError(f"--max-megapixels {args.max_megapixels:g}: must be from 0.01 to 1000")
     from cut.api.export import export_model  # only now, for they import torch
-    from cut.api.model import open_model
+    from cut.api.loading import open_model
 
     method, config, line = open_model(args.run, args.config, args.deterministic, args.allow_import)
     if line:

@@ -16,7 +16,8 @@ __version__ = "0.1.0"
 __all__ = ["Model", "UserError", "__version__", "load", "score", "stylize", "train"]
 
 if TYPE_CHECKING:
-    from cut.api.model import Model, load
+    from cut.api.loading import load
+    from cut.api.model import Model
     from cut.api.scoring import score
     from cut.api.stylizing import stylize
     from cut.api.training import train
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Model": "cut.api.model",
-    "load": "cut.api.model",
+    "load": "cut.api.loading",
     "score": "cut.api.scoring",
     "stylize": "cut.api.stylizing",
     "UserError": "cut.errors",

@@ -11,7 +11,8 @@ from typing import Any
 
 from PIL import Image
 
-from cut.api.model import Device, Model, load
+from cut.api.loading import load
+from cut.api.model import Device, Model
 from cut.config import Precision
 from cut.errors import TilingError, UserError, did_you_mean, reason, shown
 from cut.inference.request import Progress

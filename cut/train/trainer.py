@@ -8,7 +8,6 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 from torch.optim import Optimizer
-from tqdm import tqdm
 
 from cut.config import RunConfig
 from cut.data.loader import SampleNumbers, batches
@@ -27,6 +26,7 @@ from cut.train.evaluations import Evaluations
 from cut.train.health import judge, to_numbers
 from cut.train.log import RunLog
 from cut.train.monitor import Monitor
+from cut.train.observation import observe
 from cut.train.plots import plot_losses
 from cut.train.schedules import Schedule
 from cut.train.state import RunningMeans, state_of
@@ -140,7 +140,7 @@ class Trainer:
         """
         self.method.progress = self.step / self.schedule.total_steps
         try:
-            terms, pieces = self.update_players(self._seen(batch), self.step, self._lr_factor(self.step))
+            terms, pieces = self.update_players(self.seen(batch), self.step, self._lr_factor(self.step))
         except (RuntimeError, ValueError) as error:
             if self.step or isinstance(error, UserError):
                 raise
@@ -168,7 +168,7 @@ class Trainer:
         colours are measured, where they are to be matched.
         """
         if self.step == 0:
-            self._observe()
+            observe(self)
         data, train, processes = self.config.data, self.config.train, self.processes
         turns = self.method.batches_per_step
         numbers = SampleNumbers(
@@ -214,22 +214,7 @@ class Trainer:
         save_inference_file(run_dir / INFERENCE_FILE, inference, state["config"], self.step)
         return save_checkpoint(run_dir / "checkpoints", self.step, state, self.config.train.keep_checkpoints)
 
-    def _observe(self) -> None:
-        """Shows the method whole batches of the training data, drawn from a stream of their own, and their colours."""
-        if self.method.colours is not None:
-            for domain, statistics in zip("ab", self.processes.on_first(self.stream.colours), strict=True):
-                self.method.colours.set_domain(domain, *statistics)
-        if not self.method.observes_batches:
-            return
-        count = min(self.method.observes_batches, self.stream.steps_per_epoch)
-        stream, data = self.stream.apart(), self.config.data
-        numbers = SampleNumbers(range(count), data.batch_size, 1, 0, 1)
-        found = batches(stream, data.batch_size, numbers, data.num_workers, self.fabric.device.type == "cuda")
-        shown = tqdm(found, "measuring the training data", count, unit="batch", disable=not self.processes.is_first)
-        with undisturbed(), torch.no_grad():
-            self.processes.together(lambda: self.method.observe(map(self._seen, shown)))
-
-    def _seen(self, batch: Batch) -> Batch:
+    def seen(self, batch: Batch) -> Batch:
         """A batch on the device, as the method sees it."""
         return self.method.matched(self.fabric.to_device(batch))
 

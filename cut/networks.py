@@ -12,7 +12,7 @@ from cut.config.section import RANDOM_WEIGHTS
 from cut.errors import UserError
 from cut.models.augmentation import Augmentation
 from cut.models.efficientnet import EfficientNetLite, name_of
-from cut.models.initialisation import initialise
+from cut.models.initialisation import initialise, scale_last_convolution
 from cut.models.patch_discriminator import PatchDiscriminator, PixelDiscriminator
 from cut.models.projected_discriminator import ProjectedDiscriminator
 from cut.models.resnet import ResnetGenerator
@@ -135,11 +135,7 @@ def _initialised(network: nn.Module, section: NetworkConfig) -> nn.Module:
     """The network; where its section has no `init`, its layers keep the weights that they drew."""
     if hasattr(section, "init"):
         initialise(network, **_init_settings(section))
-    if (factor := getattr(section, "init_last", 1.0)) != 1.0:
-        *_, last = (module for module in network.modules() if isinstance(module, nn.Conv2d))
-        with torch.no_grad():
-            last.weight.mul_(factor)
-    return network
+    return scale_last_convolution(network, getattr(section, "init_last", 1.0))
 
 
 def _init_settings(section: NetworkConfig | None) -> dict[str, Any]:

@@ -43,33 +43,38 @@ class NetworkConfig(Section):
         return self.model_dump(exclude={"name", "init", "init_gain", "init_last"})
 
 
-class ResnetGeneratorConfig(NetworkConfig):
-    """CycleGAN's and CUT's."""
+class ResnetLayersConfig(Section):
+    """What the sections of all ResNet generators have."""
 
-    can_checkpoint_activations = True
-
-    name: Literal["resnet"] = "resnet"
-    """The ResNet of CycleGAN and CUT."""
     base_channels: int = Field(64, ge=1)
     """Channels at full resolution (ngf); four times as many in the residual blocks."""
     num_blocks: int = Field(9, ge=1, le=1000)
     """Number of residual blocks: the papers have 9 at 256 px and 6 at 128 px."""
     norm: Norm | Literal["blocks"] = "instance"
     """Normalisation behind each convolution; blocks: instance norm inside the residual blocks alone."""
-    dropout: Unit = 0.0
-    """Probability of dropout inside the residual blocks, from 0 to below 1."""
     antialias_down: bool = True
     """Blur before halving the size, instead of a strided convolution."""
     antialias_up: bool = True
     """Double the size by a blur, instead of a transposed convolution."""
-    padding: Literal["reflect", "zero"] = "reflect"
-    """What lies beyond the borders: the mirrored image, or zeros."""
     init: Initialisation = "xavier"
     """Distribution of the initial weights."""
     init_gain: float = Field(0.02, gt=0)
     """Scale of the initial weights, the standard deviation of init: normal; kaiming has none."""
     init_last: float = Field(1.0, gt=0)
     """Factor of the last convolution's initial weights; with init: kaiming 0.2 makes the first images gray."""
+
+
+class ResnetGeneratorConfig(ResnetLayersConfig, NetworkConfig):
+    """CycleGAN's and CUT's."""
+
+    can_checkpoint_activations = True
+
+    name: Literal["resnet"] = "resnet"
+    """The ResNet of CycleGAN and CUT."""
+    dropout: Unit = 0.0
+    """Probability of dropout inside the residual blocks, from 0 to below 1."""
+    padding: Literal["reflect", "zero"] = "reflect"
+    """What lies beyond the borders: the mirrored image, or zeros."""
 
 
 class StyleGAN2GeneratorConfig(NetworkConfig):

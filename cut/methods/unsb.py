@@ -34,24 +34,23 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from cut.config import MethodConfig, Section
+from cut.config import MethodConfig, ResnetLayersConfig, Section
 from cut.losses import full_precision
 from cut.losses.adversarial import discriminator_loss, generator_loss
 from cut.losses.contrast import contrast_over_layers
 from cut.losses.patchnce import patchnce_loss
 from cut.methods.base import Batch, Judgement, Method, Networks, Player, Terms
+from cut.models.initialisation import scale_last_convolution
 from cut.models.patch_head import PatchHead, random_patch_ids
 from cut.models.unsb import BridgeDiscriminator, BridgeGenerator, bridge_moves, initialise_bridge
 from cut.runtime.sharding import draw_rows
 
 
-class UNSBGeneratorConfig(Section):
-    """Generator."""
+class UNSBGeneratorConfig(ResnetLayersConfig):
+    """Generator, whose noise z has four times base_channels numbers."""
 
-    base_channels: int = Field(64, ge=1)
-    """Channels at full resolution (ngf); four times as many in the residual blocks, and numbers of the noise z."""
-    num_blocks: int = Field(9, ge=1, le=1000)
-    """Number of residual blocks."""
+    norm: Literal["instance", "blocks"] = "instance"
+    """Instance norm behind each convolution; blocks: inside the residual blocks alone."""
     noise_layers: int = Field(3, ge=0, le=100)
     """Number of layers behind the first of the network that embeds the noise (n_mlp)."""
 
@@ -156,10 +155,13 @@ class UNSB(Method):
                 "unsb mixes pictures with their translations; data.channels_a and data.channels_b must be equal"
             )
         g, d, released = config.generator, config.discriminator, config.networks == "released"
-        generator = BridgeGenerator(channels, g.base_channels, g.num_blocks, g.noise_layers, released)
+        layers = g.model_dump(exclude={"init", "init_gain", "init_last"})
+        generator = BridgeGenerator(channels, is_released=released, **layers)
         judges = (BridgeDiscriminator(n * channels, d.base_channels, d.num_layers, released) for n in (1, 4))
         method = cls(config, generator, *judges)
-        for network in (method.generator, method.discriminator, method.critic):
+        initialise_bridge(method.generator, g.init, g.init_gain)
+        scale_last_convolution(method.generator, g.init_last)
+        for network in (method.discriminator, method.critic):
             initialise_bridge(network)
         networks.initialise(method.patch_head)
         return method

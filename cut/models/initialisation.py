@@ -1,5 +1,6 @@
 """Weight initialisation by name, for whole networks."""
 
+import torch
 from torch import nn
 
 from cut.models.blocks import AffineInstanceNorm
@@ -36,4 +37,13 @@ def initialise(network: nn.Module, name: str = "xavier", gain: float = 0.02) -> 
         elif isinstance(module, nn.BatchNorm2d | AffineInstanceNorm):
             nn.init.normal_(module.weight, 1.0, gain)
             nn.init.zeros_(module.bias)
+    return network
+
+
+def scale_last_convolution(network: nn.Module, factor: float) -> nn.Module:
+    """Multiplies the weight of the last convolution of a network, which is changed in place and returned."""
+    if factor != 1.0:
+        *_, last = (module for module in network.modules() if isinstance(module, nn.Conv2d))
+        with torch.no_grad():
+            last.weight.mul_(factor)
     return network

@@ -9,6 +9,7 @@ discriminator adds the time in front of an instance norm, which takes it away ag
 import math
 from collections.abc import Sequence
 from itertools import accumulate, groupby
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +38,7 @@ class BridgeGenerator(ResnetGenerator):
         num_blocks: Number of residual blocks.
         noise_layers: Number of layers of the noise's network behind the first.
         is_released: Whether it is the authors' released network, which ignores the step.
+        **layers: `norm` (`instance` or `blocks`), `antialias_down` and `antialias_up` of `ResnetGenerator`.
     """
 
     def __init__(
@@ -46,8 +48,9 @@ class BridgeGenerator(ResnetGenerator):
         num_blocks: int = 9,
         noise_layers: int = 3,
         is_released: bool = False,
+        **layers: Any,
     ):
-        super().__init__(channels, channels, base_channels, num_blocks)
+        super().__init__(channels, channels, base_channels, num_blocks, **layers)
         width = self.noise_channels = 4 * base_channels
         for place, layer in enumerate(self.layers):
             if isinstance(layer, ResidualBlock):
@@ -173,12 +176,22 @@ class PixelNorm(nn.Module):
         return noise * (noise.square().mean(1, keepdim=True) + 1e-8).rsqrt()
 
 
-def initialise_bridge(network: nn.Module) -> nn.Module:
-    """Draws the weights of a generator or discriminator: the authors' xavier with gain 0.02, but in the networks that
-    embed noise and time He et al.'s, because through 0.02 at each layer nothing of either would arrive."""
+def initialise_bridge(network: nn.Module, name: str = "xavier", gain: float = 0.02) -> nn.Module:
+    """Draws the weights of a generator or discriminator: by default the authors' xavier with gain 0.02, but in the
+    networks that embed noise and time He et al.'s, because through 0.02 at each layer nothing of either would arrive.
+
+    Args:
+        network: Changed in place, and returned.
+        name: Initialisation of the convolutions, see `initialise`.
+        gain: Gain of it.
+    """
     initialise(network, "xavier", 0.02)
-    for name in ("noise", "time"):
-        if (embedding := getattr(network, name, None)) is not None:
+    if (name, gain) != ("xavier", 0.02):
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                initialise(module, name, gain)
+    for embedding_name in ("noise", "time"):
+        if (embedding := getattr(network, embedding_name, None)) is not None:
             initialise(embedding, "kaiming")
     return network
 

@@ -24,11 +24,16 @@ SMALL = {
 }
 
 
-def built(**settings):
-    """A method whose weights make noise and time count, set for inference."""
+def new(**settings):
+    """A method with the weights that a new run has."""
     torch.manual_seed(0)
     values = {"method": {"name": "unsb", **SMALL, **settings}, "data": {"root": "x"}}
-    method = build_method(parse_config(values, method_config, "test"))
+    return build_method(parse_config(values, method_config, "test"))
+
+
+def built(**settings):
+    """A method whose weights make noise and time count, set for inference."""
+    method = new(**settings)
     fill_by_formula(method.generator)
     return method.prepare_inference()
 
@@ -54,6 +59,31 @@ def test_conditioned_networks_know_the_step_and_the_released_generator_does_not(
         judge = fill_by_formula(BridgeDiscriminator(3, 2, 1, is_released))
         judge.shifts[0].weight.data.zero_()  # the first layer, which knows it in both
         assert torch.equal(judge(image, 0), judge(image, 4)) == is_released
+
+
+@pytest.mark.parametrize("norm", ["instance", "blocks"])
+def test_an_images_own_colours_reach_the_translation_where_the_norm_is_inside_the_blocks_alone(norm):
+    method = new(generator={**SMALL["generator"], "norm": norm, "init": "kaiming"}).prepare_inference(
+        deterministic=True
+    )
+    image = formula_image(1, 3, 16)
+    difference = (method(image, num_passes=1) - method(0.5 * image + 0.2, num_passes=1)).abs().max().item()
+    assert difference < 1e-3 if norm == "instance" else difference > 0.05
+    assert method.state_dict().keys() == new().state_dict().keys()
+
+
+def test_the_generator_takes_the_settings_of_the_other_resnets():
+    resampled = built(generator=SMALL["generator"] | {"antialias_down": False, "antialias_up": False}).generator
+    kinds = [type(layer).__name__ for layer in resampled.layers]
+    assert kinds.count("ConvTranspose2d") == 2 and not any("Blur" in kind for kind in kinds)
+    given = {**SMALL["generator"], "base_channels": 16, "init": "kaiming"}
+    weights = [new(generator={**given, "init_last": factor}).generator.state_dict() for factor in (1.0, 0.2)]
+    last = f"layers.{len(resampled.layers) + 4 - 2}.weight"  # four blurs more, and the last is the tanh
+    for key, weight in weights[0].items():
+        torch.testing.assert_close(weights[1][key], weight * (0.2 if key == last else 1.0), msg=key)
+    blocks = [key.removesuffix(".style.weight") for key in weights[0] if key.endswith(".style.weight")]
+    assert weights[0][f"{blocks[0]}.second.1.weight"].std().item() == pytest.approx((2 / 576) ** 0.5, rel=0.02)
+    assert weights[0][f"{blocks[0]}.style.weight"].std().item() == pytest.approx(0.02 * (2 / 192) ** 0.5, rel=0.05)
 
 
 def test_terms_are_proportional_to_their_weights():
@@ -124,7 +154,7 @@ def run(tmp_path, unpaired):
     values = {"method": {"name": "unsb", **SMALL, "num_passes": 2}, "data": data, "start": None}
     yaml.write_text(str(values | {"train": {"accelerator": "cpu"}}).replace("None", "null"))
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("cut.methods.unsb.initialise_bridge", fill_by_formula)
+        patched.setattr("cut.methods.unsb.initialise_bridge", lambda network, *_: fill_by_formula(network))
         return saved_run(yaml, tmp_path / "run")
 
 

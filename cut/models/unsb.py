@@ -26,6 +26,7 @@ from cut.models.residual_block import ResidualBlock
 from cut.models.resnet import ResnetGenerator
 
 _SLOPE = 0.2  # of all leaky ReLUs
+_LEAST = 1e-8  # mean square of noise that is divided by its root
 _LONGEST_PERIOD = 10000.0  # of the sinusoids, in radians per step
 
 
@@ -173,7 +174,8 @@ class PixelNorm(nn.Module):
     """Noise `(N, C)` divided by the root of its mean square (Karras et al., ICLR 2018, section 4.2)."""
 
     def forward(self, noise: Tensor) -> Tensor:
-        return noise * (noise.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+        # A minimum too, because ONNX's exporter takes an added 1e-8 for nothing, and noise may be zero.
+        return noise * (noise.square().mean(1, keepdim=True) + _LEAST).clamp(min=_LEAST).rsqrt()
 
 
 def initialise_bridge(network: nn.Module, name: str = "xavier", gain: float = 0.02) -> nn.Module:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from cut.api.choices import find_direction, own_direction
+from cut.api.choices import find_direction, find_num_passes, own_direction
 from cut.config import RunConfig
 from cut.config.bands import Bands
 from cut.errors import UserError, reason
@@ -29,6 +29,7 @@ def export_model(
     *,
     direction: str | None = None,
     max_megapixels: float = 4.2,
+    num_passes: int | None = None,
 ) -> dict[str, Any]:
     """Writes the graph of a method, checks that it translates as the method does, and writes a JSON beside it.
 
@@ -39,6 +40,7 @@ def export_model(
         direction: `AtoB` or `BtoA`, where the method has learnt both; None takes the run's own.
         max_megapixels: Largest picture that the graph takes, in millions of pixels, where a network must know it
             (StyleGAN2's noise, which takes 4 bytes for each).
+        num_passes: Number of passes through the generator (UNSB); None takes the run's own.
 
     Returns:
         What the JSON holds.
@@ -53,7 +55,8 @@ def export_model(
         raise UserError(f"{path}: its name must end in one of {known}")
     _require_own(path, beside)
     wanted = find_direction(direction, config, method, "direction") if "image" in method.inputs else "ab"
-    graph = TranslationGraph(method, config.data.channels.get(wanted[0], 0), wanted, int(max_megapixels * 1e6))
+    passes = find_num_passes(num_passes, method, config.method.name, "num_passes")
+    graph = TranslationGraph(method, config.data.channels.get(wanted[0], 0), wanted, int(max_megapixels * 1e6), passes)
     content = export(graph, path.suffix)
     described = _described(graph, config, path, direction) | {"difference": _difference(graph, content, path)}
     try:
@@ -101,6 +104,7 @@ def _described(graph: TranslationGraph, config: RunConfig, path: Path, direction
         "output": output | {"note": "clamp to [-1, 1]; (x + 1) / 2 is then in [0, 1]"},
         "smallest_px": graph.smallest - graph.stride + 1 if is_image else None,
         "largest_pixels": graph.max_pixels,
+        "num_passes": graph.num_passes or graph.method.num_passes,
         "trained_at_px": getattr(config.data, "load_px", None) if is_image else None,
         "noise": "left out: what the method draws at test time, dropout or noise" if graph.draws_noise else None,
     }
@@ -163,4 +167,5 @@ def _ours(graph: TranslationGraph, inputs: tuple[torch.Tensor, ...], fabric: Any
         )
         for row in range(len(images))
     ]
-    return translate_images(graph.method, images, fabric, Request(graph.direction), [("", own) for own in given])
+    request = Request(graph.direction, num_passes=graph.num_passes)
+    return translate_images(graph.method, images, fabric, request, [("", own) for own in given])

@@ -218,7 +218,12 @@ class Model:
         return [to_pillow(to_picture(image)) for image in drawn]
 
     def export(
-        self, file: str | os.PathLike[str], *, direction: Direction | None = None, max_megapixels: float = 4.2
+        self,
+        file: str | os.PathLike[str],
+        *,
+        direction: Direction | None = None,
+        max_megapixels: float = 4.2,
+        num_passes: int | None = None,
     ) -> dict[str, Any]:
         """Writes the model for programs without this package, as cut-export does; see `cut.api.export.export_model`.
 
@@ -226,13 +231,15 @@ class Model:
             file: File to write: `.onnx`, `.pt2` (torch.export) or `.ts` (TorchScript).
             direction: `AtoB` or `BtoA`; None takes the run's own.
             max_megapixels: Largest picture, where the graph must know it: for StyleGAN2's noise.
+            num_passes: Number of passes through the generator (UNSB); None takes the run's `method.num_passes`.
 
         Returns:
             What a program must know of the file: names, shapes, ranges, and the difference from this model.
         """
         from cut.api.export import export_model
 
-        return export_model(self.method, self.config, file, direction=direction, max_megapixels=max_megapixels)
+        options: dict[str, Any] = {"direction": direction, "max_megapixels": max_megapixels, "num_passes": num_passes}
+        return export_model(self.method, self.config, file, **options)
 
     def _require(self, image: bool) -> None:
         if ("image" in self.method.inputs) != image:

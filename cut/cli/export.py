@@ -55,6 +55,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         metavar="N",
         help="largest picture, where the graph must know it: for the noise of stylegan2 (default: %(default)s)",
     )
+    parser.add_argument(
+        "--num-passes", type=int, metavar="N", help="passes through the generator (UNSB; default: the run's, 5)"
+    )
     parser.add_argument("--config", type=Path, metavar="FILE", help="of a .pth: the YAML that it must fit")
     parser.add_argument(
         "--allow-import", action="store_true", help="RUN may name code outside this package, which is imported"
@@ -71,7 +74,7 @@ def _main(args: argparse.Namespace) -> None:
     method, config, line = open_model(args.run, args.config, args.deterministic, args.allow_import)
     if line:
         say(line, sys.stdout)
-    options = {"direction": args.direction, "max_megapixels": args.max_megapixels}
+    options = {"direction": args.direction, "max_megapixels": args.max_megapixels, "num_passes": args.num_passes}
     described = export_model(method, config, args.file, **options)
     if described["noise"]:
         say(f"cut-export: note: noise is {described['noise']}")

@@ -33,17 +33,25 @@ class TranslationGraph(nn.Module):
         channels: Number of channels of an image.
         direction: `ab` or `ba`.
         max_pixels: Largest number of pixels of an image, where a network must know it (StyleGAN2's noise).
+        num_passes: Number of passes through the generator; None takes the method's own.
 
     Attributes:
         inputs: Names of what `forward` takes.
         draws_noise: Whether the method has dropout or noise at test time, which the graph has not.
     """
 
-    def __init__(self, method: Translator, channels: int, direction: str = "ab", max_pixels: int = 2**22):
+    def __init__(
+        self,
+        method: Translator,
+        channels: int,
+        direction: str = "ab",
+        max_pixels: int = 2**22,
+        num_passes: int | None = None,
+    ):
         super().__init__()
         if method.needs_grad:
             raise UserError("this method optimises each picture, which no graph can do; use cut-test")
-        self.direction, self.channels = direction, channels
+        self.direction, self.channels, self.num_passes = direction, channels, num_passes
         self.stride, self.smallest = stride_and_smallest(method)
         self.method = copy.deepcopy(method).cpu().requires_grad_(False)
         had_dropout, had_noise = _leave_dropout_out(self.method), self.method.leave_noise_out()
@@ -82,7 +90,9 @@ class TranslationGraph(nn.Module):
 
     def forward(self, image: Tensor, *given: Tensor) -> Tensor:
         translate = self.method.translations()[self.direction]
-        named = dict(zip(self.inputs[1:], given, strict=True))
+        named: dict[str, Any] = dict(zip(self.inputs[1:], given, strict=True))
+        if self.num_passes is not None:
+            named["num_passes"] = self.num_passes
         if self.inputs[0] == "latent":
             return first_output(translate(image, **named))
         height, width = image.shape[2:]

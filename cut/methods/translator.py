@@ -101,6 +101,11 @@ class Translator(nn.Module):
         """Largest number of passes through the generator; where it is above 1, `forward` takes `num_passes`."""
         return 1
 
+    @property
+    def num_passes(self) -> int:
+        """Number of passes where none is asked for."""
+        return 1
+
     def leave_noise_out(self) -> bool:
         """Switches off what `forward` draws besides dropout, because no two programs draw alike; whether it drew."""
         return False

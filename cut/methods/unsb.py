@@ -167,12 +167,16 @@ class UNSB(Method):
         return method
 
     def forward(self, image: Tensor, num_passes: int | None = None) -> Tensor:
-        last = (num_passes or self.config.num_passes or self.config.num_timesteps) - 1
+        last = (num_passes or self.num_passes) - 1
         return self._guess(self._simulate(image, last), last)
 
     @property
     def most_passes(self) -> int:
         return self.config.num_timesteps
+
+    @property
+    def num_passes(self) -> int:
+        return self.config.num_passes or self.config.num_timesteps
 
     def prepare_inference(self, deterministic: bool = False) -> "UNSB":
         self._is_deterministic = deterministic

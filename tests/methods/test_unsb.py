@@ -1,5 +1,7 @@
 """What the golden steps of UNSB do not show: networks that know the step, and several passes at test time."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -8,10 +10,10 @@ from PIL import Image
 from programs import inside, saved_run, told
 
 import cut
-from cut.api.export import export_model
 from cut.build import build_method, read_config
 from cut.config.load import parse_config
 from cut.errors import UserError
+from cut.inference.graph import TranslationGraph
 from cut.methods import method_config
 from cut.models.unsb import BridgeDiscriminator, BridgeGenerator
 
@@ -186,11 +188,19 @@ def test_a_number_of_passes_that_a_model_has_not_is_refused(run, tiny_yaml, unpa
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit")
-def test_an_exported_graph_makes_all_passes_without_noise(run, tmp_path):
-    model = cut.load(run, device="cpu", deterministic=False)
-    described = export_model(model.method, model.config, tmp_path / "model.ts")
-    assert "noise" in described["noise"] and described["difference"]["largest"] < 1e-4
-    assert described["inputs"][0]["shape"][0] == "batch" and model.method.goes_one_by_one
-    image = formula_image(2, 3, 40)
-    exact = cut.load(run, device="cpu", deterministic=True)
-    torch.testing.assert_close(torch.jit.load(tmp_path / "model.ts")(image), exact(image), rtol=0, atol=1e-5)
+def test_an_exported_graph_makes_its_passes_without_noise(run, tmp_path, capsys):
+    inside("export", run, tmp_path / "three.ts", "--num-passes", 3)
+    assert "noise is left out" in capsys.readouterr().err
+    described = json.loads((tmp_path / "three.ts.json").read_text())
+    assert described["num_passes"] == 3 and described["difference"]["largest"] < 1e-4
+    assert described["inputs"][0]["shape"][0] == "batch"
+    image, exact = formula_image(2, 3, 40), cut.load(run, device="cpu", deterministic=True)
+    three = torch.jit.load(tmp_path / "three.ts")(image)
+    torch.testing.assert_close(three, exact(image, num_passes=3), rtol=0, atol=1e-5)
+    model = cut.load(run, device="cpu")
+    assert model.method.goes_one_by_one  # with noise, of which the graph has none
+    own = TranslationGraph(model.method, 3)(image)  # the run's two passes
+    torch.testing.assert_close(own, exact(image), rtol=0, atol=1e-5)
+    assert (three - own).abs().max() > 0.01
+    with pytest.raises(UserError, match="num_passes 6: must be from 1 to 5"):
+        model.export(tmp_path / "six.ts", num_passes=6)

@@ -25,7 +25,7 @@ _FOLDER = Path(__file__).parent
 _REPORT = _FOLDER.parent / "report"
 _GONE = 499  # as nginx calls it: the client has closed the request
 _SECONDS = 0.5  # between two looks whether it has
-_FIELDS = ("picture", "model", "direction", "label", "seed", "guide", "load_px", "tile_px", "ticket")
+_FIELDS = ("picture", "model", "direction", "label", "seed", "num_passes", "guide", "load_px", "tile_px", "ticket")
 _TAGS = {"programs": "For programs", "page": "What the page asks for"}
 
 
@@ -47,6 +47,9 @@ class Described(BaseModel):
     labels: list[str]
     takes_guide: bool
     takes_seed: bool
+    num_passes: int
+    """Number of passes through the generator where none is asked for; `most_passes` is the largest."""
+    most_passes: int
     trained_at_px: int | None
 
 
@@ -171,6 +174,7 @@ def _add_translation(app: FastAPI, models: Models, line: Line, tile_px: int) -> 
         direction: Annotated[str | None, Form(description="AtoB or BtoA, where the model has learnt both")] = None,
         label: Annotated[str | None, Form(description="Class to translate to, where the model knows classes")] = None,
         seed: Annotated[int, Form(ge=0, lt=2**63, description="Seed of styles and noise")] = 0,
+        num_passes: Annotated[int | None, Form(description="Passes through the generator (UNSB)")] = None,
         guide: Annotated[UploadFile | None, File(description="Picture whose style is taken (MUNIT, DRIT)")] = None,
         load_px: Annotated[int | None, Form(description="Scales the picture as data.load_px did in training")] = None,
         tile_px: Annotated[int, Form(ge=0, description="Side of tiles, at least 32; 0: none")] = tile_px,
@@ -186,6 +190,7 @@ def _add_translation(app: FastAPI, models: Models, line: Line, tile_px: int) -> 
                 direction or None,
                 label or None,
                 seed,
+                num_passes,
                 load_px,
                 tile_px,
             )

@@ -35,6 +35,7 @@ class Wish:
         direction: `AtoB`, `BtoA`, or None for the model's own.
         label: Name of a class.
         seed: Seed of styles and noise.
+        num_passes: Number of passes through the generator; None for the model's own.
         load_px: Size to scale to, as `data.load_px` did in training.
         tile_px: Side of the tiles that larger pictures are cut into; 0 translates them whole.
     """
@@ -44,6 +45,7 @@ class Wish:
     direction: str | None = None
     label: str | None = None
     seed: int = 0
+    num_passes: int | None = None
     load_px: int | None = None
     tile_px: int = 1024
 
@@ -136,6 +138,8 @@ class Models:
             "labels": list(model.labels),
             "takes_guide": "guide" in inputs,
             "takes_seed": bool({"style", "latent"} & inputs) or model.method.goes_one_by_one,
+            "num_passes": model.method.num_passes,
+            "most_passes": model.method.most_passes,
             "trained_at_px": load_px if takes == "picture" and isinstance(load_px, int) else None,  # no rectangle
         }
 
@@ -169,6 +173,7 @@ def _translation(model: Model, wish: Wish, progress: Progress) -> Image.Image:
         "guide": wish.guide,
         "label": wish.label,
         "seed": wish.seed,
+        "num_passes": wish.num_passes,
         "load_px": wish.load_px,
     }
     try:

@@ -76,8 +76,9 @@ function describe(name) {
   return described.get(name);
 }
 // Shows them, and gives what is known of the models.
+let lastShown = 0;
 async function showOptions() {
-  const models = [];
+  const models = [], own = ++lastShown;
   complain(null);
   get("status").textContent = "loading models";
   for (const box of all("#models input:checked")) {
@@ -88,6 +89,7 @@ async function showOptions() {
       complain(error);
     }
   }
+  if (own !== lastShown) return models;  // boxes have changed meanwhile, and the newer call knows them
   get("status").textContent = "";
   const directions = union(models, "directions"), sizes = union(models.filter((m) => m.trained_at_px), "trained_at_px");
   offer("direction", directions);
@@ -97,6 +99,10 @@ async function showOptions() {
   show("label", models.some((model) => model.labels.length));
   show("guide", models.some((model) => model.takes_guide));
   show("seed", models.some((model) => model.takes_seed));
+  const most = Math.max(1, ...models.map((model) => model.most_passes));
+  get("passes").max = most;
+  get("passes").value ||= models.find((model) => model.most_passes > 1)?.num_passes ?? "";
+  show("passes", most > 1);
   show("scale", sizes.length > 0);
   get("scale-text").textContent = `scale to ${sizes.join(" or ")} px first, as in training`;
   get("go").textContent = get("drop").hidden ? "Draw" : "Translate";
@@ -124,6 +130,7 @@ function fields(model, seed, ticket) {
   if (isShown("direction") && model.directions.includes(get("direction").value)) form.append("direction", get("direction").value);
   if (model.labels.length) form.append("label", get("label").value);
   if (model.takes_guide && get("guide").files.length) form.append("guide", get("guide").files[0]);
+  if (model.most_passes > 1 && get("passes").value) form.append("num_passes", get("passes").value);
   if (model.trained_at_px && get("scale").checked) form.append("load_px", model.trained_at_px);
   return form;
 }

@@ -23,7 +23,7 @@ from cut.serve.models import Models
 
 @functools.cache
 def tiny_runs():
-    """A folder of untrained runs: `cut`, `munit` (both directions, styles) and `digits` (from noise)."""
+    """A folder of untrained runs: `cut`, `munit` (two directions, styles), `unsb` (passes), `digits` (from noise)."""
     folder = Path(tempfile.mkdtemp(dir=os.environ["XDG_CACHE_HOME"]))
     root = make_unpaired(folder / "data")
     unpaired = f'data: {{name: unpaired, root: "{root}", load_px: 32, crop_px: 32, num_workers: 0}}\n'
@@ -34,6 +34,9 @@ def tiny_runs():
         "discriminator: {base_channels: 2, num_layers: 2}\n" + unpaired,
         "munit": "method: {name: munit, generator: {base_channels: 2, num_blocks: 1, mlp_channels: 8, style_dim: 3}, "
         "discriminator: {base_channels: 2, num_scales: 2}}\n" + unpaired,
+        "unsb": "method: {name: unsb, num_timesteps: 3, num_passes: 2, nce_layers: [0, 4], "
+        "generator: {base_channels: 2, num_blocks: 1, init: kaiming}, "
+        "discriminator: {base_channels: 2, num_layers: 1}}\n" + unpaired,
         "digits": "method: {name: dcgan, generator: {name: dcgan, latent_size: 8, base_channels: 4}, "
         "discriminator: {name: dcgan, base_channels: 4}}\n"
         f'data: {{name: idx, root: "{make_idx(folder / "idx")}", batch_size: 2, num_workers: 0}}\n',

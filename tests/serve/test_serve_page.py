@@ -40,13 +40,13 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def served(folder):
     runs = tiny_runs()
-    with serving([folder, runs / "munit", runs / "cut", runs / "digits"]) as served:
+    with serving([folder, runs / "munit", runs / "cut", runs / "digits", runs / "unsb"]) as served:
         yield served
 
 
 def opened(tab, served, width=1280, scheme="light"):
     tab.open(f"http://127.0.0.1:{served.port}/", width, scheme=scheme)
-    tab.wait("document.querySelectorAll('#models input').length === 3")
+    tab.wait("document.querySelectorAll('#models input').length === 4")
     tab.wait("!document.querySelector('[data-option=seed]').hidden && document.querySelector('#live .charts')")
     return tab
 
@@ -89,11 +89,13 @@ def test_the_page_offers_what_a_model_takes_and_no_more(tab, served):
     for name, options, action in (
         ("munit", ["direction", "guide", "seed", "scale"], "Translate"),
         ("cut", ["scale"], "Translate"),
+        ("unsb", ["seed", "passes", "scale"], "Translate"),
         ("digits", ["seed"], "Draw"),
     ):
         only(tab, name)
-        tab.wait("document.querySelector('#status').textContent === ''")
-        assert tab.run(visible) == options and tab.run("document.querySelector('#go').textContent") == action
+        tab.wait(f"JSON.stringify({visible}) === '{json.dumps(options, separators=(',', ':'))}'")
+        assert tab.run("document.querySelector('#go').textContent") == action
+        assert name != "unsb" or tab.run("document.querySelector('#passes').value") == "2"  # its own number
     tab.run("document.querySelector('#go').click()")
     tab.wait("document.querySelector('.result img')")
     assert tab.run("document.querySelectorAll('.split').length") == 0

@@ -68,6 +68,19 @@ def test_styles_directions_guides_and_scales_are_passed_on(served, runs, photo):
     assert described["trained_at_px"] == 32
 
 
+def test_a_model_of_several_passes_makes_as_many_as_are_asked_for(served, runs, photo):
+    described = served.json("/model?name=unsb")
+    assert (described["num_passes"], described["most_passes"], described["takes_seed"]) == (2, 3, True)
+    model, seen = cut.load(runs / "unsb", device="cpu"), []
+    for options in ({}, {"num_passes": 1}, {"num_passes": 3}, {"seed": 4}):
+        seen.append(pixels(served.translate(picture=file(photo), model="unsb", **options)))
+        assert np.array_equal(seen[-1], np.array(model(photo, **options)))
+    assert len({image.tobytes() for image in seen}) == 4
+    status, error = served.refused(picture=file(photo), model="unsb", num_passes=4)
+    assert status == 422 and error == "num_passes 4: must be from 1 to 3, the steps of this model"
+    assert "cut translates in one pass" in served.refused(picture=file(photo), model="cut", num_passes=1)[1]
+
+
 def test_a_model_that_draws_from_noise_needs_no_picture(served, runs):
     assert served.json("/model?name=digits")["takes"] == "nothing"
     drawn = pixels(served.translate(model="digits", seed=4))
@@ -297,7 +310,8 @@ def test_names_of_uploads_lead_nowhere(given, name):
 def test_the_interface_is_described(served):
     schema = served.json("/openapi.json")
     fields = schema["components"]["schemas"]["Body_translate"]["properties"]
-    assert set(fields) == {"picture", "model", "direction", "label", "seed", "guide", "load_px", "tile_px", "ticket"}
+    names = {"picture", "model", "direction", "label", "seed", "num_passes", "guide", "load_px", "tile_px", "ticket"}
+    assert set(fields) == names
     assert "image/png" in schema["paths"]["/translate"]["post"]["responses"]["200"]["content"]
     _, _, page = served.ask("GET", "/docs")
     assert all(f"<code>{name}</code>" in page.decode() for name in fields)

@@ -31,6 +31,7 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -80,6 +81,8 @@ class UNSBConfig(MethodConfig):
     """Weight of the bridge: the way that pictures go, and the critic's entropy."""
     lambda_nce: float = Field(1.0, ge=0)
     """Weight of PatchNCE, half of it for the identity term."""
+    lambda_identity: float = Field(0.0, ge=0)
+    """Weight of |idt - y|_1, the identity in pixels, which is not in the paper."""
     tau: float = Field(0.01, gt=0)
     """Variance of the noise that the bridge adds from its beginning to its end."""
     num_timesteps: int = Field(5, ge=2, le=100)
@@ -237,6 +240,8 @@ class UNSB(Method):
             terms["entropy"] = -weight * left * (mean - normaliser.mean())
         if config.lambda_nce:
             terms["nce"], terms["nce_idt"] = (0.5 * config.lambda_nce * nce for nce in self._contrast(t))
+        if config.lambda_identity:
+            terms["identity"] = config.lambda_identity * F.l1_loss(t.idt_b, t.real_b)
         return terms
 
     def judgements(self, t: Translated) -> dict[str, Judgement]:

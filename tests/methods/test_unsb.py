@@ -93,6 +93,8 @@ def test_terms_are_proportional_to_their_weights():
     other, _, _ = terms_of(lambda_gan=3.0, lambda_nce=5.0, lambda_sb=7.0)
     factors = {"gan": 3, "nce": 5, "nce_idt": 5, "way": 7, "entropy": 7, "energy": 1, "normaliser": 1, "square": 1}
     assert other == pytest.approx({name: factors[name] * once[name] for name in factors}, rel=1e-4)
+    identity, _, t = terms_of(lambda_identity=5.0)
+    assert identity == pytest.approx({**once, "identity": 5.0 * (t.idt_b - t.real_b).abs().mean().item()}, rel=1e-4)
     assert terms_of(lambda_sb=0.0, lambda_nce=0.0)[0].keys() == {"gan", "energy", "normaliser", "square"}
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
 _LOOK_SECONDS, _LEAST_SHARE = 10.0, 0.01  # how often a late program is looked at; the part of a processor at work
+_STARTS_PROGRAMS = {"compare", "--devices"}  # what begins further processes of ours
 _PRELOADED = ("cut.build", "cut.cli.train", "cut.cli.test", "cut.cli.eval", "cut.cli.data", "cut.import_weights")
 _PRELOADED += (
     "cut.api.training",
@@ -107,6 +108,14 @@ class Child:
     stdout: Path
     stderr: Path
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        try:
+            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        except OSError:
+            return False
+
     def send(self, number: int) -> None:
         """Sends a signal to the program alone, not to its loader workers."""
         with contextlib.suppress(ProcessLookupError):  # it has ended already
@@ -183,12 +192,17 @@ def _become(request: dict) -> None:
         os.chdir(request["current"])
         os.environ.clear()
         os.environ.update(request["environment"])
+        if _STARTS_PROGRAMS & {request["program"], *request["arguments"]}:
+            import forked_children
+
+            forked_children.instead_of_new_processes()
         _limit(request)
         if request["fault"]:
             import inner_faults
 
             inner_faults.prepare(**request["fault"])
         sys.argv = [f"cut-{request['program']}", *request["arguments"]]
+        sys.orig_argv = [sys.executable, "-m", f"cut.cli.{request['program']}", *request["arguments"]]
         of_tests = (Path(__file__).parent / f"{request['program']}.py").is_file()
         module = importlib.import_module(request["program"] if of_tests else f"cut.cli.{request['program']}")
         module.main(request["arguments"])

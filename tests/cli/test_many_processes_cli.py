@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
-from programs import command, inside, told
-from programs import start as start_forked
+from programs import inside, start, told
 
 from cut.errors import LostProcessError
 from cut.runtime.launch import _free_port
@@ -20,14 +19,10 @@ from cut.runtime.launch import _status as status_of
 from cut.storage.checkpoint import load_checkpoint
 
 
-def start(*arguments):
-    return subprocess.Popen(command("train", *arguments), stderr=subprocess.PIPE, text=True, cwd=REPOSITORY)
-
-
 def wait_for_another_checkpoint(run, process):
     before, deadline = set(run.glob("checkpoints/step_*.pt")), time.monotonic() + 120
     while not set(run.glob("checkpoints/step_*.pt")) - before:
-        assert time.monotonic() < deadline and process.poll() is None
+        assert time.monotonic() < deadline and process.is_running, process.wait(0)
         time.sleep(0.02)
 
 
@@ -36,23 +31,23 @@ def test_two_processes_stop_are_lost_and_go_on_as_one(tiny_yaml, tmp_path, capsy
     settings = ["--config", tiny_yaml, "--set", "data.batch_size=2", "--set", "schedule.total_steps=100000"]
     settings += ["--set", "train.log_every_steps=5", "--set", "train.checkpoint_every_steps=5"]
     settings += ["--set", "train.tensorboard=false"]
-    process = start(*settings, "--run-dir", run, "--devices", 2)
+    process = start("train", *settings, "--run-dir", run, "--devices", 2)
     wait_for_another_checkpoint(run, process)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM
-    assert "stopped and saved at step" in errors.splitlines()[-1] and "Traceback" not in errors
+    process.send(signal.SIGTERM)
+    ended = process.wait()
+    assert ended.status == 128 + signal.SIGTERM
+    assert "stopped and saved at step" in ended.stderr.splitlines()[-1] and "Traceback" not in ended.stderr
 
-    process = start(*settings, "--run-dir", run, "--devices", 2)
+    process = start("train", *settings, "--run-dir", run, "--devices", 2)
     wait_for_another_checkpoint(run, process)
     number = int((run / ".lock").read_text().removeprefix("pid "))
     subprocess.run(["kill", "-9", str(number)], check=True)
     killed_at = time.monotonic()
-    _, errors = process.communicate(timeout=60)
-    assert time.monotonic() - killed_at < 15 and process.returncode == 128 + signal.SIGKILL
-    lost, cause = errors.splitlines()[-2:]
+    ended = process.wait()
+    assert time.monotonic() - killed_at < 15 and ended.status == 128 + signal.SIGKILL
+    lost, cause = ended.stderr.splitlines()[-2:]
     assert "process 1 of 2: lost the others" in lost and "process 0 was ended by SIGKILL" in cause
-    assert "Traceback" not in errors and "the same command goes on" in cause
+    assert "Traceback" not in ended.stderr and "the same command goes on" in cause
 
     step = load_checkpoint(max(run.glob("checkpoints/step_*.pt")))["step"]
     inside("train", *settings, "--run-dir", run, "--resume", "--set", f"train.max_steps={step + 5}")
@@ -75,7 +70,7 @@ def test_processes_that_see_other_pictures_are_refused_before_the_first_step(
     for rank in ("0", "1"):
         for name, value in (alone | {"RANK": rank, "LOCAL_RANK": rank}).items():
             monkeypatch.setenv(name, value)
-        started.append(start_forked("train", *arguments, folder=tmp_path / rank))
+        started.append(start("train", *arguments, folder=tmp_path / rank))
     first, second = (process.wait() for process in started)
     assert (first.status, second.status, second.stderr) == (2, 2, "")  # one of each machine prints
     assert "process 1 has other pictures than process 0 (trainA: 4 -> 3 pictures)" in first.stderr
@@ -105,16 +100,16 @@ def test_a_process_whose_partner_hangs_hears_a_signal(hung, tiny_yaml, tmp_path)
     run = tmp_path / "run"
     settings = ["--config", tiny_yaml, "--set", "data.batch_size=2", "--set", "schedule.total_steps=100000"]
     settings += ["--set", "train.checkpoint_every_steps=5", "--set", "train.tensorboard=false"]
-    process = start(*settings, "--run-dir", run, "--devices", 2)
+    process = start("train", *settings, "--run-dir", run, "--devices", 2)
     wait_for_another_checkpoint(run, process)
     children = [int(number) for number in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
     first = int((run / ".lock").read_text().removeprefix("pid "))
-    os.kill(next(number for number in children if (number == first) == (hung == 0)), signal.SIGSTOP)
+    os.kill(first if hung == 0 else max(children), signal.SIGSTOP)
     time.sleep(1)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=90)
-    assert process.returncode == 128 + signal.SIGTERM and "Traceback" not in errors
-    assert f"process {1 - hung} of 2: asked to stop, but the others did not come within 30 s" in errors
+    process.send(signal.SIGTERM)
+    ended = process.wait()
+    assert ended.status == 128 + signal.SIGTERM and "Traceback" not in ended.stderr
+    assert f"process {1 - hung} of 2: asked to stop, but the others did not come within 30 s" in ended.stderr
 
 
 def test_mistakes_about_processes_are_one_line(tiny_yaml, tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from cut.data.loader import batches
 def _wait_for(path: Path, child) -> None:
     deadline = time.monotonic() + 120
     while not path.exists():
-        assert time.monotonic() < deadline and Path(f"/proc/{child.pid}").exists(), child.wait(0)
+        assert time.monotonic() < deadline and child.is_running, child.wait(0)
         time.sleep(0.002)
 
 

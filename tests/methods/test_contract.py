@@ -52,8 +52,9 @@ RUNS = [
 SHRINK = (
     "data.num_workers=0",
     "train.accelerator=cpu",
-    "train.max_steps=3",
-    "train.checkpoint_every_steps=2",
+    "train.max_steps=2",
+    "train.checkpoint_every_steps=1",
+    "train.keep_checkpoints=2",
     "train.num_samples=1",
     "train.tensorboard=false",
     "eval=null",
@@ -155,17 +156,39 @@ def decisive(settings):
     return bool(settings) if isinstance(settings, float) else settings
 
 
+def leaves(settings, prefix=""):
+    """The dotted keys of a nest of settings, with their values as text."""
+    if not isinstance(settings, dict):
+        return {(prefix, json.dumps(settings))}
+    return {leaf for key, value in settings.items() for leaf in leaves(value, f"{prefix}.{key}")}
+
+
 @functools.cache
-def behaviours():
-    """One run of each group that, made tiny, differs in weights, the place of its data and its length alone."""
-    groups = {}
+def groups():
+    """Runs that, made tiny, differ in weights, places of data and lengths alone, by what else they say."""
+    found = {}
     for paths in RUNS:
         tiny = read_anew(paths, shrink(read_config(paths))).to_dict()
-        del tiny["schedule"]
-        tiny["data"] = {k: v for k, v in tiny["data"].items() if k not in ("root", "a", "b", "direction")}
-        tiny["train"] = tiny["train"]["ema_decay"]
-        groups.setdefault(json.dumps(decisive(tiny), sort_keys=True), []).append(paths)
-    return [pytest.param(runs[0], id=" = ".join(map(run_id, runs))) for runs in groups.values()]
+        data = {k: v for k, v in tiny["data"].items() if k not in ("root", "a", "b", "direction")}
+        networks = {k: v for k, v in tiny.items() if k in ("method", "generator", "discriminator")}
+        settings = {"data": data, "ema": tiny["train"]["ema_decay"], tiny["method"]["name"]: networks}
+        settings |= {k: v for k, v in tiny.items() if k not in (*networks, "data", "train", "schedule")}
+        found.setdefault(frozenset(leaves(decisive(settings))), []).append(paths)
+    return found
+
+
+def behaviours():
+    """One run of each group."""
+    return [pytest.param(runs[0], id=" = ".join(map(run_id, runs))) for runs in groups().values()]
+
+
+def representatives():
+    """As few of them as have, between them, each setting of each method, of data and of the average."""
+    left, chosen = set().union(*groups()), []
+    while left:
+        chosen.append(max(groups(), key=lambda settings: len(settings & left)))
+        left -= chosen[-1]
+    return [pytest.param(groups()[settings][0], id=run_id(groups()[settings][0])) for settings in chosen]
 
 
 def inference_input(method, config):
@@ -224,12 +247,26 @@ def test_every_overlay_goes_over_a_folder_and_opens_with_a_command_for_each():
             assert len(shown) == 1 and (REPOSITORY / shown[0]).is_file()
 
 
+def check_each_player(trainer, batch):
+    """Each changes only its own networks."""
+    players = trainer.players
+    for player in players:
+        trainer.update_players.players = (player,)
+        before = snapshot(trainer.method)
+        trainer.train_step(batch)
+        own = {id(p) for network in player.networks for p in network.parameters()}
+        names = {name for name, parameter in trainer.method.named_parameters() if id(parameter) in own}
+        assert differing(before, snapshot(trainer.method)) & dict(trainer.method.named_parameters()).keys() <= names
+    trainer.update_players.players = players
+
+
 @pytest.mark.parametrize("path", behaviours())
-def test_steps_change_exactly_the_players_parameters(path, tmp_path):
+def test_steps_change_exactly_the_players_parameters_and_judging_them_nothing(path, tmp_path):
     trainer = build_trainer(tiny_config(path, tmp_path / "data"))
-    changed = set()
+    check_each_player(trainer, next(trainer.batches(1)))
+    changed, trainer.losses.sums = set(), {}
     size = trainer.config.data.crop_px
-    for batch in trainer.batches(2):  # in the first there may be no earlier image to learn from
+    for batch in trainer.batches(trainer.step + 2):  # in the first there may be no earlier image to learn from
         assert batch and all(images.shape[2:] == (size, size) for images in batch.values() if images.dim() == 4)
         before = snapshot(trainer.method)
         trainer.train_step(batch)
@@ -240,25 +277,11 @@ def test_steps_change_exactly_the_players_parameters(path, tmp_path):
     assert changed & trainable == names == trainable
     assert trainer.losses.sums and all(torch.isfinite(value) for value in trainer.losses.sums.values())
     assert {key.split("/")[1] for key in trainer.losses.sums} == {player.name for player in trainer.players}
+    check_judging(trainer, batch)
 
 
-@pytest.mark.parametrize("path", behaviours())
-def test_each_player_changes_only_its_own_networks(path, tmp_path):
-    trainer = build_trainer(tiny_config(path, tmp_path / "data"))
-    batch, players = next(trainer.batches(1)), trainer.players
-    for player in players:
-        trainer.update_players.players = (player,)
-        before = snapshot(trainer.method)
-        trainer.train_step(batch)
-        own = {id(p) for network in player.networks for p in network.parameters()}
-        names = {name for name, parameter in trainer.method.named_parameters() if id(parameter) in own}
-        assert differing(before, snapshot(trainer.method)) & dict(trainer.method.named_parameters()).keys() <= names
-
-
-@pytest.mark.parametrize("path", behaviours())
-def test_judging_a_step_changes_nothing_and_gives_shares(path, tmp_path):
-    trainer = build_trainer(tiny_config(path, tmp_path / "data"))
-    batch = next(trainer.batches(1))
+def check_judging(trainer, batch):
+    """It changes nothing and gives shares."""
     pieces = [Piece(batch, Shard(len(batch)), trainer.method.translate(batch))]
     before, streams = snapshot(trainer.method), random_state()
     figures = to_numbers(judge(trainer.method, pieces, trainer.fabric, trainer.processes))
@@ -267,32 +290,28 @@ def test_judging_a_step_changes_nothing_and_gives_shares(path, tmp_path):
     assert all(0.0 <= share <= 1.0 for share in figures.values())
 
 
-@pytest.mark.parametrize("path", behaviours())
-def test_resumed_run_equals_straight_run_bit_for_bit(path, tmp_path):
-    config = tiny_config(path, tmp_path / "data")
+@pytest.mark.parametrize("path", representatives())
+def test_a_resumed_run_equals_a_straight_one_bit_for_bit_and_its_files_translate_as_it_does(path, tmp_path):
+    config, run = tiny_config(path, tmp_path / "data"), tmp_path / "run"
     straight = build_trainer(config)
-    open_run(straight, tmp_path / "straight", resume=False)
-    straight.fit(tmp_path / "straight")
+    open_run(straight, run, resume=False)
+    straight.fit(run)
+    last = run / "checkpoints" / "step_00000002.pt"
+    last.unlink()  # as if the process had been killed before it was written
 
-    first = build_trainer(config)
-    open_run(first, tmp_path / "resumed", resume=False)
-    first.last_step = 2  # ends here, as a killed process would have
-    first.fit(tmp_path / "resumed")
     torch.rand(7)  # the streams of the new process are elsewhere
-    second = build_trainer(config)
-    assert "going on from step 2 of 3" in open_run(second, tmp_path / "resumed", resume=False)
-    second.fit(tmp_path / "resumed")
-    assert not differing(snapshot(straight.method), snapshot(second.method))
+    resumed = build_trainer(config)
+    assert "going on from step 1 of 2" in open_run(resumed, run, resume=False)
+    resumed.fit(run)
+    assert not differing(snapshot(straight.method), snapshot(resumed.method))
+    check_files(resumed, run / INFERENCE_FILE, last)
 
 
-@pytest.mark.parametrize("path", behaviours())
-def test_inference_file_translates_as_the_trained_method_does(path, tmp_path):
-    trainer = build_trainer(tiny_config(path, tmp_path / "data"))
-    trainer.train_step(next(trainer.batches(1)))
-    checkpoint = trainer.save(tmp_path / "run")
+def check_files(trainer, *files):
+    """They translate as the trained method does."""
     image = inference_input(trainer.method, trainer.config)
     trainer.method.prepare_inference(deterministic=True)
-    for file in (tmp_path / "run" / INFERENCE_FILE, checkpoint):
+    for file in files:
         method, config = load_translator(file, deterministic=True)
         assert config == trainer.config
         averaged = trainer.ema.applied(trainer.method) if trainer.ema else nullcontext()
@@ -306,14 +325,14 @@ def test_inference_file_translates_as_the_trained_method_does(path, tmp_path):
 @pytest.mark.parametrize("name", trained_methods())
 def test_a_deterministic_run_gives_the_same_weights_twice(name, tmp_path, switches):
     path = next(path for path in ALONE if read_config(path).method.name == name)
-    config = tiny_config(path, tmp_path / "data", "train.deterministic=true", "train.max_steps=2")
+    config = tiny_config(path, tmp_path / "data", "train.deterministic=true")
     weights = []
-    for run in "ab":
-        torch.rand(len(weights))  # whatever was drawn before
+    for count in range(2):
+        torch.rand(count)  # whatever was drawn before
         trainer = build_trainer(config)
         assert torch.are_deterministic_algorithms_enabled()
-        open_run(trainer, tmp_path / run, resume=False)
-        trainer.fit(tmp_path / run)
+        for batch in trainer.batches(2):
+            trainer.train_step(batch)
         weights.append(snapshot(trainer.method))
     assert not differing(*weights)
 

@@ -101,5 +101,7 @@ def listen_to_parent() -> None:
 def _signal_myself(signum: int) -> None:
     if _ON_WINDOWS:  # where `os.kill` ends a process without asking it
         signal.raise_signal(signum)
-    else:  # interrupts the main thread, whichever thread calls
-        os.kill(os.getpid(), signum)
+    else:  # not `os.kill`, which may choose the calling thread: what the main one waits for would then go on
+        main = threading.main_thread().ident
+        assert main is not None, "it has started"
+        signal.pthread_kill(main, signum)

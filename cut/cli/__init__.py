@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from cut.errors import UserError, printable, reason
 from cut.runtime.children import listen_to_parent
 from cut.storage.files import at_home
 from cut.terminal import discard, prepare_streams, say
+
+_NEGATIVE_NUMBER = re.compile(r"-(?:\d[\d_]*\.?\d*|\.\d+)(?:e[+-]?\d+)?$|-(?:inf|infinity|nan)$", re.IGNORECASE)
 
 
 def run(program: str, main: Callable[[], int | None]) -> NoReturn:
@@ -90,6 +93,8 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
         if equals and not value.strip():
             what = option if option.startswith("--") else f"argument {number}"
             raise UserError(f"{what}: is empty (is it a variable that is not set?); give a value, or leave it out")
+    # To argparse, before Python 3.14, `-1e4` is an option that nobody knows, and no value of `--range -1e4 1e4`.
+    parser._negative_number_matcher = _NEGATIVE_NUMBER
     return parser.parse_args([_at_home(word) for word in words])
 
 

@@ -197,12 +197,28 @@ def test_a_mistake_is_one_line_with_status_two(folders, change, message, capsys,
     assert err.startswith("cut-eval: error: ") and message in err
 
 
-@pytest.mark.parametrize(("low", "high"), [("0", "inf"), ("0", "1e-320"), ("nan", "1"), ("2", "1")])
+@pytest.mark.parametrize(
+    ("low", "high"), [("0", "inf"), ("0", "1e-320"), ("nan", "1"), ("2", "1"), ("-1e4", "-2E+4"), ("-inf", "0")]
+)
 def test_a_range_by_which_nothing_can_be_divided_is_refused(folders, low, high, capsys):
     """Before, all numbers became one, and every distance 0."""
     with pytest.raises(SystemExit) as status:
         main([str(word) for word in options(folders)] + ["--metrics", "l1", "--range", low, high])
     assert status.value.code == 2 and "cut-eval: error: --range " in capsys.readouterr().err
+
+
+def test_a_range_may_begin_below_nothing_however_it_is_written(tmp_path, capsys):
+    """To argparse `-1e4` looks like an option."""
+    for name, value in (("generated", 0.0), ("target", 5000.0)):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "0.npy", np.full((16, 16), value, np.float32))
+    words = ["--generated", tmp_path / "generated", "--target", tmp_path / "target", "--metrics", "l1", "--json", "-"]
+    for low in ("-10000", "-1e4", "-1E+4", "-10_000.", "-.1e5"):
+        with pytest.raises(SystemExit) as status:
+            main([*map(str, words), "--range", low, "1e4"])
+        assert not status.value.code, capsys.readouterr().err
+        scores = json.loads(capsys.readouterr().out)["generated"]["scores"]
+        assert scores["l1"]["value"] == pytest.approx(0.25)  # 5000 of 20 000
 
 
 def test_without_inception_weights_one_line_says_where_to_put_them(folders, tmp_path, capsys, monkeypatch):

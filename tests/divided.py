@@ -15,7 +15,7 @@ from cut.runtime.fabric import build_fabric
 from cut.runtime.processes import Processes
 from cut.train.step import tensors_in
 
-STEPS = 3
+STEPS = 2
 # Before an instance norm the gradient of a bias is rounding alone, 1e-13 in float64, of which Adam's usual 1e-8 would
 # still make steps that can be seen.
 ADAM_EPS = 1e-6
@@ -32,7 +32,7 @@ _CUT = {
     "method.head_channels": 4,
     "method.nce_layers": [0, 4, 8],
 }
-_CYCLEGAN = {**_RESNET, **_PATCH, **_SMALL, "data.root": "unpaired", "method.name": "cyclegan", "method.pool_size": 3}
+_CYCLEGAN = {**_RESNET, **_PATCH, **_SMALL, "data.root": "unpaired", "method.name": "cyclegan", "method.pool_size": 2}
 _CYCLEGAN |= {"data.match_colours": True}
 _SINCUT = {
     "method.name": "sincut",
@@ -77,7 +77,7 @@ _BIGGAN = {
     "train.ema_decay": 0.5,
 }
 _DEEPI2I = {key: value for key, value in _BIGGAN.items() if not key.endswith(("_steps", "ema_decay"))}
-_DEEPI2I |= {"method.name": "deepi2i", "method.adaptor_steps": 2}
+_DEEPI2I |= {"method.name": "deepi2i", "method.adaptor_steps": 1}
 _STYLED = {
     **_SMALL,
     "data.root": "unpaired",
@@ -94,19 +94,19 @@ _DRIT = _STYLED | {
     "method.content_discriminator_layers": 0,
     "data.batch_size": 4,
 }
-_GCGAN = {**_RESNET, **_PATCH, **_SMALL, "data.root": "unpaired", "method.name": "gcgan", "method.pool_size": 3}
+_GCGAN = {**_RESNET, **_PATCH, **_SMALL, "data.root": "unpaired", "method.name": "gcgan", "method.pool_size": 2}
 _DISTANCEGAN = {**_RESNET, **_PATCH, **_SMALL, "data.root": "many", "method.name": "distancegan"}
-_DISTANCEGAN |= {"method.pool_size": 3, "data.batch_size": 4}
+_DISTANCEGAN |= {"method.pool_size": 2, "data.batch_size": 4}
 _HDCE = {"method.nce_loss": {"name": "hdce"}, "method.lambda_src": 0.5}
 _ENCO = {**_RESNET, **_PATCH, **_SMALL, "data.root": "unpaired", "method.name": "enco", "method.num_patches": 8}
 _ENCO |= {"method.head_channels": 4, "method.layer_pairs": [[3, -4], [7, -8], [12, 13]]}
-_DCLGAN = {**_RESNET, **_PATCH, **_SMALL, "data.root": "unpaired", "method.name": "dclgan", "method.pool_size": 3}
+_DCLGAN = {**_RESNET, **_PATCH, **_SMALL, "data.root": "unpaired", "method.name": "dclgan", "method.pool_size": 2}
 _DCLGAN |= {"method.num_patches": 8, "method.head_channels": 4, "method.nce_layers": [4, 8, 12]}
 _UNSB = {**_SMALL, "data.root": "unpaired", "method.name": "unsb", "method.num_patches": 8, "method.head_channels": 4}
 _UNSB |= {"method.generator": {"base_channels": 2, "num_blocks": 1}, "method.nce_layers": [0, 4, 8, 12]}
 _UNSB |= {"method.discriminator": {"base_channels": 2, "num_layers": 1}}
 _UNSB |= {"optim.lr": 2e-6}  # in front of its first norm the gradient of a bias is 1e-11, and that is rounding too
-_FLIP = {"method.flip_equivariance": True, "method.pool_size": 3}
+_FLIP = {"method.flip_equivariance": True, "method.pool_size": 2}
 _WCT2_DECODER = {"method.name": "wct2_decoder", "method.vgg": "random", "method.base_channels": 2}
 _WCT2_DECODER |= {"data.name": "images", "data.root": "unpaired/trainA", **_SMALL}
 # Whatever draws random numbers, remembers images or mixes a batch.

@@ -174,7 +174,8 @@ RUN_FILES += ("samples", "checkpoints", "evaluation", "tensorboard")  # files wh
 
 @pytest.mark.parametrize("name", RUN_FILES)
 def test_a_training_overwrites_none_of_the_users_files(name, tiny_yaml, tmp_path):
-    run_dir, arguments = tmp_path / "exp1", ("train", "--config", tiny_yaml, "--run-dir", tmp_path / "exp1")
+    run_dir, short = tmp_path / "exp1", ("--set", "train.max_steps=1")
+    arguments = ("train", "--config", tiny_yaml, "--run-dir", run_dir, *short)
     (run_dir / name).parent.mkdir(parents=True)
     (run_dir / name).write_text("# my notes\n")
     said = told(*arguments)

@@ -1,7 +1,6 @@
 """scripts/benchmark.py: what it measures, whom it compares, and what it refuses."""
 
 import json
-import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -73,14 +72,15 @@ def a_side(name, seconds, ceilings, work=6.0, parameters=5):
     return side
 
 
-def test_ours_and_a_checkout_are_timed_in_turn(tiny_yaml, tmp_path):
+def test_ours_and_a_checkout_are_timed_in_turn(tiny_yaml, tmp_path, capsys):
     parameters = sum(p.numel() for p in build_method(read_config(tiny_yaml)).parameters())
     checkout = make_checkout(tmp_path / "authors", parameters)
     arguments = ["--configs", tiny_yaml, "--against", checkout, "--turns", 2, "--warm-up", 1, "--sizes", 40]
     arguments += ["--json", tmp_path / "speed.json", "--markdown", tmp_path / "speed.md"]
-    command = [sys.executable, "-W", "error", REPOSITORY / "scripts" / "benchmark.py", *arguments]
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    with pytest.raises(SystemExit) as ended:
+        benchmark.main([str(word) for word in arguments])
+    said = capsys.readouterr()
+    assert not ended.value.code, said.err
     (result,) = json.loads((tmp_path / "speed.json").read_text())
     ours, theirs = result["sides"]
     assert (result["image_px"], result["parameters"]) == (40, parameters)
@@ -88,7 +88,7 @@ def test_ours_and_a_checkout_are_timed_in_turn(tiny_yaml, tmp_path):
     assert ours["gflop_per_step"] > 0.0 and theirs["gflop_per_step"] == 0.0
     assert ours["seconds_per_step"][0] * ours["images_per_second"][0] == pytest.approx(1.0, rel=0.5)
     assert 0.0 < ours["share_of_ceiling"][0] < 1.0
-    assert (tmp_path / "speed.md").read_text().strip() in done.stdout and "| ours | " in done.stdout
+    assert (tmp_path / "speed.md").read_text().strip() in said.out and "| ours | " in said.out
     shape, words = (checkout / "models" / "seen.txt").read_text().split("] [")
     assert shape == "[1, 3, 40, 40" and "'--ngf', '2'" in words and "'--netG', 'resnet_4blocks'" in words
 

@@ -6,7 +6,7 @@ from conftest import make_idx, make_paired, make_single, make_unpaired
 from programs import told
 
 from cut.build import build_method, build_stream, build_trainer, read_config
-from cut.data import images
+from cut.data import bounds
 from cut.errors import UserError
 from cut.train.run_dir import open_run
 
@@ -160,8 +160,8 @@ def test_an_idx_set_is_read_from_its_split(tiny_dcgan_yaml, tmp_path):
     [("unpaired", make_unpaired), ("paired", make_paired), ("images", make_unpaired), ("single", make_single)],
 )
 def test_pictures_above_the_bound_are_refused(tmp_path, kind, make, request):
-    bound = images.max_megapixels()
-    request.addfinalizer(lambda: images.set_max_megapixels(bound))
+    bound = bounds.max_megapixels()
+    request.addfinalizer(lambda: bounds.set_max_megapixels(bound))
     made = make(tmp_path / "data")
     places = made if kind == "single" else {"root": made}
     method = {"unpaired": "cut", "paired": "pix2pix", "images": "dcgan", "single": "sincut"}[kind]

@@ -123,9 +123,9 @@ def set_max_megapixels(megapixels: float | None) -> None:
         return
     if not 0 < megapixels <= 1e6:
         raise UserError(f"--max-megapixels {megapixels:g}: must be above 0, and at most a million")
-    from cut.data import images  # only now, for it imports Pillow
+    from cut.data import bounds  # only now, for it imports Pillow
 
-    images.set_max_megapixels(megapixels)
+    bounds.set_max_megapixels(megapixels)
 
 
 def check_json_file(path: str) -> None:

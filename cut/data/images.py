@@ -6,7 +6,6 @@ where the file holds 16 bits a channel, uint16, and written from the same.
 
 import contextlib
 import errno
-import math
 import os
 import unicodedata
 import warnings
@@ -18,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from cut.config.bands import Bands
+from cut.data.bounds import check_size, max_megapixels, most_bytes
 from cut.data.decode import decode
 from cut.data.folders import list_images
 from cut.data.formats import (
@@ -49,24 +49,10 @@ __all__ = ["READ_SUFFIXES", "SUFFIXES", "list_images", "read_image", "write_imag
 Item = TypeVar("Item")
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R 601-2, the weights of Pillow's own conversion
 _NO_ROOM = (errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", None))
-_MOST_BYTES_PER_PIXEL, _MOST_OTHER_BYTES = 8, 64_000_000  # of a file: four channels of 16 bits, and what describes them
 
 # About oddities that do not keep Pillow from reading a picture. A filter set once, for setting one per picture would
 # make every other warning of the process appear again.
 warnings.filterwarnings("ignore", module=r"PIL\.")
-
-
-def set_max_megapixels(megapixels: float) -> None:
-    """Sets how large a picture this process reads: a file of some kilobytes can claim any size.
-
-    Pillow's own setting is used, so that its other readers keep to it too; it refuses twice what it is set to.
-    """
-    Image.MAX_IMAGE_PIXELS = max(1, int(megapixels * 1e6 / 2))
-
-
-def max_megapixels() -> float:
-    """The bound in force."""
-    return (Image.MAX_IMAGE_PIXELS or math.inf) * 2 / 1e6  # None: another part of the process wants no bound
 
 
 def evenly_chosen(items: Sequence[Item], count: int) -> list[Item]:
@@ -144,12 +130,6 @@ def read_image(path: str | os.PathLike, channels: int | Bands, content: bytes | 
         raise UserError(f"{path}: cannot be read as a picture ({reason(error)})") from None
 
 
-def check_size(found: Numbers) -> None:
-    """Refuses numbers of too many pixels, before they are decoded, as Pillow does with its pictures."""
-    if found.shape[0] * found.shape[1] > max_megapixels() * 1e6:
-        raise Image.DecompressionBombError(f"larger than {max_megapixels():g} megapixels")
-
-
 def _check_numbers(found: Numbers, bands: Bands) -> None:
     check_size(found)
     if why := describe_mismatch(found.shape, bands):
@@ -162,11 +142,10 @@ def read_bytes(path: str | os.PathLike) -> bytes:
     Raises:
         UserError: it is missing, no regular file, or larger than any picture of the bound's size.
     """
-    most = max_megapixels() * 1e6 * _MOST_BYTES_PER_PIXEL + _MOST_OTHER_BYTES
     try:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
-            if size > most:
+            if size > most_bytes():
                 raise UserError(
                     f"{path}: refused, because {size} bytes are more than a picture of {max_megapixels():g} megapixels "
                     "has, the bound of --max-megapixels and data.max_megapixels"

@@ -2,9 +2,9 @@
 
 from cut.config import DataConfig
 from cut.config.own_code import import_own, is_own
+from cut.data.bounds import set_max_megapixels
 from cut.data.huggingface import HuggingFaceStream
 from cut.data.idx import IDXStream
-from cut.data.images import set_max_megapixels
 from cut.data.labelled import LabelledStream
 from cut.data.paired import PairedStream
 from cut.data.plain import ImagesStream

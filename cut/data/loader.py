@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from cut.data.images import max_megapixels, set_max_megapixels
+from cut.data.bounds import max_megapixels, set_max_megapixels
 from cut.errors import PictureError, UserError
 from cut.terminal import say
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cut.config import TransformConfig
 from cut.config.sides import MULTIPLE_PX, both_sides
-from cut.data.images import max_megapixels
+from cut.data.bounds import max_megapixels
 from cut.data.resize import center_crop, resize
 from cut.errors import UserError, about
 

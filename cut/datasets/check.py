@@ -13,8 +13,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from tqdm import tqdm
 
+from cut.data.bounds import check_size
 from cut.data.folders import Listing, list_by_top, list_folder
-from cut.data.images import check_size, open_header, pair_name, read_bytes, read_image
+from cut.data.images import open_header, pair_name, read_bytes, read_image
 from cut.data.left_out import count_losses
 from cut.data.numbers import Bands, Numbers, check_real, decode_tiff, find_numbers, is_array
 from cut.datasets.check_report import Folder, Report

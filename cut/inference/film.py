@@ -13,7 +13,8 @@ import numpy as np
 from lightning_fabric import Fabric
 from tqdm import tqdm
 
-from cut.data.images import max_megapixels, with_channels
+from cut.data.bounds import max_megapixels
+from cut.data.images import with_channels
 from cut.errors import NoRoomError, UserError
 from cut.inference.forward import translate_pictures
 from cut.inference.request import Request

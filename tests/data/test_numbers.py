@@ -1,6 +1,7 @@
 """Arrays and TIFFs of any number of bands, and what their numbers mean."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ from PIL import Image
 
 from cut.config import UnpairedDataConfig
 from cut.config.bands import Bands
+from cut.data.bounds import set_max_megapixels
 from cut.data.cache import PictureCache
 from cut.data.folders import list_folder, list_images
-from cut.data.images import read_image, set_max_megapixels, stored_size_px, write_image
+from cut.data.images import read_image, stored_size_px, write_image
 from cut.data.numbers import bands_of, can_hold, number_type, suffix_for, to_inside, to_stored
 from cut.data.transforms import to_picture, to_tensor
 from cut.errors import UserError
@@ -207,6 +209,20 @@ def test_numbers_of_too_many_pixels_are_refused_before_they_are_decoded(tmp_path
         assert "refused, larger than" in told(tmp_path / "x.tif", Bands(6))
     finally:
         set_max_megapixels(179)
+
+
+def test_many_bands_in_a_small_file_are_refused_before_they_are_decoded(tmp_path):
+    """146 bytes that claim 1000 bands of a megapixel took 8 GB, because pixels alone were bounded."""
+    tags = {256: 1000, 257: 1000, 258: 64, 262: 1, 273: 0, 277: 1000, 278: 1000, 279: 0, 284: 1, 339: 3}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())  # without a strip: zeros
+    (tmp_path / "x.tif").write_bytes(b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4))
+    shape = (1000, 1000, 1000)
+    np.lib.format.open_memmap(tmp_path / "x.npy", mode="w+", dtype=np.float64, shape=shape)  # sparse, too
+    for name in ("x.tif", "x.npy"):
+        assert (
+            "refused, because 1000 bands of 1000x1000 px in float64 are 8000000000 bytes, more than a picture of 179 "
+            "megapixels has, the bound of --max-megapixels and data.max_megapixels"
+        ) in told(tmp_path / name, Bands(1000, (0.0, 1.0)))
 
 
 def test_arrays_are_pictures_where_there_are_no_others(tmp_path):

@@ -12,16 +12,19 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from lightning_fabric.loggers.logger import Logger
 
 from cut.errors import reason
+from cut.runtime.patience import OutOfTimeError, PatientThread
 from cut.runtime.seeding import undisturbed
 
 _MOST_PARAMETERS = 100  # that MLflow takes at once
 _PROJECT = "cut"
+Result = TypeVar("Result")
+_MOST_SECONDS, _MOST_SHARE = 60.0, 0.1  # that a logger may take of a run: so many, and a tenth of what it lasts
 
 
 class PictureLogger(Logger):
@@ -150,7 +153,9 @@ LOGGERS: Mapping[str, type[PictureLogger]] = {"wandb": WandbLogger, "mlflow": Ml
 
 
 class Loggers:
-    """Several loggers as one; the first that fails is left out from then on, with one warning.
+    """Several loggers as one; one that fails, or takes too long, is left out from then on, with one warning.
+
+    A server that is dead would stall the run: MLflow's client waits for it for up to half an hour at each call.
 
     Args:
         names: Names of `LOGGERS`; others are passed over.
@@ -169,13 +174,12 @@ class Loggers:
         warn: Callable[[str], object],
     ):
         self._warn, self._loggers = warn, dict[str, PictureLogger]()
+        self._threads, self._spent = dict[str, PatientThread](), dict[str, float]()
+        self._began = time.monotonic()
         for name in dict.fromkeys(name for name in names if name in LOGGERS):
-            self._try(name, lambda name=name: self._start(name, run_dir, is_resumed, config))  # type: ignore[misc]
-
-    def _start(self, name: str, run_dir: Path, is_resumed: bool, config: Mapping[str, Any]) -> None:
-        importlib.import_module(name)
-        self._loggers[name] = LOGGERS[name](run_dir, is_resumed)
-        self._loggers[name].log_hyperparams(dict(config))
+            made = self._try(name, lambda name=name: _start(name, run_dir, is_resumed, config))  # type: ignore[misc]
+            if made is not None:
+                self._loggers[name] = made
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Logs finite numbers."""
@@ -193,15 +197,36 @@ class Loggers:
         for name, logger in list(self._loggers.items()):
             self._try(name, lambda logger=logger: logger.finalize("success" if is_done else "aborted"))  # type: ignore[misc]
 
-    def _try(self, name: str, act: Callable[[], object]) -> None:
+    def _try(self, name: str, act: Callable[[], Result]) -> Result | None:
+        """What `act` returns; None where it fails or comes too late, and the logger is left out."""
+        start, spent = time.monotonic(), self._spent.get(name, 0.0)
+        most = _MOST_SECONDS + _MOST_SHARE * (start - self._began)
+        if name not in self._threads:
+            self._threads[name] = PatientThread()
         try:
             with undisturbed():
-                act()
+                result = self._threads[name].call(act, most - spent)
+            self._spent[name] = spent + time.monotonic() - start
+            return result
+        except OutOfTimeError:
+            self._loggers.pop(name, None)
+            self._warn(
+                f"train.loggers: {name} has taken more than {most:.0f} s in all (is its server there?); the run goes "
+                "on without it"
+            )
         except Exception as error:  # noqa: BLE001  whatever others raise: the training is worth more than a log of it
             self._loggers.pop(name, None)
             is_missing = isinstance(error, ModuleNotFoundError) and error.name == name
             why = f"is not installed: pip install 'cut[{name}]'" if is_missing else f"failed ({reason(error)})"
             self._warn(f"train.loggers: {name} {why}; the run goes on without it")
+        return None
+
+
+def _start(name: str, run_dir: Path, is_resumed: bool, config: Mapping[str, Any]) -> PictureLogger:
+    importlib.import_module(name)
+    logger = LOGGERS[name](run_dir, is_resumed)
+    logger.log_hyperparams(dict(config))
+    return logger
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -3,6 +3,8 @@
 import json
 import random
 import sys
+import threading
+import time
 import types
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 import torch
 
 from cut.build import build_trainer, read_config
+from cut.train import loggers
 from cut.train.log import RunLog
 from cut.train.loggers import LOGGERS, MlflowLogger, PictureLogger
 from cut.train.run_dir import open_run
@@ -100,6 +103,41 @@ def test_a_logger_that_fails_is_one_warning_and_the_run_goes_on(tmp_path, record
     kept = {"settings": [], "metrics": ["settings"], "picture": ["settings", "metrics"]}
     full = ["settings", "metrics", "picture", "metrics", "picture"]
     assert [given[0] for given in recorder.made[0].given] == kept.get(part, full) and recorder.made[0].is_resumed
+
+
+@pytest.mark.parametrize("part", ["settings", "metrics"])
+def test_a_server_that_does_not_answer_stalls_no_run(tmp_path, recorder, monkeypatch, capsys, part):
+    ended = threading.Event()
+
+    def hang(self, *given):
+        if given[0] == part:
+            ended.wait(60)  # and then, too late, goes on as if nothing had been
+
+    monkeypatch.setattr(recorder, "_note", hang)
+    monkeypatch.setattr(loggers, "_MOST_SECONDS", 0.2)
+    start = time.monotonic()
+    log = RunLog(tmp_path, 0, 9, tensorboard=False, loggers=["wandb"], config={"seed": 0})
+    for step in (1, 2):
+        log.record(step, {"loss/a": 1.0})
+    ended.set()
+    time.sleep(0.05)
+    log.record(3, {"loss/a": 1.0})
+    log.close()
+    assert time.monotonic() - start < 10
+    assert [entry["step"] for entry in lines(tmp_path) if "warning" not in entry] == [1, 2, 3]
+    said = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert len(said) == 1
+    assert said[0].endswith("wandb has taken more than 0 s in all (is its server there?); the run goes on without it")
+
+
+def test_a_server_that_is_slow_each_time_is_given_up_too(tmp_path, recorder, monkeypatch, capsys):
+    monkeypatch.setattr(recorder, "_note", lambda self, *given: time.sleep(0.1))
+    monkeypatch.setattr(loggers, "_MOST_SECONDS", 0.25)
+    log = RunLog(tmp_path, 0, 9, tensorboard=False, loggers=["wandb"], config={"seed": 0})
+    for step in range(1, 6):
+        log.record(step, {"loss/a": 1.0})
+    log.close()
+    assert capsys.readouterr().err.count("the run goes on without it") == 1
 
 
 def test_the_file_of_mlflow_lies_in_the_run_or_nowhere(tmp_path, monkeypatch):

@@ -118,6 +118,31 @@ def test_the_pace_is_the_median_of_what_short_runs_log(two_yamls, tmp_path):
     assert all(contender.config.eval for contender in fitted)
 
 
+def test_a_schedule_that_follows_scores_is_timed_too(tiny_yaml, tmp_path):
+    """It cannot be without `eval`, which is left out of the timing of others."""
+    evaluated = []
+
+    def train(contender, run_dir):
+        run_dir.mkdir()
+        evaluated.append(contender.config.eval.every_steps)
+        lines = [json.dumps({"step": step, "time/seconds_per_step": 1.0}) for step in (5, 10)]
+        (run_dir / "metrics.jsonl").write_text("\n".join(lines))
+
+    settings = ["schedule={name: plateau, total_steps: 100}", "eval={every_epochs: 1, metrics: [l1]}"]
+    (fitted,) = pace.with_equal_time(plan_contenders([tiny_yaml], settings, None), 0.5, tmp_path, train)
+    assert (fitted.config.schedule.name, fitted.config.schedule.total_steps) == ("plateau", 30)
+    assert fitted.config.eval.every_epochs == 1 and min(evaluated) > 30, "not within what is timed"
+
+
+def test_what_cannot_be_timed_is_named(two_yamls, tmp_path):
+    def train(contender, run_dir):
+        raise UserError("cut-train: error: no such folder (status 2; all of it: pace.log)")
+
+    with pytest.raises(UserError, match="^tiny: cannot be timed, mend or leave it out: cut-train: error: no such"):
+        pace.with_equal_time(plan_contenders(two_yamls, [], None), 0.5, tmp_path, train)
+    assert not (tmp_path / "pace.json").exists()
+
+
 @pytest.mark.parametrize(("steps", "rounded"), [(0.3, 1), (7.4, 7), (96.0, 96), (1234.0, 1200), (18.6, 19)])
 def test_lengths_of_equal_time_have_two_digits(steps, rounded):
     assert pace._rounded(steps) == rounded

@@ -8,7 +8,8 @@ from typing import Any
 from cut.config import RunConfig
 from cut.data.kinds import open_stream
 from cut.data.picture_list import OTHER_RUN, PictureList
-from cut.errors import UserError
+from cut.errors import UserError, shown
+from cut.storage.checkpoint import BEST_FILE, load_checkpoint
 from cut.storage.files import open_regular, read_json
 from cut.storage.written import is_foreign, was_written
 from cut.terminal import say
@@ -60,6 +61,21 @@ def costs_of(run_dir: Path) -> dict[str, float]:
         "training_seconds": statistics.median(seconds.tolist()) * int(steps[-1]),
         "parameters": sum(filter(is_number, parameters.values())) if isinstance(parameters, dict) else 0,
     }
+
+
+def require_best(run_dir: Path, step: int, seed: int) -> None:
+    """Refuses a best.pt of another run, whose scores would stand in this one's row.
+
+    Raises:
+        UserError: It is one, or damaged.
+    """
+    state = load_checkpoint(run_dir / BEST_FILE)
+    found = (state.get("step"), state.get("config", {}).get("seed"))
+    if found != (step, seed):
+        raise UserError(
+            f"{run_dir / BEST_FILE}: is of step {shown(found[0])} with seed {shown(found[1])}, but the best of this "
+            f"run is of step {step} with seed {seed}; put that back, or delete the folder to train again"
+        )
 
 
 def scores_of(result: Path, known: dict[str, Any]) -> dict[str, dict[str, Any]] | None:

@@ -15,6 +15,7 @@ from cut.compare.results import (
     is_foreign_log,
     move_aside,
     remarks_of,
+    require_best,
     scores_of,
     test_json,
     training_list,
@@ -94,8 +95,9 @@ class Runner:
         own = [*scored, *several, *tests]
         for path in own:
             mark(path, SCORES)
-        files = [*(self.output / name for name in ("table.md", "table.csv", "sheet.png", "pace.json")), *own]
-        foreign = [path for path in files if is_foreign(path) and not can_move_aside(path)]
+        whole = [self.output / name for name in ("table.md", "table.csv", "sheet.png", "pace.json")]
+        foreign = [path for path in whole if is_foreign(path)]
+        foreign += [path for path in own if is_foreign(path) and not can_move_aside(path)]
         foreign += [
             log
             for log in (path.with_suffix(".log") for path in [*scored, self.output / "pace.json"])
@@ -161,6 +163,7 @@ class Runner:
             known = {"config": config.to_dict(), **self._known, "best": found}
             result = place.with_name(f"{place.name}.json")
             if scores_of(result, known) is None:
+                require_best(run_dir, step, config.seed)
                 self._translate_and_score(place, contender, known, "--checkpoint", run_dir / BEST_FILE)
             costs: dict[str, float] = {"steps": step}
             return Outcome(name, seed, scores_of(result, known) or {}, costs, remark=config.method.remark)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ def _choose(whole: Run) -> dict[str, dict[str, str]]:
 
     `seeds` of a row is how many runs its method has.
     """
-    text = read_part(whole, _TABLE, str) or ""
+    text = (read_part(whole, _TABLE, str) or "").removeprefix("\ufeff")  # which spreadsheets put before it
     try:
         entries = [
             {key: value for key, value in entry.items() if isinstance(key, str) and isinstance(value, str)}
@@ -133,14 +134,14 @@ def _folder(whole: Run, content: dict[str, Any], own: str, key: str) -> Path | N
 def _run_dir(whole: Run, name: str, row: dict[str, str]) -> Path:
     """The run directory of a row, beside which its results lie; there is none of what was not trained for itself."""
     best = _BEST.fullmatch(name)
-    if best and not (whole.path / name).exists():
+    if best and not os.path.exists(whole.path / name):  # `Path.exists` fails where a name is too long
         return whole.path / best[1] / f"seed_{row['seed']}_best"
     return whole.path / name / f"seed_{row['seed']}"
 
 
 def _read_row(whole: Run, name: str, row: dict[str, str], run_dir: Path, folders: dict[str, Path | None]) -> Run:
     """The run of a row, trained or not, with the pictures that were scored."""
-    is_trained = run_dir.exists() or (bool(row.get("steps")) and not _BEST.fullmatch(name))
+    is_trained = os.path.exists(run_dir) or (bool(row.get("steps")) and not _BEST.fullmatch(name))
     run = read_run(run_dir, name) if is_trained else Run(run_dir, name)
     beside = run_dir.relative_to(whole.path)
     result = read_mapping(whole, f"{beside}.json", json.loads)
@@ -157,7 +158,7 @@ def _read_row(whole: Run, name: str, row: dict[str, str], run_dir: Path, folders
 def _pictures(run: Run, folders: dict[str, Path | None]) -> list[dict[str, str]]:
     """The translations of a run with their inputs and targets, as evaluation.json names such."""
     translated = run.path.with_name(f"{run.path.name}_pictures")
-    if not (translated.is_dir() and may_show(run, translated)):
+    if not (os.path.isdir(translated) and may_show(run, translated)):
         return []
     data = run.config.get("data")
     is_style = isinstance(data, dict) and data.get("name") == "single"  # of other content than the translation

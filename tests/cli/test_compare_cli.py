@@ -411,6 +411,33 @@ def test_a_time_that_no_number_of_steps_fills_is_refused(tiny_yaml, tmp_path):
             inside("compare", "--configs", tiny_yaml, *compare(tmp_path / "out", f"--minutes={minutes}"))
 
 
+def test_tables_that_were_edited_are_told_before_anything_is_trained(two_yamls, in_process, tmp_path):
+    arguments = compare(tmp_path / "out", "--configs", two_yamls[0], "--steps", 2, "--seeds")
+    inside("compare", *arguments, 1)
+    for name in ("table.md", "table.csv", "sheet.png"):
+        path = tmp_path / "out" / name
+        known = path.read_bytes()
+        path.write_bytes(known + b"mine")
+        in_process.clear()
+        assert f"{path}: is there already" in told("compare", *arguments, 2)
+        assert not in_process and path.read_bytes() == known + b"mine"
+        path.rename(path.with_name(f"my_{name}"))  # as the line says
+    inside("compare", *arguments, 1)
+
+
+def test_the_best_checkpoint_of_another_run_is_not_scored_as_this_ones(tiny_yaml, in_process, tmp_path):
+    settings = ("--set", "eval={every_steps: 1, metrics: [l1]}", "--best", "--steps", 1, "--seeds", 2)
+    arguments = compare(tmp_path / "out", "--configs", tiny_yaml, *settings)
+    inside("compare", *arguments)
+    of_runs = [tmp_path / "out" / "tiny" / f"seed_{seed}" for seed in (0, 1)]
+    shutil.copyfile(of_runs[1] / "best.pt", of_runs[0] / "best.pt")
+    (tmp_path / "out" / "tiny" / "seed_0_best.json").unlink()
+    inside("compare", *arguments)
+    errors = [row["error"] for row in rows(tmp_path / "out")]
+    assert "best.pt: is of step 1 with seed 1, but the best of this run is of step 1 with seed 0; put that" in errors[2]
+    assert not any(errors[:2] + errors[3:])
+
+
 def test_paces_of_configs_that_are_left_out_once_are_kept(two_yamls, tmp_path, monkeypatch):
     """Else their runs would change their length, and could not be resumed."""
     monkeypatch.setattr(pace, "_measure", lambda contenders, train: {c.name: 0.5 for c in contenders})

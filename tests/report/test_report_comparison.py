@@ -149,3 +149,17 @@ def test_hostile_names_are_text(tmp_path):
     page = write_report([folder], tmp_path / "page.html").read_text()
     assert page.count("<script>") == 1 and "<img src=x" not in page and "&lt;script&gt;" in page
     assert "up/seed_0: is not shown" in page and "input.json: cannot be read" in page
+
+
+def test_a_table_that_a_spreadsheet_has_saved_is_read(tmp_path):
+    folder = make_comparison(tmp_path / "style")
+    (folder / "table.csv").write_bytes(b"\xef\xbb\xbf" + (folder / "table.csv").read_bytes())
+    assert [run.label for run in read(folder).runs] == ["cut", "gatys"]
+
+
+def test_a_name_that_no_file_can_have_is_a_row_without_pictures(tmp_path):
+    folder = make_comparison(tmp_path / "style")
+    with open(folder / "table.csv", "a") as file:
+        file.write(f"{'x' * 300},0\n")
+    found = read(folder)
+    assert len(found.runs) == 3 and found.runs[2].evaluation["pictures"] == []

@@ -111,10 +111,7 @@ class Child:
     @property
     def is_running(self) -> bool:
         """Whether it has not ended."""
-        try:
-            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-        except OSError:
-            return False
+        return is_running(self.pid)
 
     def send(self, number: int) -> None:
         """Sends a signal to the program alone, not to its loader workers."""
@@ -126,6 +123,14 @@ class Child:
         status, peak_mib, took = self.forks._ask({"wait": self.pid, "seconds": seconds})
         texts = [path.read_text(errors="replace") if path.is_file() else "" for path in (self.stdout, self.stderr)]
         return Ended(status, *texts, peak_mib, took)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process has not ended; one that has, and whose parent has not looked at it yet, is a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def _serve() -> None:

@@ -77,7 +77,7 @@ def test_help_has_an_example(command, capsys):
 
 
 def test_mistakes_are_one_line(tmp_path, capsys):
-    config = REPOSITORY / "configs/earth2map_pix2pix_cpu.yaml"
+    config = REPOSITORY / "configs/earth2map_pix2pix.yaml"
 
     def message(*arguments):
         here(*arguments, status=2)

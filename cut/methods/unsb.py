@@ -23,7 +23,8 @@ and keys share. The sum of L is over all places of an image's map.
 As in the authors' code (cyclomon/UNSB, commit d1f644f) D is updated first, then E, then G with H. What differs: by
 default the networks do what the paper says, and `networks: released` what that code computes, where the generator
 ignores the time (models/unsb.py); the last pass of a simulation, whose result that code throws away, is left out;
-lambda_nce counts once (theirs is squared, and 1); L is a mean over the images of a batch.
+lambda_nce counts once (theirs is squared, and 1); L is a mean over the images of a batch. Neither the paper nor that
+code has lambda_identity |idt - y|_1, which L(G, H) may have besides.
 """
 
 from dataclasses import dataclass

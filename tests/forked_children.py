@@ -12,8 +12,9 @@ import socket
 import subprocess
 import sys
 import time
-import traceback
 from types import SimpleNamespace
+
+from endings import as_whole_program
 
 _SET_CHILD_SUBREAPER = 36  # of prctl: whose parent has ended is then a child of this process
 _MOST_BYTES = 1 << 17
@@ -87,8 +88,7 @@ def _fork_on_request(asked: socket.socket) -> None:
 
 def _become(request: dict, files: list[int]) -> None:
     """Never returns."""
-    status = 1
-    try:
+    with as_whole_program():
         os.setsid()
         for target, file in enumerate(files):
             os.dup2(file, target)
@@ -99,12 +99,3 @@ def _become(request: dict, files: list[int]) -> None:
         module, *arguments = request["words"]
         sys.argv, sys.orig_argv = [module, *arguments], [sys.executable, "-m", module, *arguments]
         importlib.import_module(module).main(arguments)
-        status = 0
-    except SystemExit as ending:
-        status = ending.code or 0
-    except BaseException:  # noqa: BLE001  as Python itself would print it
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)

@@ -11,9 +11,10 @@ import signal
 import subprocess
 import sys
 import time
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
+
+from endings import as_whole_program
 
 REPOSITORY = Path(__file__).parents[1]
 _LOOK_SECONDS, _LEAST_SHARE = 10.0, 0.01  # how often a late program is looked at; the part of a processor at work
@@ -189,8 +190,7 @@ def _processor_seconds(pid: int) -> float:
 
 def _become(request: dict) -> None:
     """Never returns."""
-    status = 1
-    try:
+    with as_whole_program():
         _open_streams(request)
         for number in request.get("ignored", ()):
             signal.signal(number, signal.SIG_IGN)
@@ -211,16 +211,6 @@ def _become(request: dict) -> None:
         of_tests = (Path(__file__).parent / f"{request['program']}.py").is_file()
         module = importlib.import_module(request["program"] if of_tests else f"cut.cli.{request['program']}")
         module.main(request["arguments"])
-        status = 0
-    except SystemExit as ending:
-        status = ending.code or 0
-    except BaseException:  # noqa: BLE001  as Python itself would print it
-        traceback.print_exc()
-    finally:
-        with contextlib.suppress(Exception):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(status)
 
 
 def _open_streams(request: dict) -> None:

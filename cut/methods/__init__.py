@@ -1,5 +1,6 @@
 """Methods, one paper per file, found by name."""
 
+import functools
 import importlib
 import pkgutil
 from typing import TYPE_CHECKING
@@ -16,16 +17,18 @@ NOT_TRAINED = "is not trained: it makes each picture anew, from a photograph and
 _NOT_METHODS = ("base", "conditional", "known_pixels", "patch_contrast", "styled", "stylizer", "translator", "two_way")
 
 
-def known_methods() -> list[str]:
+@functools.cache
+def known_methods() -> tuple[str, ...]:
     """The names of the methods that come with the package: trained ones, and those that make each picture anew."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _NOT_METHODS)
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _NOT_METHODS))
 
 
-def trained_methods() -> list[str]:
+@functools.cache
+def trained_methods() -> tuple[str, ...]:
     """The names of those that cut-train trains."""
     from cut.methods.base import Method
 
-    return [name for name in known_methods() if issubclass(find_translator(name), Method)]
+    return tuple(name for name in known_methods() if issubclass(find_translator(name), Method))
 
 
 def find_translator(name: str) -> "type[Method] | type[Stylizer]":

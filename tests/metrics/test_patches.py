@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from scipy.stats import wasserstein_distance
 
 from cut.errors import UserError
 from cut.metrics.patches import swd
@@ -28,6 +27,8 @@ def test_a_uniform_difference_is_found_along_each_direction():
 
 
 def test_it_equals_scipys_distance_along_each_direction():
+    from scipy.stats import wasserstein_distance  # here, because it takes long
+
     one, other = random_picture(1, 9), random_picture(2, 9) ** 2
     rng = np.random.default_rng(0)
     directions = rng.standard_normal((147, 256))

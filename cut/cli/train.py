@@ -210,10 +210,12 @@ def _run(trainer: "Trainer", args: argparse.Namespace) -> int:
     processes.require_same("options", {"--dry-run": args.dry_run}, changed_keys)
     run_dir = args.run_dir or default_run_dir(args.config)
     if args.dry_run:
+        from cut.train.dry_run import dry_run
+
         if processes.is_first:
             say_left_out(trainer)
             say_memory(trainer)
-        line = trainer.dry_run()
+        line = dry_run(trainer)
         if processes.is_first:
             say(line, sys.stdout)
     else:

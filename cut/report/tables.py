@@ -82,6 +82,7 @@ def summary(run: Run) -> dict[str, str]:
         "steps": f"{run.last_step:,}" + (f" ({epoch:g} epochs)" if epoch else "") if run.last_step else None,
         "training time": _training_time(run),
         "speed": _last(run, "time/images_per_second", lambda rate: f"{rate:,.{0 if rate >= 100 else 2}f} images/s"),
+        "waiting for pictures": _last(run, "time/loading_share", lambda share: f"{share:.0%} of the time"),
         "peak memory": _last(run, "memory/peak_mib", _gib) or _cost(run, "peak_mib", _gib),
         "seconds per test picture": _cost(run, "seconds_per_picture", lambda seconds: f"{seconds:.3g}"),
         "made with": run.costs.get("remark"),

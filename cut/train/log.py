@@ -20,6 +20,7 @@ from cut.train.history import read_lines
 from cut.train.loggers import Loggers
 
 _STEPS_TO_TIME = 10
+_MUCH_LOADING = 0.1  # of the time
 
 
 class RunLog:
@@ -77,6 +78,8 @@ class RunLog:
         """Logs the figures of the steps since the last call."""
         losses = {k.removeprefix("loss/"): f"{v:.3g}" for k, v in values.items() if k.startswith("loss/")}
         rate = f"{values['time/seconds_per_step']:.2f} s/step, {values['time/images_per_second']:.1f} images/s"
+        if (loading := values["time/loading_share"]) >= _MUCH_LOADING:
+            rate += f" ({loading:.0%} of the time waiting for pictures)"
         memory = f"{values['memory/peak_mib'] / 1024:.1f} GiB"
         if self._bar.disable:
             shown = ", ".join(f"{k} {v}" for k, v in losses.items())

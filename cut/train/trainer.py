@@ -79,7 +79,7 @@ class Trainer:
         self._landmarks = (schedule.steps_per_epoch, self.last_step // 2)
         self.losses = RunningMeans()  # of the terms since the last log, on the device
         self._health: dict[str, Tensor] = {}  # of the last logged step, on the device
-        self._clock = Stopwatch()
+        self.stopwatch = Stopwatch()
         self._timed_steps = 0  # steps that this process did since the last log
         self.monitor: Monitor | None = None
 
@@ -106,13 +106,13 @@ class Trainer:
         try:
             processes.on_first(lambda: self._watch(run_dir, log))
             with stop_on_signals() as stop:
-                self._clock.lap()
+                self.stopwatch.lap()
                 for batch in self.batches(self.last_step):
                     self.train_step(batch)
                     log.tick()
                     self._look(run_dir, log)
                     signum = int(processes.largest(stop.signum or 0))  # whichever process was asked to stop
-                    with self._clock.paused():
+                    with self.stopwatch.paused():
                         if self._is_due(train.checkpoint_every_steps) or signum:
                             self.save(run_dir)
                     if signum and self.step < self.last_step:
@@ -180,24 +180,13 @@ class Trainer:
         )
         size = self.stream.samples_per_step // processes.count
         loaded = batches(self.stream, size, numbers, data.num_workers, self.fabric.device.type == "cuda")
-        while (batch := processes.together(lambda: next(loaded, None))) is not None:
-            yield batch
 
-    def dry_run(self) -> str:
-        """Does one step that writes nothing; returns a line that says what it took."""
-        if self.stream.cache:
-            self.stream.cache.is_written = False
-        self._clock.lap()
-        for batch in self.batches(self.step + 1):
-            self.train_step(batch)
-        figures = self._read_metrics()
-        terms = ", ".join(f"{k.removeprefix('loss/')} {v:.4g}" for k, v in figures.items() if k.startswith("loss/"))
-        parameters = sum(p.numel() for p in self.method.parameters())
-        return (
-            f"one step works: {terms}; {figures['time/seconds_per_step']:.2f} s, peak "
-            f"{figures['memory/peak_mib'] / 1024:.2f} GiB, {parameters / 1e6:.2f} M parameters, "
-            f"{self.last_step} steps of {self.stream.samples_per_step} planned"
-        )
+        def load() -> dict[str, Tensor] | None:
+            with self.stopwatch.waiting():
+                return next(loaded, None)
+
+        while (batch := processes.together(load)) is not None:
+            yield batch
 
     def save(self, run_dir: Path) -> Path:
         """Writes a checkpoint from which the run continues bit for bit, and the inference file.
@@ -244,14 +233,14 @@ class Trainer:
         """Logs, draws and scores what is due; time for the latter two does not count as training."""
         train = self.config.train
         if self._is_due(train.log_every_steps):
-            log.metrics(self.step, self._read_metrics())
-        with self._clock.paused():
+            log.metrics(self.step, self.read_metrics())
+        with self.stopwatch.paused():
             if self._is_due(train.sample_every_steps) or self.step in self._landmarks:
                 self.processes.on_first(lambda: self._draw(run_dir))
             if self.evaluations and self._is_due(self.evaluations.every_steps):
                 self._evaluate(self.evaluations, run_dir)
         if self.step == self.last_step and self._timed_steps:  # the scores have brought the end nearer
-            log.metrics(self.step, self._read_metrics())
+            log.metrics(self.step, self.read_metrics())
 
     def _draw(self, run_dir: Path) -> None:
         assert self.monitor is not None
@@ -282,7 +271,7 @@ class Trainer:
     def _is_due(self, every_steps: int) -> bool:
         return self.step % every_steps == 0 or self.step == self.last_step
 
-    def _read_metrics(self) -> dict[str, float]:
+    def read_metrics(self) -> dict[str, float]:
         """Means since the last call, as plain numbers.
 
         Raises:
@@ -293,11 +282,12 @@ class Trainer:
             own = {k.removeprefix(start): value for k, value in self.losses.sums.items() if k.startswith(start)}
             self.update_players.check_finite(player, own, self.step)
         metrics = {key: value.item() for key, value in self.losses.means().items()}
-        steps, seconds = self._timed_steps, self._clock.lap()
+        steps, (seconds, loading) = self._timed_steps, self.stopwatch.lap()
         metrics["epoch"] = (self.step - 1) // self.schedule.steps_per_epoch
         metrics["lr"] = self.config.optim.lr * self._lr_factor(self.step - 1)
         metrics["time/seconds_per_step"] = seconds / steps
         metrics["time/images_per_second"] = steps * self.stream.samples_per_step / seconds
+        metrics["time/loading_share"] = loading / seconds
         metrics["memory/peak_mib"] = self.processes.largest(peak_memory_mib(self.fabric.device))
         metrics |= to_numbers(self._health)
         self.losses.reset()

@@ -42,7 +42,8 @@ def test_a_run_writes_all_its_files(tiny_yaml, tmp_path):
     logged = [entry for entry in lines(run) if "lr" in entry]
     assert [entry["step"] for entry in logged] == [2, 4, 6]
     assert [entry["step"] for entry in lines(run) if "health/output_std" in entry] == [3, 4, 6]
-    for key in ("loss/generator/nce", "loss/discriminator/gan_real", "lr", "time/seconds_per_step", "memory/peak_mib"):
+    figures = ("lr", "time/seconds_per_step", "time/loading_share", "memory/peak_mib")
+    for key in ("loss/generator/nce", "loss/discriminator/gan_real", *figures):
         assert all(np.isfinite(entry[key]) for entry in logged), key
     with Image.open(run / "samples" / "step_00000006.png") as sheet:
         assert sheet.size == (6 + 3 * 70, 24 + 2 * (64 + 24))  # three columns, two rows, twice as large, with labels

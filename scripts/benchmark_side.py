@@ -88,6 +88,8 @@ class _NoTracker(contextlib.nullcontext):
 
 
 def _own_step(job: dict[str, Any]) -> tuple[Callable[[], None], Callable[[], int], Any, Any]:
+    import torch
+
     from cut.build import build_fabric, build_method, build_optimizers
     from cut.config import ConstantScheduleConfig
 
@@ -97,15 +99,26 @@ def _own_step(job: dict[str, Any]) -> tuple[Callable[[], None], Callable[[], int
     config = _config(job)
     fabric = build_fabric(config.train.accelerator, config.train.precision)
     seed_all(config.seed)
+    module("cut.runtime.numerics", "cut.engine.numerics").set_numerics(config.train)
     method = fabric.to_device(build_method(config))
+    if job.get("channels_last"):
+        method.to(memory_format=torch.channels_last)
     optimizers = build_optimizers(method, config.optim, fabric)
     schedule = schedules.Schedule(ConstantScheduleConfig(total_steps=10**9), steps_per_epoch=1)
     processes = module("cut.runtime.processes", "cut.engine.processes").Processes(fabric)
     # No data, no samples: steps alone.
     trainer = trainers.Trainer(config, method, optimizers, schedule, None, [], fabric, processes=processes)
     batch = _random_batch(config, method.batches_per_step)
+    if config.train.compile:
+        importlib.import_module("torch._inductor.config").triton.cudagraphs = job.get("cuda_graphs", False)
+        module("cut.runtime.numerics", "cut.engine.compiling").compile_networks(method)
+
+    def step() -> None:
+        torch.compiler.cudagraph_mark_step_begin()  # what earlier steps left may be overwritten
+        trainer.train_step(batch)
+
     return (
-        lambda: trainer.train_step(batch),
+        step,
         lambda: sum(p.numel() for o in optimizers.values() for group in o.param_groups for p in group["params"]),
         config,
         fabric.device,
@@ -120,6 +133,7 @@ def _authors_step(job: dict[str, Any]) -> tuple[Callable[[], None], Callable[[],
 
     config = _config(job)
     on_cuda = config.train.accelerator in ("auto", "cuda") and torch.cuda.is_available()
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.train.tf32  # as ours
     with tempfile.TemporaryDirectory() as folder:
         arguments = ["--checkpoints_dir", folder, "--gpu_ids", "0" if on_cuda else "-1", *_authors_options(config)]
         sys.argv = ["train.py", *arguments]

@@ -16,12 +16,30 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from gpu_sections import SECTIONS
+import gpu_faults
+import gpu_timings
+from gpu_common import Found
+
+SECTIONS: dict[str, tuple[Callable[[argparse.Namespace], Found], int]] = {  # with seconds at most
+    "machine": (gpu_faults.check_machine, 60),
+    "tests": (gpu_faults.check_tests, 90),
+    "steps": (gpu_faults.check_steps, 120),
+    "precisions": (gpu_faults.check_precisions, 60),
+    "resume": (gpu_faults.check_resume, 60),
+    "processes": (gpu_faults.check_processes, 60),
+    "speed": (gpu_timings.check_speed, 150),
+    "profile": (gpu_timings.check_profile, 45),
+    "loader": (gpu_timings.check_loader, 60),
+    "inference": (gpu_timings.check_inference, 45),
+    "training": (gpu_timings.check_training, 150),
+    "compiled": (gpu_timings.check_compiled, 150),
+}
 
 
 def _run_section(args: argparse.Namespace) -> None:
@@ -38,16 +56,20 @@ def _run_all(args: argparse.Namespace) -> int:
         return 2
     results = args.output / "results.jsonl"
     results.write_text("")
+    end = time.perf_counter() + 60 * args.minutes
     for section in args.sections:
         words = [word for word in sys.argv[1:] if word not in args.sections and word != "--sections"]
         command = [sys.executable, __file__, *words, "--section", section]
         start, error = time.perf_counter(), ""
+        limit = min(SECTIONS[section][1], end - start)
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=SECTIONS[section][1], check=False)
+            if limit < 1:
+                raise subprocess.TimeoutExpired(command, limit)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
             if done.returncode:
                 error = (done.stderr.strip().splitlines() or ["no word"])[-1]
         except subprocess.TimeoutExpired:
-            error = f"not done after {SECTIONS[section][1]} s"
+            error = f"not done after {max(0, limit):.0f} s"
         ending = {"section": section, "took_seconds": round(time.perf_counter() - start, 1)}
         ending |= {"failed": True, "error": error} if error else {}
         with open(results, "a", encoding="utf-8") as file:
@@ -85,6 +107,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, metavar="DIR", help="trainA, trainB (and testA, testB) for CUT")
     parser.add_argument("--pairs", type=Path, metavar="DIR", help="train, with A|B pictures, for pix2pix")
     parser.add_argument("--steps", type=int, default=1500, metavar="N", help="steps of each real training")
+    parser.add_argument("--minutes", type=float, default=9.5, metavar="M", help="of all sections together")
     parser.add_argument("--sections", nargs="+", choices=list(SECTIONS), default=list(SECTIONS))
     parser.add_argument("--section", choices=list(SECTIONS), help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -5,6 +5,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+import torch
 from conftest import REPOSITORY
 
 from cut.build import build_method, read_config
@@ -91,6 +92,23 @@ def test_ours_and_a_checkout_are_timed_in_turn(tiny_yaml, tmp_path, capsys):
     assert (tmp_path / "speed.md").read_text().strip() in said.out and "| ours | " in said.out
     shape, words = (checkout / "models" / "seen.txt").read_text().split("] [")
     assert shape == "[1, 3, 40, 40" and "'--ngf', '2'" in words and "'--netG', 'resnet_4blocks'" in words
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_the_switches_of_a_config_are_those_of_its_side(is_on, tiny_yaml, monkeypatch, switches):
+    from torch._inductor import config as inductor
+
+    compiled = []
+    monkeypatch.setattr("cut.runtime.numerics.compile_networks", compiled.append)
+    overrides = [f"train.tf32={is_on}", f"train.compile={is_on}", "train.accelerator=cpu"]
+    kinds = {"channels_last": is_on, "cuda_graphs": is_on}
+    with inductor.patch({"triton.cudagraphs": False}):
+        step, count_parameters, *_ = benchmark_side._own_step(job(tiny_yaml, *overrides) | kinds)
+        assert inductor.triton.cudagraphs is is_on
+    assert torch.backends.cudnn.allow_tf32 is torch.backends.cuda.matmul.allow_tf32 is is_on
+    assert len(compiled) == is_on
+    step()
+    assert count_parameters() > 0
 
 
 def test_a_failure_of_a_side_is_one_line(tiny_yaml, tmp_path):

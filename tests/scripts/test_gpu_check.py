@@ -9,8 +9,8 @@ from conftest import REPOSITORY, make_unpaired
 
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
-from gpu_check import main, to_markdown
-from gpu_sections import SECTIONS
+from gpu_check import SECTIONS, main, to_markdown
+from gpu_timings import _COMPILED, _CONFIGS, _MODES, _cases
 
 
 @pytest.mark.parametrize("section", ["machine", "steps", "precisions", "profile", "inference"])
@@ -18,6 +18,20 @@ def test_a_section_finds_no_fault_on_a_cpu(section, tmp_path, switches):
     args = argparse.Namespace(device="cpu", quick=True, output=tmp_path, data=None, pairs=None, against=None)
     found = list(SECTIONS[section][0](args))
     assert found and not any(record.get("failed") for record in found), found
+
+
+def test_what_matters_most_is_timed_first_and_nothing_twice():
+    cases = _cases(quick=False)
+    assert cases[0] == ("horse2zebra_cut", 1, "float32") and len(set(cases)) == len(cases)
+    assert {config for config, *_ in cases} == set(_CONFIGS) and {batch for _, batch, _ in cases} == {1, 8}
+    assert {mode for *_, mode in cases} | set(_COMPILED) == set(_MODES)
+
+
+def test_no_section_begins_after_the_time_for_all(tmp_path, monkeypatch, capsys):
+    words = ["--device", "cpu", "--minutes", "0", "--sections", "machine", "--output", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py", *words])
+    assert main() == 1 and "machine: not done after 0 s" in capsys.readouterr().out
+    assert "not done after 0 s" in (tmp_path / "report.md").read_text()
 
 
 def test_a_folder_that_holds_something_is_left_alone(tmp_path, monkeypatch, capsys):

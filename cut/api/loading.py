@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-from cut.api.model import Device, Model
+from cut.api.model import Model
+from cut.api.options import Device
 from cut.build import load_translator
 from cut.config import Precision, RunConfig
 from cut.errors import UserError

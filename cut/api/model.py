@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypedDict, overload
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from cut.api.choices import (
     scaling,
     style_of,
 )
+from cut.api.options import Device, Direction, Options, Style
 from cut.api.pictures import Picture, Pixels, to_pillow, unpacked
 from cut.config import Precision, RunConfig
 from cut.data.transforms import to_picture
@@ -32,25 +33,6 @@ from cut.methods.base import Method
 from cut.runtime.fabric import build_fabric
 from cut.runtime.seeding import undisturbed
 from cut.storage.files import given_path
-
-Device: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
-Direction: TypeAlias = Literal["AtoB", "BtoA"]
-Style: TypeAlias = Tensor | np.ndarray | Sequence[float]
-
-
-class Options(TypedDict, total=False):
-    """What a call of a `Model` takes besides pictures; see there."""
-
-    direction: Direction | None
-    style: Style | None
-    guide: Picture | None
-    label: str | None
-    seed: int
-    num_passes: int | None
-    load_px: int | tuple[int, int] | None
-    tile_px: int | None
-    batch_size: int
-    progress: Progress | None
 
 
 class Model:

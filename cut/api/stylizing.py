@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cut.api.choices import scaling
-from cut.api.model import Device
+from cut.api.options import Device
 from cut.api.pictures import Picture, unpacked
 from cut.build import build_stylizer, given_config
 from cut.config import Precision, RunConfig

@@ -12,7 +12,8 @@ from typing import Any
 from PIL import Image
 
 from cut.api.loading import load
-from cut.api.model import Device, Model
+from cut.api.model import Model
+from cut.api.options import Device
 from cut.config import Precision
 from cut.errors import TilingError, UserError, did_you_mean, reason, shown
 from cut.inference.request import Progress

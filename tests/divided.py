@@ -146,8 +146,12 @@ CASES = {
     "sincut: hDCE, SRC of the minibatch": _SINCUT | _HDCE,
     "pix2pix": _PIX2PIX,
     "dcgan": _DCGAN,
-    "dcgan: VGG-16 with dropout": _DCGAN
-    | {"method.latent": "normal", "method.discriminator": {"name": "vgg16", "base_channels": 2}},
+    "dcgan: VGG-16 with dropout under R1": _DCGAN
+    | {
+        "method.latent": "normal",
+        "method.lambda_r1": 1.0,
+        "method.discriminator": {"name": "vgg16", "base_channels": 2},
+    },
     "biggan": _BIGGAN,
     "deepi2i": _DEEPI2I,
     "deepi2i: from scratch": _DEEPI2I | {"method.train_encoder": True, "method.adaptor_steps": 0},

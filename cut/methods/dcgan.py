@@ -11,6 +11,8 @@ Symbols: G generator, D discriminator, x a real image, z a latent, uniform in [-
 - `saturating`: log(1 - D(G(z))), the minimax game itself;
 - `lsgan`: both play with squared distances to 1 (real) and 0 (fake) instead (Mao et al., ICCV 2017).
 
+D may pay for its slope at real images too, R1 (Mescheder et al., ICML 2018): lambda_r1 / 2 E_x |grad_x D(x)|^2.
+
 A step is algorithm 1 of Goodfellow et al.: k = `discriminator_steps` updates of D, each on real images and latents of
 its own, then one of G on further latents. Fakes for D come from G in training mode, so batch norm's running averages
 see them too. The generator is DCGAN's, or a ResNet that turns a map of noise as large as the image into the image;
@@ -28,6 +30,7 @@ from torch import Tensor, nn
 
 from cut.config import MethodConfig, Section
 from cut.losses.adversarial import discriminator_loss, generator_loss
+from cut.losses.gradient_penalty import r1_penalty
 from cut.methods.base import Batch, Judgement, Method, Networks, Player, Terms
 from cut.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from cut.models.initialisation import initialise
@@ -96,6 +99,8 @@ class DCGANConfig(MethodConfig):
     """Method: DCGAN, images from noise."""
     gan_loss: Literal["nonsaturating", "saturating", "lsgan"] = "nonsaturating"
     """Kind of the adversarial loss."""
+    lambda_r1: float = Field(0.0, ge=0)
+    """Weight of R1, half the squared slope of D at real images; not in the paper."""
     discriminator_steps: int = Field(1, ge=1)
     """Updates of D per step (k), each on a batch of its own."""
     latent: Literal["uniform", "normal"] = "uniform"
@@ -172,13 +177,18 @@ class DCGAN(Method):
         return (*discriminator, Player("generator", (self.generator,), self.generator_terms))
 
     def discriminator_terms(self, drawn: Drawn, turn: int) -> Terms:
-        """-V(D, G), or lsgan's counterpart, on the batch of this turn."""
-        kind = self.config.gan_loss
+        """-V(D, G), or lsgan's counterpart, on the batch of this turn, and R1."""
+        kind, real, penalties = self.config.gan_loss, drawn.reals[turn], {}
         with torch.no_grad():
             fake = self.generator(drawn.latents[turn])
         # Two passes: batch norm would otherwise tell D from the mixture of real and fake which is which.
-        return {
-            "gan_real": discriminator_loss(self.discriminator(drawn.reals[turn]), real=True, kind=kind),
+        if self.config.lambda_r1:
+            real_scores, penalty = r1_penalty(self.discriminator, real)
+            penalties["r1"] = 0.5 * self.config.lambda_r1 * penalty
+        else:
+            real_scores = self.discriminator(real)
+        return penalties | {
+            "gan_real": discriminator_loss(real_scores, real=True, kind=kind),
             "gan_fake": discriminator_loss(self.discriminator(fake), real=False, kind=kind),
         }
 

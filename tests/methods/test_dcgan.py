@@ -126,3 +126,22 @@ def test_weights_start_as_the_paper_says():
     method = DCGAN.build(config, networks)
     for weight in (method.generator.layers[3].weight, method.discriminator.layers[2].weight):
         assert weight.std().item() == pytest.approx(0.02, rel=0.02) and abs(weight.mean().item()) < 1e-3
+
+
+def test_r1_is_half_the_squared_slope_of_the_scores_of_real_images():
+    method = build(lambda_r1=3.0, discriminator={"name": "vgg16", "base_channels": 2, "dropout": 0.0})
+    drawn, plain = (
+        method.translate(batch(4)),
+        build(discriminator={"name": "vgg16", "base_channels": 2, "dropout": 0.0}),
+    )
+    terms = method.discriminator_terms(drawn, 0)
+    real = drawn.reals[0].clone().requires_grad_()
+    (slope,) = torch.autograd.grad(method.discriminator(real).sum(), real)
+    expected = 1.5 * slope.square().sum((1, 2, 3)).mean()
+    assert expected > 0 and terms["r1"].item() == pytest.approx(expected.item(), rel=1e-4)
+    others = plain.discriminator_terms(drawn, 0)
+    assert terms.keys() - others.keys() == {"r1"}
+    for key, value in others.items():
+        assert terms[key].item() == pytest.approx(value.item()), key
+    terms["r1"].backward()
+    assert method.discriminator.layers[0].weight.grad.abs().sum() > 0

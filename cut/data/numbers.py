@@ -64,12 +64,16 @@ def open_array(path: Path) -> Numbers:
     """
     with open_regular(path):  # what is no file would block
         pass
-    array = np.lib.format.open_memmap(path, mode="r")
-    if array.ndim not in (2, 3) or not array.size:
-        raise ValueError(f"its shape is {array.shape}; arrays must be (H, W) or (H, W, C)")
-    whole = array.reshape(*array.shape, 1) if array.ndim == 2 else array
-    height, width, count = whole.shape
-    return Numbers((height, width, count), array.dtype, lambda: np.ascontiguousarray(whole))
+    mapped = np.lib.format.open_memmap(path, mode="r")
+    if mapped.ndim not in (2, 3) or not mapped.size:
+        raise ValueError(f"its shape is {mapped.shape}; arrays must be (H, W) or (H, W, C)")
+    height, width, count = (*mapped.shape, 1)[:3]
+
+    def load() -> np.ndarray:
+        with open_regular(path) as file:  # a map would change with its file, and kill the process where that is cut off
+            return np.ascontiguousarray(np.load(file, allow_pickle=False).reshape(height, width, count))
+
+    return Numbers((height, width, count), mapped.dtype, load)
 
 
 def open_tiff(file: IO[bytes]) -> Numbers:
@@ -83,7 +87,9 @@ def open_tiff(file: IO[bytes]) -> Numbers:
     import tifffile  # only here, because it is slow to import
 
     tiff = tifffile.TiffFile(file, name="picture")  # an open file may have none
-    series = next(s for s in tiff.series if not (s.keyframe.is_reduced or s.keyframe.is_mask))
+    series = next((s for s in tiff.series if not (s.keyframe.is_reduced or s.keyframe.is_mask)), None)
+    if series is None or not {"Y", "X"} <= set(series.axes) or not series.size:
+        raise ValueError("it is a TIFF without a picture")
     axes, page = series.axes, series.keyframe
     rows, columns = axes.index("Y"), axes.index("X")
     others = [place for place in range(len(axes)) if place not in (rows, columns)]

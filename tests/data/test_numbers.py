@@ -254,3 +254,25 @@ def test_the_cache_knows_ranges_apart(tmp_path):
         assert np.array_equal(pixels, PictureCache(config).scaled(tmp_path / "x.npy", Bands(2, limits), whole=False))
     first, second = list(values.values())[:2]
     assert np.allclose((first + 1) / 2, second + 1, atol=1e-5) and first.shape == (2, 16, 16)
+
+
+def test_an_array_is_read_and_not_a_view_of_the_users_file(tmp_path):
+    """A map would change with the file while a run trains on it, and kill the process where the file is cut off."""
+    for name, numbers in (("rows", stack(3, np.uint8)), ("columns", np.asfortranarray(stack(3, np.uint8)))):
+        path = tmp_path / f"{name}.npy"
+        np.save(path, numbers)
+        found = read_image(path, 3)
+        path.write_bytes(path.read_bytes()[:100])
+        assert np.array_equal(found, numbers) and found.flags.writeable, name
+
+
+@pytest.mark.parametrize("tags", [{256: 0}, {257: 0}])
+def test_a_tiff_without_a_pixel_is_no_picture_of_numbers(tmp_path, tags):
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, np.zeros((8, 8), np.float32), metadata=None)
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        for tag, value in tags.items():
+            tiff.pages[0].tags[tag].overwrite(value)
+    assert "cannot be read as a picture (it is a TIFF without a picture)" in told(path, Bands(1, (0.0, 1.0)))
+    path.write_bytes(b"II+\0" + struct.pack("<HHQ", 8, 0, 0))  # a BigTIFF of no page
+    assert "cannot be read as a picture (it is a TIFF without a picture)" in told(path, Bands(1, (0.0, 1.0)))

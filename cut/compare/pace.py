@@ -1,14 +1,17 @@
 """How many steps of each method fit into the same time: equal steps are not equal work."""
 
 import math
+import shutil
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from cut.compare.contenders import Contender, with_length
+from cut.compare.programs import wait_for_others
 from cut.errors import UserError
 from cut.storage.files import read_json, write_json
+from cut.storage.written import is_leftover, temporary_name
 from cut.terminal import say
 from cut.train.history import curves_of, read_entries
 
@@ -46,7 +49,7 @@ def with_equal_time(
                 found[contender.name] = pace
     if missing := [contender for contender in trained if contender.name not in found]:
         say(f"timing {_ROUNDS} x {_WINDOWS * _WINDOW_STEPS} steps of {len(missing)} configs, in turn")
-        found |= _measure(missing, train)
+        found |= _measure(missing, output, train)
         timed = {c.name: {"seconds_per_step": found[c.name], "config": c.config.to_dict()} for c in trained}
         write_json(output / _PACE_FILE, {**kept, **timed})  # also of configs that are not compared this time
     fitted = []
@@ -59,14 +62,15 @@ def with_equal_time(
     return fitted
 
 
-def _measure(contenders: Sequence[Contender], train: Callable[[Contender, Path], None]) -> dict[str, float]:
+def _measure(
+    contenders: Sequence[Contender], output: Path, train: Callable[[Contender, Path], None]
+) -> dict[str, float]:
     """Median seconds per step; the first window of each round, in which memory is found, is left out."""
     seconds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     shorts = {c.name: with_length(c, _WINDOWS * _WINDOW_STEPS, _quiet(c)) for c in contenders}
     for _ in range(_ROUNDS):
         for contender in contenders:
-            with TemporaryDirectory(prefix="cut-pace-") as folder:
-                run_dir = Path(folder) / "run"
+            with _new_run_dir(output) as run_dir:
                 try:
                     train(shorts[contender.name], run_dir)
                 except UserError as error:
@@ -76,6 +80,19 @@ def _measure(contenders: Sequence[Contender], train: Callable[[Contender, Path],
                 raise UserError(f"{contender.name}: a run of {_WINDOWS * _WINDOW_STEPS} steps says no time per step")
             seconds[contender.name] += curves["time/seconds_per_step"][1].tolist()[1:]
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+@contextmanager
+def _new_run_dir(output: Path) -> Iterator[Path]:
+    """A run directory in the locked folder of a comparison, for a moment; also removes those that killed ones left."""
+    for left in [path for path in output.iterdir() if is_leftover(path.name)] if output.is_dir() else []:
+        wait_for_others(left / "run")  # which may save still
+        shutil.rmtree(left, ignore_errors=True)
+    folder = output / temporary_name()
+    try:
+        yield folder / "run"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _quiet(contender: Contender) -> tuple[str, ...]:

@@ -195,8 +195,9 @@ def is_leftover(name: str) -> bool:
 def remove_leftovers(folder: Path) -> None:
     """Deletes what a killed process left half written in a folder into which nobody writes now."""
     with contextlib.suppress(OSError):
-        for path in [Path(entry) for entry in os.scandir(folder) if is_leftover(entry.name)]:
-            path.unlink(missing_ok=True)
+        for entry in [entry for entry in os.scandir(folder) if is_leftover(entry.name)]:
+            if not entry.is_dir(follow_symlinks=False):  # which another command may fill: see `remove_old_folders`
+                Path(entry).unlink(missing_ok=True)
 
 
 def _place(path: Path) -> Path:

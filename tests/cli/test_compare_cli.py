@@ -27,6 +27,7 @@ from cut.compare.table import markdown_table
 from cut.errors import UserError
 from cut.runtime import children
 from cut.runtime.signals import Stopped
+from cut.storage.written import temporary_name
 
 
 @pytest.fixture
@@ -90,14 +91,14 @@ def test_a_table_of_two_configs_and_two_seeds(two_yamls, in_process, tmp_path, c
 def test_equal_minutes_give_the_slower_method_fewer_steps(two_yamls, in_process, tmp_path, monkeypatch, capsys):
     """Whoever reads a table of equal time must find that time in it, and the same command the same lengths."""
     paces = {"tiny": 0.5, "focal": 0.25}
-    monkeypatch.setattr(pace, "_measure", lambda contenders, train: {c.name: paces[c.name] for c in contenders})
+    monkeypatch.setattr(pace, "_measure", lambda contenders, output, train: {c.name: paces[c.name] for c in contenders})
     arguments = [*compare(tmp_path / "out", "--configs", *two_yamls), "--seeds", 1, "--minutes", 0.02]
     inside("compare", *arguments)
     assert [row["steps"] for row in rows(tmp_path / "out")[:2]] == ["2", "5"]  # of 1.2 s
     said = capsys.readouterr().err
     assert "tiny: 0.500 s/step, so 2 steps in 0.02 min" in said and "differ in length" not in said
     in_process.clear()
-    monkeypatch.setattr(pace, "_measure", lambda contenders, train: pytest.fail("timed again"))
+    monkeypatch.setattr(pace, "_measure", lambda contenders, output, train: pytest.fail("timed again"))
     inside("compare", *arguments)
     assert in_process == []
 
@@ -107,7 +108,7 @@ def test_the_pace_is_the_median_of_what_short_runs_log(two_yamls, tmp_path):
     seconds, trained = [9.0, 0.2, 0.2, 7.0, 0.2, 0.2], []
 
     def train(contender, run_dir):
-        run_dir.mkdir()
+        run_dir.mkdir(parents=True)
         trained.append((contender.name, contender.config.schedule.total_steps, contender.config.eval))
         lines = [{"step": 5 * n, "time/seconds_per_step": value} for n, value in enumerate(seconds, start=1)]
         (run_dir / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
@@ -124,7 +125,7 @@ def test_a_schedule_that_follows_scores_is_timed_too(tiny_yaml, tmp_path):
     evaluated = []
 
     def train(contender, run_dir):
-        run_dir.mkdir()
+        run_dir.mkdir(parents=True)
         evaluated.append(contender.config.eval.every_steps)
         lines = [json.dumps({"step": step, "time/seconds_per_step": 1.0}) for step in (5, 10)]
         (run_dir / "metrics.jsonl").write_text("\n".join(lines))
@@ -444,11 +445,11 @@ def test_the_best_checkpoint_of_another_run_is_not_scored_as_this_ones(tiny_yaml
 
 def test_paces_of_configs_that_are_left_out_once_are_kept(two_yamls, tmp_path, monkeypatch):
     """Else their runs would change their length, and could not be resumed."""
-    monkeypatch.setattr(pace, "_measure", lambda contenders, train: {c.name: 0.5 for c in contenders})
+    monkeypatch.setattr(pace, "_measure", lambda contenders, output, train: {c.name: 0.5 for c in contenders})
     both = plan_contenders(two_yamls, [], None)
     for contenders in ([both[0]], [both[1]]):
         pace.with_equal_time(contenders, 0.5, tmp_path, None)
-    monkeypatch.setattr(pace, "_measure", lambda contenders, train: pytest.fail("timed again"))
+    monkeypatch.setattr(pace, "_measure", lambda contenders, output, train: pytest.fail("timed again"))
     assert [c.name for c in pace.with_equal_time(both, 0.5, tmp_path, None)] == ["tiny", "focal"]
 
 
@@ -597,3 +598,20 @@ def test_a_result_is_kept_only_with_what_it_is_the_result_of(two_yamls, in_proce
     in_process.clear()
     inside("compare", *arguments, "--set", "optim.lr=0.1")  # the run directory holds another config
     assert in_process == ["train"] and "another config" in rows(tmp_path / "out")[0]["error"]
+
+
+def test_timing_leaves_nothing_and_removes_what_a_killed_one_left(tiny_yaml, tmp_path):
+    left = tmp_path / "out" / temporary_name() / "run" / "checkpoints"
+    left.mkdir(parents=True)
+    (left / "step_00000030.pt").write_text("large")
+    used = []
+
+    def train(contender, run_dir):
+        used.append(run_dir.is_relative_to(tmp_path / "out"))  # as large a disk as the runs have
+        run_dir.mkdir(parents=True)
+        lines = [json.dumps({"step": step, "time/seconds_per_step": 1.0}) for step in (5, 10)]
+        (run_dir / "metrics.jsonl").write_text("\n".join(lines))
+
+    pace.with_equal_time(plan_contenders([tiny_yaml], [], None), 0.5, tmp_path / "out", train)
+    assert used == [True, True]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".cut-written", "pace.json"]

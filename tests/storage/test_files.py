@@ -13,7 +13,7 @@ from programs import told
 
 from cut.data.images import read_image, write_image
 from cut.storage.files import open_regular, user_cache, why_unreadable, write_json, write_whole
-from cut.storage.written import LIST, is_foreign, is_leftover, remove_leftovers
+from cut.storage.written import LIST, is_foreign, is_leftover, remove_leftovers, temporary_name
 
 LONGEST = "k" * 251 + ".png"  # 255 bytes, the most that file systems take
 POSIX = pytest.mark.skipif(os.name != "posix", reason="links, modes and pipes of POSIX")
@@ -93,7 +93,10 @@ def test_what_a_kill_left_is_known_by_its_name_and_removed(tmp_path):
     assert is_leftover(left.name) and not is_leftover("file.txt") and not is_leftover(".mine.part")
     for name in ("file.txt", ".mine.part", ".tmpAbCdEf"):
         (tmp_path / name).write_text("mine")
+    (tmp_path / temporary_name()).mkdir()  # which another process may fill
     remove_leftovers(tmp_path)
+    (folder,) = [name for name in os.listdir(tmp_path) if is_leftover(name)]
+    (tmp_path / folder).rmdir()
     assert sorted(os.listdir(tmp_path)) == [".mine.part", ".tmpAbCdEf", "file.txt"]
     remove_leftovers(tmp_path / "missing")
 

@@ -183,6 +183,7 @@ def _compare(contenders: Sequence["Contender"], metrics: Sequence[str], args: ar
         baselines = {title: scores for title, scores in baselines.items() if scores}
         if args.minutes:
             contenders = runner.with_equal_time(contenders, args.minutes)
+        runner.require_same_runs(contenders, args.seeds)
         for seed in range(args.seeds):
             for place, contender in enumerate(contenders, start=1):
                 say(f"[{seed * len(contenders) + place}/{args.seeds * len(contenders)}] {contender.name}, seed {seed}")

@@ -2,16 +2,19 @@
 
 import os
 import statistics
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from cut.config import RunConfig
+from cut.config.load import changes_of_run, load_config
 from cut.data.kinds import open_stream
 from cut.data.picture_list import OTHER_RUN, PictureList
-from cut.errors import UserError, shown
-from cut.storage.checkpoint import BEST_FILE, load_checkpoint
-from cut.storage.files import open_regular, read_json
-from cut.storage.written import is_foreign, was_written
+from cut.errors import UserError, listed, shown
+from cut.methods import method_config
+from cut.storage.checkpoint import BEST_FILE, list_checkpoints, load_checkpoint
+from cut.storage.files import find_collision, open_regular, read_json
+from cut.storage.written import LIST, is_foreign, was_written
 from cut.terminal import say
 from cut.train.history import curves_of, is_number, read_entries
 
@@ -61,6 +64,48 @@ def costs_of(run_dir: Path) -> dict[str, float]:
         "training_seconds": statistics.median(seconds.tolist()) * int(steps[-1]),
         "parameters": sum(filter(is_number, parameters.values())) if isinstance(parameters, dict) else 0,
     }
+
+
+def require_own_names(names: Sequence[str], files: Iterable[Path], output: Path) -> None:
+    """Refuses names of rows under which a comparison keeps something else, before the folder of a run is in its way.
+
+    Args:
+        names: Names of the rows.
+        files: All that the comparison writes besides runs.
+        output: Folder of the comparison.
+
+    Raises:
+        UserError: There is such a name.
+    """
+    taken = {path.name for path in files if path.parent == output}
+    found = find_collision([Path(name) for name in (*names, *sorted(taken), ".lock", LIST)], output)
+    if found:
+        raise UserError(f"--configs: {names[found[0]]}: is the name of something else in {output} too; rename the YAML")
+
+
+def require_same_runs(runs: Iterable[tuple[Path, RunConfig]]) -> None:
+    """Refuses to go on with runs that were begun with other settings, before the table loses their rows.
+
+    Args:
+        runs: Run directories, which need not exist, and the configs of their runs.
+
+    Raises:
+        UserError: Some were.
+    """
+    others = []
+    for run_dir, config in runs:
+        file = run_dir / "config.yaml"
+        if list_checkpoints(run_dir / "checkpoints") and not is_foreign(file):
+            try:
+                changes = changes_of_run(load_config(file, (), method_config), config)
+            except UserError:  # damaged, or of another version: cut-train says what is wrong
+                continue
+            others += [f"{run_dir} ({'; '.join(changes)})"] if changes else []
+    if others:
+        raise UserError(
+            f"{listed(others, 3)}: was trained with other settings; choose another --output, or delete what is there "
+            "to train it again"
+        )
 
 
 def require_best(run_dir: Path, step: int, seed: int) -> None:

@@ -16,6 +16,8 @@ from cut.compare.results import (
     move_aside,
     remarks_of,
     require_best,
+    require_own_names,
+    require_same_runs,
     scores_of,
     test_json,
     training_list,
@@ -98,11 +100,9 @@ class Runner:
         whole = [self.output / name for name in ("table.md", "table.csv", "sheet.png", "pace.json")]
         foreign = [path for path in whole if is_foreign(path)]
         foreign += [path for path in own if is_foreign(path) and not can_move_aside(path)]
-        foreign += [
-            log
-            for log in (path.with_suffix(".log") for path in [*scored, self.output / "pace.json"])
-            if is_foreign_log(log)
-        ]
+        logs = [path.with_suffix(".log") for path in [*scored, self.output / "pace.json"]]
+        require_own_names(names, [*own, *whole, *logs, self._transferred], self.output)
+        foreign += [log for log in logs if is_foreign_log(log)]
         if foreign:
             raise UserError(
                 f"{listed(foreign)}: is there already, and cut-compare did not write it, or it was changed since; "
@@ -114,6 +114,11 @@ class Runner:
         require_own_pictures(self._transferred, TRANSLATIONS)
         for path in own:
             move_aside(path)
+
+    def require_same_runs(self, contenders: Sequence[Contender], num_seeds: int) -> None:
+        """Refuses to go on with runs that were begun with other settings; see `cut.compare.results`."""
+        trained = [(c, seed) for seed in range(num_seeds) for c in contenders if c.is_trained]
+        require_same_runs((self._run_dir(c, seed), c.config.model_copy(update={"seed": seed})) for c, seed in trained)
 
     def run(self, contender: Contender, seed: int) -> Outcome:
         """One contender with one seed.
@@ -127,12 +132,13 @@ class Runner:
         if not contender.is_trained:  # so that other pictures make another result
             known["made_of"] = training_list(config)
         try:
-            if scores_of(result, known) is None and contender.is_trained:
+            is_done = scores_of(result, known) is not None and (run_dir.is_dir() or not contender.is_trained)
+            if not is_done and contender.is_trained:
                 wait_for_others(run_dir)
                 self._call("train", run_dir, *settings, "--run-dir", run_dir)
                 known_now = {**known, "trained_on": training_list(config)}
                 self._translate_and_score(run_dir, contender, known_now, "--run", run_dir)
-            elif scores_of(result, known) is None:
+            elif not is_done:
                 self._translate_and_score(run_dir, contender, known, *settings)
             elif contender.is_trained and (
                 changes := changes_of_pictures(read_json(result).get("trained_on"), training_list(config))

@@ -1,6 +1,7 @@
 """cut-compare: rows, means and spreads, what it takes up again, what it does with a run that fails."""
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -595,9 +596,24 @@ def test_a_result_is_kept_only_with_what_it_is_the_result_of(two_yamls, in_proce
         "--metrics",
         "ssim,l1",
     ]
+    table, run = (tmp_path / "out" / "table.csv").read_text(), tmp_path / "out" / "tiny" / "seed_0"
     in_process.clear()
-    inside("compare", *arguments, "--set", "optim.lr=0.1")  # the run directory holds another config
-    assert in_process == ["train"] and "another config" in rows(tmp_path / "out")[0]["error"]
+    said = told("compare", *arguments, "--set", "optim.lr=0.1")  # the run directory holds another config
+    assert f"{run} (optim.lr: 0.0002 -> 0.1): was trained with other settings; choose another --output, or" in said
+    assert (tmp_path / "out" / "table.csv").read_text() == table and in_process == []
+    shutil.rmtree(run)  # which is the advice
+    inside("compare", *arguments)
+    assert in_process == ["train", "test", "eval"], "its result alone is no row"
+    assert [row["l1"] for row in rows(tmp_path / "out")] == [row["l1"] for row in csv.DictReader(io.StringIO(table))]
+
+
+@pytest.mark.parametrize("name", ["table.md", "input_colour_transfer", "pace.json", ".lock"])
+def test_a_row_has_no_name_of_the_comparisons_own(name, tiny_yaml, in_process, tmp_path):
+    """Its folder would be in the way of the table, after it was trained."""
+    yaml = tiny_yaml.rename(tiny_yaml.with_name(f"{name}.yaml"))
+    said = told("compare", *compare(tmp_path / "out", "--configs", yaml))
+    assert said == f"--configs: {name}: is the name of something else in {tmp_path / 'out'} too; rename the YAML"
+    assert not in_process
 
 
 def test_timing_leaves_nothing_and_removes_what_a_killed_one_left(tiny_yaml, tmp_path):

@@ -113,7 +113,7 @@ def _answer(request: Request, error: Exception) -> JSONResponse:
     else:
         status = 404 if isinstance(error, UnknownNameError) else _GONE if isinstance(error, CancelledError) else 422
         text = str(error)
-    return JSONResponse({"error": printable("; ".join(text.splitlines()))}, status)
+    return JSONResponse({"error": printable("; ".join(text.splitlines()))}, status, getattr(error, "headers", None))
 
 
 def _add_page(app: FastAPI) -> None:

@@ -1,7 +1,10 @@
 """What is asked of every request before anything is done with it: where it comes from, and how large it is."""
 
+import asyncio
+import contextlib
 import ipaddress
 import json
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +17,7 @@ Send = Callable[[Message], Awaitable[None]]
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 # A refused body is read to its end, so that the answer is seen, but not for ever.
 _MOST_DRAINED = 2**32
+_PATIENCE_SECONDS, _LEAST_BYTES_PER_SECOND = 60.0, 1000.0  # what a body may take: so long, and as this rate allows
 _HEADERS = {
     b"content-security-policy": b"default-src 'none'; img-src 'self' blob: data:; style-src 'self'; "
     b"script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -75,7 +79,7 @@ class Guard:
                 self._uploads -= is_upload
             return
         if "expect" not in headers:  # else the body is not sent yet
-            await drain(receive)
+            await drain(_in_time(receive))
         status, text = refused
         own = [(b"content-type", b"application/json"), *([(b"retry-after", b"5")] if status == 503 else [])]
         await send_with_headers({"type": "http.response.start", "status": status, "headers": own})
@@ -98,8 +102,8 @@ class Guard:
         return f"more than {self.most_bytes / 1e6:g} MB, the bound of --max-upload-mb; send a smaller file"
 
     def _limited(self, receive: Receive) -> Receive:
-        """`receive` that counts, because a body need not say how long it is."""
-        count = 0
+        """`receive` that counts, because a body need not say how long it is, nor ever end."""
+        count, receive = 0, _in_time(receive)
 
         async def counted() -> Message:
             nonlocal count
@@ -117,10 +121,31 @@ class Guard:
 async def drain(receive: Receive) -> None:
     """Reads a body to its end and keeps nothing of it."""
     count, more = 0, True
-    while more and count < _MOST_DRAINED:
-        message = await receive()
+    with contextlib.suppress(HTTPException):  # too slow: the answer will not be waited for
+        while more and count < _MOST_DRAINED:
+            message = await receive()
+            count += len(message.get("body", b""))
+            more = message["type"] == "http.request" and message.get("more_body", False)
+
+
+def _in_time(receive: Receive) -> Receive:
+    """`receive` that gives up on a body that does not come: whoever has gone without a word would keep a place."""
+    begun, count, is_whole = time.monotonic(), 0, False
+
+    async def patient() -> Message:
+        nonlocal count, is_whole
+        if is_whole:
+            return await receive()
+        left = begun + _PATIENCE_SECONDS + count / _LEAST_BYTES_PER_SECOND - time.monotonic()
+        try:
+            message = await asyncio.wait_for(receive(), max(left, 0.0))
+        except asyncio.TimeoutError:
+            raise HTTPException(408, "the request comes too slowly; send it again", {"Connection": "close"}) from None
         count += len(message.get("body", b""))
-        more = message["type"] == "http.request" and message.get("more_body", False)
+        is_whole = not message.get("more_body", False)
+        return message
+
+    return patient
 
 
 def _name(address: str) -> str | None:

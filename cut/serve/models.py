@@ -19,6 +19,7 @@ from cut.errors import TilingError, UserError, did_you_mean, reason, shown
 from cut.inference.request import Progress
 from cut.serve.folders import Place, find_places, require_places
 
+_MOST_NAME_BYTES = 200  # of the 255 that file systems take
 _MOST_LOADED = 4  # of which the one that was not used for longest makes room
 
 
@@ -163,6 +164,9 @@ class Models:
 
 
 def _sample(model: Model, wish: Wish) -> Image.Image:
+    for name in ("picture", "guide", "direction", "num_passes", "load_px"):
+        if getattr(wish, name) is not None:
+            raise UserError(f"{name}: this model draws from noise; leave it out")
     return model.sample(1, wish.seed, wish.label)[0]
 
 
@@ -186,4 +190,5 @@ def _translation(model: Model, wish: Wish, progress: Progress) -> Image.Image:
 def safe_name(name: str | None) -> str:
     """The last part of the name that a browser gives a file, without what no file can be called."""
     last = re.split(r"[/\\]", name or "")[-1]
-    return "".join(character for character in last if character.isprintable())[-80:].strip(". ") or "picture"
+    shown = "".join(character for character in last if character.isprintable())
+    return shown.encode()[-_MOST_NAME_BYTES:].decode(errors="ignore").strip(". ") or "picture"

@@ -18,6 +18,7 @@ from PIL import Image
 from served import form, make_photo, serving, tiny_runs
 
 import cut
+from cut.serve import guard
 from cut.serve.models import Models, safe_name
 
 
@@ -85,6 +86,9 @@ def test_a_model_that_draws_from_noise_needs_no_picture(served, runs):
     assert served.json("/model?name=digits")["takes"] == "nothing"
     drawn = pixels(served.translate(model="digits", seed=4))
     assert np.array_equal(drawn, np.array(cut.load(runs / "digits", device="cpu").sample(1, seed=4)[0]))
+    for name, value in (("num_passes", 1), ("picture", ("a.png", b"x")), ("direction", "AtoB")):
+        status, error = served.refused(model="digits", **{name: value})
+        assert (status, error) == (422, f"{name}: this model draws from noise; leave it out")
 
 
 def test_tiles_change_nothing_and_are_reported(served, runs, photo, monkeypatch):
@@ -199,6 +203,22 @@ def test_too_large_an_upload_is_refused_whether_or_not_it_says_its_size(runs, ph
         assert pixels(served.translate(picture=file(photo))).shape == (37, 50, 3)
 
 
+def test_a_body_that_does_not_come_gives_its_place_to_the_next(runs, photo, monkeypatch):
+    """Such as that of a laptop which was closed in the middle of it."""
+    monkeypatch.setattr(guard, "_PATIENCE_SECONDS", 0.3)
+    content, kind = form({"picture": ("a.png", photo.read_bytes()), "model": "cut"})
+    with serving([runs / "cut"], most_waiting=0) as served:
+        slow = http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)
+        slow.putrequest("POST", "/translate")
+        for name, value in (("Content-Type", kind), ("Content-Length", len(content))):
+            slow.putheader(name, value)
+        slow.endheaders(content[:200])
+        wait_for(lambda: served.translate(picture=file(photo))[0] == 503)
+        answer = slow.getresponse()
+        assert answer.status == 408 and json.loads(answer.read())["error"].startswith("the request comes too slowly")
+        wait_for(lambda: served.translate(picture=file(photo))[0] == 200)
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -301,6 +321,7 @@ def test_a_new_checkpoint_is_loaded_and_few_models_are_kept(runs, tmp_path):
         ("..", "picture"),
         (None, "picture"),
         ("a\0\n.png", "a.png"),
+        ("\N{KEY}" * 99 + ".png", "\N{KEY}" * 49 + ".png"),  # 4 bytes each
     ],
 )
 def test_names_of_uploads_lead_nowhere(given, name):

@@ -45,9 +45,9 @@ class Contender:
         assert self.config.eval is not None, "what has no eval has no best.pt"
         return f"{self.name}, best {self.config.eval.decisive}"
 
-    def settings(self, *further: str) -> list[str]:
+    def settings(self, *further: str) -> list[str | Path]:
         """The arguments of cut-train and cut-test that name it, with further overrides."""
-        words = [word for path in self.paths for word in ("--config", str(path))]
+        words: list[str | Path] = [word for path in self.paths for word in ("--config", path)]
         return words + [word for override in (*self.overrides, *further) for word in ("--set", override)]
 
 

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from cut.errors import UserError
@@ -27,9 +27,10 @@ def call(program: str, log: Path, arguments: Sequence[Any]) -> None:
         Stopped: By a signal.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    words = [str(argument) for argument in arguments]
+    words = [_word(argument) for argument in arguments]
     start = time.perf_counter()
-    with os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | SAFE, 0o666), "a", encoding="utf-8") as file:
+    opened = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | SAFE, 0o666)
+    with os.fdopen(opened, "a", encoding="utf-8", errors="backslashreplace") as file:  # names need be no valid text
         print(f"$ cut-{program} {' '.join(words)}", file=file, flush=True)
         status = wait(start_child(["-m", f"cut.cli.{program}", *words], output=file))
     if status in _INTERRUPTED:
@@ -38,6 +39,12 @@ def call(program: str, log: Path, arguments: Sequence[Any]) -> None:
         said = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
         raise UserError(f"{said[-1]} (status {status}; all of it: {log})")
     say(f"  cut-{program}: {time.perf_counter() - start:.0f} s")
+
+
+def _word(argument: Any) -> str:
+    """An argument as the program takes it, to which a path that begins with `-` were an option, and `~` the home."""
+    text = str(argument)
+    return f"./{text}" if isinstance(argument, PurePath) and text.startswith(("-", "~")) else text
 
 
 def wait(child: subprocess.Popen) -> int:

@@ -287,7 +287,7 @@ class Runner:
         others = set(self.metrics) - set(metrics)  # what only they read is left out, what none reads is refused
         options = {o: v for o, v in self.options.items() if _READERS[o] & set(metrics) or not _READERS[o] & others}
         # The spread over seeds is what the table shows; intervals of single runs would take longer than their scores.
-        scoring = ["--metrics", ",".join(metrics), *_words(options), "--no-intervals"]
+        scoring = ["--metrics", ",".join(metrics), *map("=".join, options.items()), "--no-intervals"]
         self._call("eval", log, *folders, "--json", result, *scoring)
         return read_json(result)
 

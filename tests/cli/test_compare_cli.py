@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from programs import fails, inside, start, told
 
 from cut.build import read_config
 from cut.cli import compare as compare_cli
+from cut.cli import eval as eval_cli
 from cut.compare import pace, programs, runs
 from cut.compare.contenders import plan_contenders
 from cut.compare.runs import Outcome
@@ -631,3 +633,18 @@ def test_timing_leaves_nothing_and_removes_what_a_killed_one_left(tiny_yaml, tmp
     pace.with_equal_time(plan_contenders([tiny_yaml], [], None), 0.5, tmp_path / "out", train)
     assert used == [True, True]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".cut-written", "pace.json"]
+
+
+@pytest.mark.parametrize("name", ["-dash", "--", "~", "\udcff"])
+def test_programs_take_paths_of_any_name(name, tmp_path, monkeypatch):
+    """Which cut-compare was given as `--output=-dash`, or as `./~`: to another program it would be an option."""
+    monkeypatch.chdir(tmp_path)
+    started = []
+    monkeypatch.setattr(programs, "start_child", lambda words, output: started.append(words))
+    monkeypatch.setattr(programs, "wait", lambda child: 0)
+    generated, file = Path(name, "in"), Path(f"{name}.pt")
+    arguments = ["--generated", generated, "--target", generated, f"--features={file}", "--metrics", "l1"]
+    programs.call("eval", Path(name, "x.log"), arguments)
+    read = eval_cli._parse(started[0][2:])
+    assert (Path(read.generated), Path(read.target), Path(read.features)) == (generated, generated, file)
+    assert Path(name, "x.log").read_text().startswith("$ cut-eval --generated ")

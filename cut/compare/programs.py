@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from cut.errors import UserError
+from cut.errors import UserError, reason
 from cut.runtime.children import end_group, hand_on, start_child, wait_in_parts
 from cut.runtime.run_lock import lock_holder
 from cut.runtime.signals import Stopped, stop_signals
@@ -31,7 +31,10 @@ def call(program: str, log: Path, arguments: Sequence[Any]) -> None:
     start = time.perf_counter()
     opened = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | SAFE, 0o666)
     with os.fdopen(opened, "a", encoding="utf-8", errors="backslashreplace") as file:  # names need be no valid text
-        print(f"$ cut-{program} {' '.join(words)}", file=file, flush=True)
+        try:
+            print(f"$ cut-{program} {' '.join(words)}", file=file, flush=True)
+        except OSError as error:
+            raise UserError(f"{log}: cannot be written ({reason(error)})") from None
         status = wait(start_child(["-m", f"cut.cli.{program}", *words], output=file))
     if status in _INTERRUPTED:
         raise _stopped(_INTERRUPTED[status])

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from cut.errors import UserError
-from cut.storage.replacing import replace
+from cut.storage.replacing import name_file, replace
 from cut.storage.written import is_leftover, record, require_own, temporary_name
 
 _ABANDONED_SECONDS = 86_400.0
@@ -59,6 +59,9 @@ def write_whole(path: Path, content: Content, flush_to_disk: bool = False, check
                 os.fsync(folder)  # the new name must reach the disk too
             finally:
                 os.close(folder)
+    except OSError as error:
+        name_file(error, path, temporary)
+        raise
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()  # what a failure left; a whole file has its own name by now
@@ -81,6 +84,9 @@ def new_file(path: Path) -> Iterator[Path]:
         require_own(path)
         record(path, folder / f"whole{path.suffix}")
         replace(folder / f"whole{path.suffix}", path)
+    except OSError as error:
+        name_file(error, path, folder)
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -31,6 +31,12 @@ def replace(source: Path, target: Path) -> None:
             time.sleep(_PAUSE_SECONDS)
 
 
+def name_file(error: OSError, path: Path, temporary: Path) -> None:
+    """Gives an error the name of the file that is to be written, where it has none, or one at or in `temporary`."""
+    if error.strerror and (error.filename is None or str(error.filename).startswith(str(temporary))):
+        error.filename = str(path)
+
+
 def remove_if_free(path: Path) -> None:
     """Deletes a file that is not needed any more; one that is open elsewhere, or may not be deleted, stays."""
     with contextlib.suppress(OSError):

@@ -1,5 +1,6 @@
 """Files are written whole or not at all, under names that meet no other, and only regular ones are read."""
 
+import errno
 import os
 import stat
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from programs import told
 
 from cut.data.images import read_image, write_image
-from cut.storage.files import open_regular, user_cache, why_unreadable, write_json, write_whole
+from cut.storage.files import new_file, open_regular, user_cache, why_unreadable, write_json, write_whole
 from cut.storage.written import LIST, is_foreign, is_leftover, remove_leftovers, temporary_name
 
 LONGEST = "k" * 251 + ".png"  # 255 bytes, the most that file systems take
@@ -192,3 +193,18 @@ def test_a_pipe_is_not_called_missing(tmp_path):
     assert why_unreadable(tmp_path / "none.pt") == "no such file"
     for given in (("--checkpoint", pipe), ("--import", pipe, "--input", pipe), ("--checkpoint", pipe, "--input", pipe)):
         assert told("test", *given, *output) == f"{pipe}: it is a pipe, not a regular file"
+
+
+def test_an_error_names_the_file_that_was_to_be_written(tmp_path):
+    """Not a temporary one, nor none at all, as the system does where a disk is full."""
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def fail(file):
+        raise full
+
+    with pytest.raises(OSError) as caught:
+        write_whole(tmp_path / "x.txt", fail)
+    assert caught.value is full and full.filename == str(tmp_path / "x.txt")
+    with pytest.raises(OSError) as caught, new_file(tmp_path / "x.mp4") as path:
+        (path / "x").read_bytes()
+    assert caught.value.filename == str(tmp_path / "x.mp4")

@@ -112,6 +112,7 @@ def _main(args: argparse.Namespace) -> int:
         raise UserError(f"--metrics {args.metrics}: most methods have one output per picture; add another metric")
     if args.minutes is not None and not 0 < args.minutes <= _MOST_MINUTES:
         raise UserError(f"--minutes {args.minutes:g}: must be above 0, and at most {_MOST_MINUTES}")
+    _require_effect(args)
     from cut.compare.contenders import plan_contenders
 
     contenders = plan_contenders(args.configs, args.set, args.steps, args.config)
@@ -122,6 +123,9 @@ def _main(args: argparse.Namespace) -> int:
                 "channels; use cut-train, cut-test and cut-eval"
             )
         if args.best and contender.is_trained and contender.config.eval is None:
+            data = contender.config.data
+            if data.kind == "single" or data.name == "huggingface":
+                raise UserError(f"{contender.name}: its data have no test split, and so no best.pt; leave out --best")
             raise UserError(
                 f"{contender.name}: has no eval, and so no best.pt for --best; give one, e.g. "
                 '--set "eval={every_steps: 500, metrics: [ssim], split: val}"'
@@ -133,6 +137,17 @@ def _main(args: argparse.Namespace) -> int:
 
     with run_lock(args.output, "comparing", "--output", written=(".",)):
         return _compare(contenders, metrics, args)
+
+
+def _require_effect(args: argparse.Namespace) -> None:
+    """Refuses settings that the comparison makes itself for every run."""
+    has_length = args.steps is not None or args.minutes is not None
+    for override in args.set:
+        key = override.partition("=")[0].strip()
+        if key == "seed":
+            raise UserError(f"--set {override}: the runs of a config have seeds of their own; --seeds N says how many")
+        if key == "train.max_steps" and has_length:
+            raise UserError(f"--set {override}: --steps and --minutes decide that; leave one of them out")
 
 
 def _require_apart(output: Path, contenders: Sequence["Contender"], split: str) -> None:

@@ -18,6 +18,7 @@ import pytest
 import torch
 from conftest import REPOSITORY
 from forks import is_running
+from PIL import Image
 from programs import fails, inside, start, told
 
 from cut.build import read_config
@@ -648,3 +649,27 @@ def test_programs_take_paths_of_any_name(name, tmp_path, monkeypatch):
     read = eval_cli._parse(started[0][2:])
     assert (Path(read.generated), Path(read.target), Path(read.features)) == (generated, generated, file)
     assert Path(name, "x.log").read_text().startswith("$ cut-eval --generated ")
+
+
+def test_settings_that_a_comparison_makes_itself_are_refused(tiny_yaml, tmp_path):
+    arguments = compare(tmp_path / "out", "--configs", tiny_yaml, "--steps", 2)
+    said = told("compare", *arguments, "--set", "seed=7")
+    assert said == "--set seed=7: the runs of a config have seeds of their own; --seeds N says how many"
+    said = told("compare", *arguments, "--set", "train.max_steps=1")
+    assert said == "--set train.max_steps=1: --steps and --minutes decide that; leave one of them out"
+
+
+def test_what_has_no_test_split_has_no_best_checkpoint(tiny_yaml, tmp_path):
+    """The advice to give `eval` would lead to that of leaving it out."""
+    for name in ("a", "b"):
+        Image.new("RGB", (64, 64)).save(tmp_path / f"{name}.png")
+    yaml = tmp_path / "single.yaml"
+    yaml.write_text(
+        "method: {name: sincut}\ngenerator: {name: stylegan2}\ndiscriminator: {name: stylegan2}\n"
+        f"data: {{name: single, a: {tmp_path}/a.png, b: {tmp_path}/b.png}}\n"
+        "schedule: {name: constant, total_steps: 2}\n"
+    )
+    said = told("compare", "--configs", tiny_yaml, yaml, "--output", tmp_path / "out", "--best", "--set", "eval=null")
+    assert said.startswith("tiny: has no eval, and so no best.pt for --best; give one")
+    said = told("compare", "--configs", yaml, "--output", tmp_path / "out", "--best")
+    assert said == "single: its data have no test split, and so no best.pt; leave out --best"

@@ -13,6 +13,7 @@ from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
+from urllib.parse import unquote
 
 import numpy as np
 from lightning_fabric.loggers.logger import Logger
@@ -104,8 +105,10 @@ class MlflowLogger(PictureLogger):
 
         address, folder = os.environ.get("MLFLOW_TRACKING_URI"), (run_dir / "mlflow").resolve()
         if address is None:
-            if "?" in str(folder):  # behind it SQLAlchemy reads options, and writes to the path before it
-                raise ValueError(f"its file cannot lie in {folder}, because of the ?; set MLFLOW_TRACKING_URI")
+            # Behind a ? SQLAlchemy reads options, and writes to the path before it; %41 MLflow takes for A, and waits
+            # minutes for the folder of that name.
+            if "?" in str(folder) or unquote(str(folder)) != str(folder):
+                raise ValueError(f"its file cannot lie in {folder}, because of the ? or %; set MLFLOW_TRACKING_URI")
             folder.mkdir(exist_ok=True)
             address = f"sqlite:///{folder}/mlflow.db"
         self._client = MlflowClient(tracking_uri=address)

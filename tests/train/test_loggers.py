@@ -140,12 +140,13 @@ def test_a_server_that_is_slow_each_time_is_given_up_too(tmp_path, recorder, mon
     assert capsys.readouterr().err.count("the run goes on without it") == 1
 
 
-def test_the_file_of_mlflow_lies_in_the_run_or_nowhere(tmp_path, monkeypatch):
-    """`sqlite:///runs/what?/mlflow.db` is the file `runs/what`, with options."""
+@pytest.mark.parametrize("name", ["what?", "a%20b"])
+def test_the_file_of_mlflow_lies_in_the_run_or_nowhere(name, tmp_path, monkeypatch):
+    """`sqlite:///runs/what?/mlflow.db` is the file `runs/what`, with options; %20 is a space, at which MLflow waits."""
     monkeypatch.setitem(sys.modules, "mlflow", types.SimpleNamespace(MlflowClient=pytest.fail))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with pytest.raises(ValueError, match=r"because of the \?; set MLFLOW_TRACKING_URI"):
-        MlflowLogger(tmp_path / "what?", is_resumed=False)
+    with pytest.raises(ValueError, match=r"because of the \? or %; set MLFLOW_TRACKING_URI"):
+        MlflowLogger(tmp_path / name, is_resumed=False)
     assert not list(tmp_path.iterdir())
 
 

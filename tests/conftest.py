@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: tiny tensors gain nothing from threads, parallel tests lose much
+os.fsync = lambda file: None  # no test cuts the power, and a disk takes milliseconds for each of thousands of files
 
 # Tests leave nothing in the user's cache; what others keep there stays in use.
 for variable, name in (("TORCH_HOME", "torch"), ("MPLCONFIGDIR", "matplotlib")):

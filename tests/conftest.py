@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # `from fixed import ...` in any
 
 from fault_fixtures import (  # noqa: E402
     forks,  # noqa: F401
+    pytest_collection_finish,  # noqa: F401
     pytest_sessionfinish,  # noqa: F401
     pytest_terminal_summary,  # noqa: F401
     pytest_testnodedown,  # noqa: F401
@@ -52,9 +53,13 @@ def golden():
 def blank_losses(monkeypatch):
     """Leaves losses.png blank: matplotlib takes longer for it than a tiny run for its steps.
 
-    The tests of what it shows, and programs in processes of their own, draw it.
+    The tests of what it shows, and the few programs that no fork runs, draw it.
     """
-    monkeypatch.setattr("cut.train.plots._figure", lambda curves: BlankFigure())
+    monkeypatch.setattr("cut.train.plots._figure", blank_figure)
+
+
+def blank_figure(curves):
+    return BlankFigure()
 
 
 class BlankFigure:

@@ -1,7 +1,5 @@
 """Trains tiny runs of every method, as one process or as several: a program of `forks.py` is one of several."""
 
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -276,4 +274,3 @@ def main(arguments: Sequence[str]) -> None:
     found = {name: train(folder, settings) for name, settings in CASES.items()}
     found["agreements"] = agreements()
     torch.save(found, folder / f"found_{torch.distributed.get_rank()}.pt")
-    shutil.rmtree(os.environ["XDG_CACHE_HOME"])  # which `conftest` has made for this process

@@ -3,6 +3,7 @@
 from collections import Counter
 
 import pytest
+from forks import server
 
 _TALLY: Counter[str] = Counter()
 
@@ -11,7 +12,7 @@ _TALLY: Counter[str] = Counter()
 def forks():
     from programs import forks
 
-    return forks()  # which imports torch once for all tests of this process
+    return forks()
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +51,10 @@ def straight(tiny, forks, tmp_path_factory):
 def tally():
     """Counts what was tried, for the table in docs/reliability.md."""
     return _TALLY
+
+
+def pytest_collection_finish():
+    server()  # before the first test
 
 
 def pytest_sessionfinish(session):

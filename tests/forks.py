@@ -1,22 +1,27 @@
 """Runs the programs in children of one process that has imported torch: as real as processes of their own to every
-signal, limit and file, and many times as quick to start.
+signal, limit and file, and many times as quick to start. Their losses.png is blank, as `conftest.py` makes it.
 """
 
 import contextlib
+import faulthandler
+import functools
 import importlib
 import json
+import logging
 import os
 import resource
 import signal
-import subprocess
 import sys
+import threading
 import time
+import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from endings import as_whole_program
 
-REPOSITORY = Path(__file__).parents[1]
 _LOOK_SECONDS, _LEAST_SHARE = 10.0, 0.01  # how often a late program is looked at; the part of a processor at work
 _STARTS_PROGRAMS = {"compare", "--devices"}  # what begins further processes of ours
 _PRELOADED = ("cut.build", "cut.cli.train", "cut.cli.test", "cut.cli.eval", "cut.cli.data", "cut.import_weights")
@@ -57,6 +62,28 @@ class Ended:
         return self
 
 
+@functools.cache
+def server() -> tuple[TextIO, TextIO]:
+    """Requests to the process that forks, and its answers.
+
+    It is a fork of this one, which has imported nearly all by the time that the tests are collected. It must be made
+    before the first of them: what a test changes for a while would stay changed there.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:  # many tests, some of which will import the rest in any case
+        _prepare()
+    (asked, ask), (answers, answer) = os.pipe(), os.pipe()
+    with warnings.catch_warnings():  # newer Pythons do not like a fork beside pytest-xdist's thread, which is not ours
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid == 0:
+        with as_whole_program():
+            _forget_the_tests({asked, answer})
+            with os.fdopen(asked) as requests, os.fdopen(answer, "w") as answers:
+                _serve(requests, answers)
+    os.close(asked), os.close(answer)
+    return os.fdopen(ask, "w"), os.fdopen(answers)
+
+
 class Forks:
     """The process that forks; `folder` takes what the children write to stdout and stderr."""
 
@@ -64,15 +91,6 @@ class Forks:
         self._folder, self._count = folder, 0
         self.current = folder / "current"  # the folder that programs run in by default, where nothing may be left
         self.current.mkdir()
-        environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-        self._server = subprocess.Popen(
-            [sys.executable, "-W", "error", __file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=REPOSITORY,
-            env=environment | {"PYTHONPATH": str(REPOSITORY)},
-        )
 
     def start(self, program: str, *arguments, fault: dict | None = None, **limits) -> "Child":
         """Starts `cut-<program>`, or a module of these tests.
@@ -80,7 +98,8 @@ class Forks:
         Args:
             fault: what `inner_faults.py` shall do to it, by name and number.
             limits: `memory_mib` above what the imports take, `file_mib` of one file; the paths `stdout`, `stderr`,
-                `current`, the folder to run in, `terminal`, that of its own session; `ignored`, numbers of signals.
+                `current`, the folder to run in, `terminal`, that of its own session; `ignored`, numbers of signals;
+                `closed`, whether it has no standard streams at all.
         """
         self._count += 1
         log = {name: str(self._folder / f"{self._count}.{name}") for name in ("stdout", "stderr")} | limits
@@ -93,13 +112,9 @@ class Forks:
         return self.start(program, *arguments, **how).wait(seconds)
 
     def _ask(self, request: dict):
-        self._server.stdin.write(json.dumps(request) + "\n")
-        self._server.stdin.flush()
-        return json.loads(self._server.stdout.readline())
-
-    def close(self) -> None:
-        # Not by closing the pipe alone, of which a loader worker of a test may hold a copy.
-        self._server.communicate(json.dumps({"end": True}) + "\n")
+        requests, answers = server()
+        print(json.dumps(request), file=requests, flush=True)
+        return json.loads(answers.readline())
 
 
 @dataclass
@@ -134,17 +149,38 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def _serve() -> None:
+def _forget_the_tests(files: Iterable[int]) -> None:
+    """Makes this fork of pytest what a new Python would be; it keeps its standard streams and `files`."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    known = {0, 1, 2, nowhere, *files}
+    for file in {*map(int, os.listdir("/proc/self/fd"))} - known:  # above all pytest-xdist's, which waits for their end
+        os.dup2(nowhere, file, inheritable=False)
+    faulthandler.disable()
+    logging.root.handlers.clear()
+    sys.unraisablehook, threading.excepthook = sys.__unraisablehook__, threading.__excepthook__
+    sys.stdin, sys.stdout = os.fdopen(0, closefd=False), os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+    warnings.resetwarnings()
+    warnings.simplefilter("error")
+
+
+@functools.cache
+def _prepare() -> None:
+    """All that takes long, once for all children."""
     for name in _PRELOADED:
         importlib.import_module(name)
     templates = sys.modules["cut.report.page"].templates()
-    for name in ("page.html", "chart.html"):  # compiled once for all
+    for name in ("page.html", "chart.html"):
         templates.get_template(name)
+
+
+def _serve(requests: TextIO, answers: TextIO) -> None:
     started: dict[int, float] = {}
-    for line in sys.stdin:
+    for line in requests:
+        _prepare()
+        sys.modules["cut.train.plots"]._figure = sys.modules["conftest"].blank_figure
         request = json.loads(line)
-        if "end" in request:
-            return
         if "wait" in request:
             answer = _wait(request["wait"], request["seconds"], started.pop(request["wait"]))
         else:
@@ -152,7 +188,7 @@ def _serve() -> None:
             if answer == 0:
                 _become(request)
             started[answer] = time.monotonic()
-        print(json.dumps(answer), flush=True)
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 def _wait(pid: int, seconds: float, started: float) -> tuple[int | None, float, float]:
@@ -214,6 +250,12 @@ def _become(request: dict) -> None:
 
 
 def _open_streams(request: dict) -> None:
+    if request.get("closed"):  # which makes Python's None
+        for name, file in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
+            os.close(file)
+            setattr(sys, name, None)
+            setattr(sys, f"__{name}__", None)
+        return
     if "terminal" in request:
         os.setsid()  # which the first terminal that is opened belongs to
         for target in (0, 1, 2):
@@ -230,7 +272,3 @@ def _limit(request: dict) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (used + mib * 2**20,) * 2)
     if mib := request.get("file_mib"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(mib * 2**20),) * 2)
-
-
-if __name__ == "__main__":
-    _serve()

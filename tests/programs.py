@@ -1,6 +1,5 @@
 """Calls the command lines as a user does, in processes of their own, or in this one, which starts no torch anew."""
 
-import atexit
 import functools
 import importlib
 import os
@@ -25,9 +24,7 @@ def command(program, *arguments):
 @functools.cache
 def forks() -> Forks:
     """The process whose children `start` makes: they need not import torch again."""
-    forks = Forks(Path(tempfile.mkdtemp(dir=os.environ["XDG_CACHE_HOME"])))
-    atexit.register(forks.close)
-    return forks
+    return Forks(Path(tempfile.mkdtemp(dir=os.environ["XDG_CACHE_HOME"])))
 
 
 def start(program, *arguments, folder=REPOSITORY):

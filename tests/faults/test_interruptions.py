@@ -48,7 +48,8 @@ def test_signals_save_and_the_run_ends_as_a_straight_one(times, tiny, straight, 
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGSEGV, marks=pytest.mark.soak)])
 def test_a_killed_loader_worker_is_replaced_and_changes_nothing(number, tiny, straight, forks, tally, tmp_path):
     run = tmp_path / "run"
-    child = forks.start("train", "--config", tiny, "--run-dir", run, "--set", "data.num_workers=2")
+    fault = {"kind": "watchful_loader", "seconds": 0.2}
+    child = forks.start("train", "--config", tiny, "--run-dir", run, "--set", "data.num_workers=2", fault=fault)
     _wait_for(_checkpoint(run, 2), child)
     os.kill(_workers(child.pid)[0], number)
     ended = child.wait(60).check()

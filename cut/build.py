@@ -22,7 +22,7 @@ from cut.methods import find_method, find_stylizer, method_config
 from cut.methods.base import Method
 from cut.methods.stylizer import Stylizer
 from cut.methods.translator import keep_networks
-from cut.networks import ConfiguredNetworks
+from cut.networks import ConfiguredNetworks, shapes_alone
 from cut.runtime.fabric import build_fabric
 from cut.runtime.memory import available_bytes
 from cut.runtime.numerics import compile_networks, set_numerics
@@ -69,6 +69,10 @@ def build_method(config: RunConfig, is_trained: bool = True) -> Method:
         UserError: the method and the networks do not fit together.
     """
     _check_network_memory(config)
+    return _build_method(config, is_trained)
+
+
+def _build_method(config: RunConfig, is_trained: bool = True) -> Method:
     try:
         method = find_method(config.method.name).build(config.method, ConfiguredNetworks(config, is_trained))
     except UserError:
@@ -102,7 +106,7 @@ def build_stylizer(config: RunConfig) -> Stylizer:
 def _check_network_memory(config: RunConfig) -> None:
     """Refuses networks that certainly do not fit into memory, before the system ends the process for it."""
     try:
-        with torch.device("meta"), undisturbed():  # shapes without numbers
+        with shapes_alone(), undisturbed():
             method = find_method(config.method.name).build(config.method, ConfiguredNetworks(config))
         needed_bytes = sum(t.numel() * t.element_size() for t in (*method.parameters(), *method.buffers()))
     except Exception:  # noqa: BLE001  a method of the user's own may not work so; what is wrong is told when it is built
@@ -222,7 +226,7 @@ def estimate_memory(config: RunConfig, num_processes: int = 1) -> int | None:
         return None  # pictures are as large as they are
     try:
         with undisturbed():
-            method = build_method(config)
+            method = _build_method(config)
             images = config.data.batch_size // num_processes // config.train.num_micro_batches
             return estimate_bytes(method, config.data.channels, config.data.crop_sides, images, config.train.precision)
     except Exception:  # noqa: BLE001  a comment on a training must not end it, whatever a method of the user's raises

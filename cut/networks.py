@@ -1,10 +1,12 @@
 """Networks from a config: a name -> the class, built and initialised."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from cut.config import NetworkConfig, RunConfig
 from cut.config.own_code import import_own, is_own
@@ -50,6 +52,24 @@ _DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
     "projected": _projected_discriminator,
     "stylegan2": StyleGAN2Discriminator,
 }
+
+
+@contextmanager
+def shapes_alone() -> Iterator[None]:
+    """Networks that are built inside have names and shapes, but no numbers, and take no memory."""
+    with torch.device("meta"), _NothingDrawn():
+        yield
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Initialises no tensor: without its numbers that has no effect, but takes longer than all the rest."""
+
+    _DRAWS = frozenset("uniform_ normal_ trunc_normal_ kaiming_uniform_ constant_ fill_ zero_".split())
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function.__name__ in self._DRAWS:
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **(kwargs or {}))
 
 
 class ConfiguredNetworks:

@@ -8,6 +8,8 @@ from programs import told
 from cut.build import build_method, build_stream, build_trainer, read_config
 from cut.data import bounds
 from cut.errors import UserError
+from cut.methods import find_method
+from cut.networks import ConfiguredNetworks, shapes_alone
 from cut.train.run_dir import open_run
 
 SMALL = ("generator.base_channels=4", "generator.num_blocks=4", "discriminator.base_channels=4", "data.crop_px=32")
@@ -175,3 +177,35 @@ def test_pictures_above_the_bound_are_refused(tmp_path, kind, make, request):
     with pytest.raises(UserError, match=r"refused, larger than 0\.001 megapixels, the bound of .*data\.max_megapixels"):
         sample = build_stream(read_config(path, [*overrides, *generator]))[0]
         raise sample
+
+
+@pytest.mark.parametrize(
+    "method, overrides",
+    [
+        ("cut", ["generator.norm=batch", "generator.base_channels=4", "discriminator.base_channels=4"]),
+        ("cut", ["discriminator={name: projected, features: random, mixed_channels: 4, base_channels: 2}"]),
+        ("pix2pix", ["generator.image_px=64", "data.crop_px=64", "generator.base_channels=4"]),
+        ("munit", ["data.crop_px=64", "method.generator.base_channels=4", "method.discriminator.base_channels=4"]),
+    ],
+)
+def test_shapes_alone_are_those_of_real_networks_and_nothing_is_drawn(tmp_path, method, overrides):
+    path = tmp_path / "config.yaml"
+    path.write_text(f"method: {{name: {method}}}\ndata: {{root: x}}\n")
+    config = read_config(path, overrides)
+    state = torch.get_rng_state()
+    with shapes_alone():
+        shapes = tensors_of(find_method(method).build(config.method, ConfiguredNetworks(config)))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(tensor.is_meta for tensor in shapes.values())
+    real = tensors_of(build_method(config))
+    assert {n: (t.shape, t.dtype) for n, t in shapes.items()} == {n: (t.shape, t.dtype) for n, t in real.items()}
+
+
+def tensors_of(method):
+    return {**dict(method.named_parameters()), **dict(method.named_buffers())}
+
+
+def test_networks_larger_than_the_memory_are_refused_before_they_are_built(config_of, monkeypatch):
+    monkeypatch.setattr("cut.build.available_bytes", lambda device: 10_000)
+    with pytest.raises(UserError, match=r"the networks' weights need 0\.0 GB of memory, 0\.0 GB are free; lower"):
+        build_method(config_of("cut"))

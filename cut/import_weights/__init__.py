@@ -14,8 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from cut.build import build_method, read_config
 from cut.config import FolderConfig, RunConfig, UnetGeneratorConfig
 from cut.config.load import parse_config
@@ -26,7 +24,7 @@ from cut.import_weights.pth_file import read_state_dict
 from cut.methods import find_method, method_config
 from cut.methods.base import Method
 from cut.methods.translator import keep_networks
-from cut.networks import ConfiguredNetworks
+from cut.networks import ConfiguredNetworks, shapes_alone
 
 
 def import_generator(path: Path, config: Path | None = None) -> tuple[Method, RunConfig, str]:
@@ -44,7 +42,7 @@ def import_generator(path: Path, config: Path | None = None) -> tuple[Method, Ru
     found = work_out(tensors, path)
     resolved = _agreeing_config(found, path, config) if config else _guessed_config(found, path)
     try:
-        with torch.device("meta"):  # names and shapes cost no memory, whatever a file claims
+        with shapes_alone():  # names and shapes cost no memory, whatever a file claims
             expected = _build_on_meta(resolved) if found.settings else ConfiguredNetworks(resolved).generator()
     except (RuntimeError, ValueError) as error:
         raise UserError(f"{path}: looks like {found.text}, which cannot be built ({error})") from None
@@ -168,8 +166,7 @@ def _is_two_way(config: RunConfig) -> bool:
 
 
 def _build_on_meta(config: RunConfig) -> Method:
-    """Shapes without numbers."""
-    with torch.device("meta"):
+    with shapes_alone():
         return find_method(config.method.name).build(config.method, ConfiguredNetworks(config))
 
 

@@ -1,5 +1,6 @@
 """What a run ran on: versions, machine, revision of the code, command."""
 
+import functools
 import os
 import platform
 import subprocess
@@ -42,6 +43,7 @@ def write_environment(run_dir: Path, values: dict[str, Any]) -> None:
     write_json(run_dir / "environment.json", values, flush_to_disk=True)
 
 
+@functools.cache
 def _versions() -> dict[str, str]:
     found = {}
     for name in _PACKAGES:
@@ -65,17 +67,19 @@ def _git() -> dict[str, Any] | None:
     folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():
         return None
+    words = ["status", "--porcelain=v2", "--branch", "--no-ahead-behind", "--untracked-files=no"]
     try:
-        revision, changes = (
-            subprocess.run(  # noqa: S603
-                ["git", "-C", str(folder), *arguments],  # noqa: S607
-                capture_output=True,
-                text=True,
-                check=True,
-                timeout=5,
-            ).stdout.strip()
-            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        done = subprocess.run(  # noqa: S603
+            ["git", "-C", str(folder), *words],  # noqa: S607
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=5,
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return {"revision": revision, "changed_files": len(changes.splitlines())}
+    lines = done.stdout.splitlines()
+    revision = next((line.split()[-1] for line in lines if line.startswith("# branch.oid")), "(initial)")
+    if revision == "(initial)":  # nothing is committed
+        return None
+    return {"revision": revision, "changed_files": sum(not line.startswith("#") for line in lines)}

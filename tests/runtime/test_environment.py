@@ -20,6 +20,7 @@ def revision_of(folder, monkeypatch):
 
 def test_a_checkout_tells_its_revision_and_how_many_files_were_changed_since(tmp_path, monkeypatch):
     git(tmp_path, "init")
+    assert revision_of(tmp_path, monkeypatch) is None, "nothing is committed"
     for name in ("a.py", "b.py"):
         (tmp_path / name).write_text("1")
     git(tmp_path, "add", ".")

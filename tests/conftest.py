@@ -1,7 +1,9 @@
 """What many tests share: golden files, tiny pictures, tiny configs."""
 
 import atexit
+import functools
 import gzip
+import importlib.metadata
 import os
 import shutil
 import struct
@@ -11,6 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: tiny tensors gain nothing from threads, parallel tests lose much
+# Fabric reads those of all packages whenever it is made, thousands of times.
+importlib.metadata.entry_points = functools.cache(importlib.metadata.entry_points)
 os.fsync = lambda file: None  # no test cuts the power, and a disk takes milliseconds for each of thousands of files
 
 # Tests leave nothing in the user's cache; what others keep there stays in use.

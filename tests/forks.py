@@ -22,6 +22,7 @@ from typing import TextIO
 
 from endings import as_whole_program
 
+REPOSITORY = Path(__file__).parents[1]
 _LOOK_SECONDS, _LEAST_SHARE = 10.0, 0.01  # how often a late program is looked at; the part of a processor at work
 _STARTS_PROGRAMS = {"compare", "--devices"}  # what begins further processes of ours
 _PRELOADED = ("cut.build", "cut.cli.train", "cut.cli.test", "cut.cli.eval", "cut.cli.data", "cut.import_weights")
@@ -93,13 +94,13 @@ class Forks:
         self.current.mkdir()
 
     def start(self, program: str, *arguments, fault: dict | None = None, **limits) -> "Child":
-        """Starts `cut-<program>`, or a module of these tests.
+        """Starts `cut-<program>`, or a module of these tests or of scripts/.
 
         Args:
             fault: what `inner_faults.py` shall do to it, by name and number.
-            limits: `memory_mib` above what the imports take, `file_mib` of one file; the paths `stdout`, `stderr`,
-                `current`, the folder to run in, `terminal`, that of its own session; `ignored`, numbers of signals;
-                `closed`, whether it has no standard streams at all.
+            limits: `memory_mib` above what the imports take, `file_mib` of one file; the paths `stdin`, `stdout`,
+                `stderr`, `current`, the folder to run in, `terminal`, that of its own session; `ignored`, numbers of
+                signals; `closed`, whether it has no standard streams at all; `path`, folders to import from first.
         """
         self._count += 1
         log = {name: str(self._folder / f"{self._count}.{name}") for name in ("stdout", "stderr")} | limits
@@ -244,9 +245,11 @@ def _become(request: dict) -> None:
             inner_faults.prepare(**request["fault"])
         sys.argv = [f"cut-{request['program']}", *request["arguments"]]
         sys.orig_argv = [sys.executable, "-m", f"cut.cli.{request['program']}", *request["arguments"]]
-        of_tests = (Path(__file__).parent / f"{request['program']}.py").is_file()
-        module = importlib.import_module(request["program"] if of_tests else f"cut.cli.{request['program']}")
-        module.main(request["arguments"])
+        sys.path[:0] = request.get("path", [])
+        folders = (Path(__file__).parent, REPOSITORY / "scripts")
+        is_ours = any((folder / f"{request['program']}.py").is_file() for folder in folders)
+        module = importlib.import_module(request["program"] if is_ours else f"cut.cli.{request['program']}")
+        module.main(*filter(None, [request["arguments"]]))
 
 
 def _open_streams(request: dict) -> None:
@@ -263,7 +266,7 @@ def _open_streams(request: dict) -> None:
         return
     for name, target in (("stdout", 1), ("stderr", 2)):
         os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), target)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(os.open(request.get("stdin", os.devnull), os.O_RDONLY), 0)
 
 
 def _limit(request: dict) -> None:

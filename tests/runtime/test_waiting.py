@@ -2,14 +2,13 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import torch
-from conftest import REPOSITORY
+from programs import start
 
 from cut.errors import LostProcessError
 from cut.runtime import sharding, signals
@@ -86,24 +85,22 @@ def test_what_nohup_ignores_stays_ignored():
         signal.signal(signal.SIGHUP, previous)
 
 
-def test_ctrl_c_ends_a_process_that_waits_for_others_to_begin():
-    code = """
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from cut.runtime.fabric import build_fabric
-import torch
-print("waiting", flush=True)
-build_fabric("cpu", "32-true", shared=True)
-"""
+def test_ctrl_c_ends_a_process_that_waits_for_others_to_begin(tiny_yaml, monkeypatch, tmp_path):
     alone = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdout=subprocess.PIPE,
-        cwd=REPOSITORY,
-        env=os.environ | alone | {"MASTER_PORT": str(_free_port())},
-    )
-    process.stdout.readline()
-    process.stdout.close()
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(20) == -signal.SIGINT
+    port = _free_port()
+    for name, value in (alone | {"MASTER_PORT": str(port)}).items():
+        monkeypatch.setenv(name, value)
+    child = start("train", "--config", tiny_yaml, "--run-dir", tmp_path / "run")
+    while not is_listening(port):
+        assert child.is_running, child.wait()
+        time.sleep(0.01)
+    time.sleep(0.1)
+    child.send(signal.SIGINT)
+    assert child.wait(20).status == -signal.SIGINT
+
+
+def is_listening(port):
+    """Whether a process here waits for others to connect."""
+    tables = [Path(f"/proc/net/{name}") for name in ("tcp", "tcp6")]
+    rows = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
+    return any(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)

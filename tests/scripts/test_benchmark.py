@@ -1,12 +1,17 @@
 """scripts/benchmark.py: what it measures, whom it compares, and what it refuses."""
 
 import json
+import os
+import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from conftest import REPOSITORY
+from programs import forks
 
 from cut.build import build_method, read_config
 from cut.errors import UserError
@@ -73,7 +78,32 @@ def a_side(name, seconds, ceilings, work=6.0, parameters=5):
     return side
 
 
-def test_ours_and_a_checkout_are_timed_in_turn(tiny_yaml, tmp_path, capsys):
+class ForkedSide:
+    """What `benchmark.Side` needs of `subprocess.Popen`: the process is a fork, and its convolution small."""
+
+    def __init__(self, command, stdin, stdout, stderr, text, env):
+        folder = Path(tempfile.mkdtemp(dir=env["XDG_CACHE_HOME"]))
+        pipes = {name: str(folder / name) for name in ("stdin", "stdout")}
+        for pipe in pipes.values():
+            os.mkfifo(pipe)
+        self._child = forks().start(
+            Path(command[1]).stem,
+            fault={"kind": "small_ceiling"},
+            path=env["PYTHONPATH"].split(os.pathsep),
+            stderr=f"/proc/{os.getpid()}/fd/{stderr.fileno()}",
+            **pipes,
+        )
+        self.stdout = open(pipes["stdout"])  # noqa: SIM115  closed in `communicate`
+        self.stdin = open(pipes["stdin"], "w")  # noqa: SIM115
+
+    def communicate(self):
+        self.stdin.close()
+        self._child.wait()
+        self.stdout.close()
+
+
+def test_ours_and_a_checkout_are_timed_in_turn(tiny_yaml, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(benchmark, "subprocess", SimpleNamespace(Popen=ForkedSide, PIPE=subprocess.PIPE))
     parameters = sum(p.numel() for p in build_method(read_config(tiny_yaml)).parameters())
     checkout = make_checkout(tmp_path / "authors", parameters)
     arguments = ["--configs", tiny_yaml, "--against", checkout, "--turns", 2, "--warm-up", 1, "--sizes", 40]

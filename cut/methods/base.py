@@ -117,8 +117,6 @@ class Method(Translator):
 
     output_columns: ClassVar[tuple[str, ...]] = ("translation",)
     """Keys of `visuals` whose images a generator made."""
-    averages_buffers: ClassVar[bool] = False
-    """Whether the moving average of the networks averages running statistics too, instead of taking them over."""
     progress: float = 0.0
     """Share of the run done, in [0, 1), set by the trainer before each step from the step's number alone."""
 

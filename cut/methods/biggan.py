@@ -63,7 +63,6 @@ class BigGAN(Method):
     Config = BigGANConfig
     inputs = frozenset({"latent", "label"})
     output_columns = _COLUMNS
-    averages_buffers = True
 
     generator: BigGANGenerator
     sheet_seed: Tensor  # all sample sheets of a run show the latents of this seed

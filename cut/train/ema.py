@@ -11,7 +11,9 @@ from cut.methods.base import Method
 
 
 class AveragedNetworks:
-    """A slow copy of a method's inference networks: parameters averaged, buffers too or taken over.
+    """A slow copy of a method's inference networks: parameters are averaged, and so are batch norm's statistics.
+
+    Those of the newest weights would not fit.
 
     Args:
         method: whose `inference_networks` are followed.
@@ -33,7 +35,7 @@ class AveragedNetworks:
             averaged = self.networks[name]
             torch._foreach_lerp_(list(averaged.parameters()), list(network.parameters()), 1.0 - decay)
             for slow, fast in zip(averaged.buffers(), network.buffers(), strict=True):
-                if method.averages_buffers and slow.is_floating_point():
+                if slow.is_floating_point():
                     slow.lerp_(fast, 1.0 - decay)
                 else:
                     slow.copy_(fast)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from cut.methods.dcgan import DCGAN, DCGANConfig, interpolate
+from cut.train.ema import AveragedNetworks
 
 
 class FakeNetworks:
@@ -70,6 +71,16 @@ def test_at_chance_the_value_of_the_game_is_minus_log_4(kind):
     assert -sum(method.discriminator_terms(drawn, 0).values()).item() == pytest.approx(-math.log(4))
     expected = math.log(2) if kind == "nonsaturating" else -math.log(2)
     assert method.generator_terms(drawn)["gan"].item() == pytest.approx(expected)
+
+
+def test_the_moving_average_has_statistics_of_batch_norm_that_fit_its_weights():
+    method = build()
+    average = AveragedNetworks(method, decay=0.5)
+    before = average.state_dict()["generator.layers.1.running_var"].clone()
+    method.generator.layers[1].running_var.fill_(3.0)
+    average.update(method, step=1)
+    expected = 2 / 11 * before + 9 / 11 * 3.0  # in the first step most is new
+    torch.testing.assert_close(average.state_dict()["generator.layers.1.running_var"], expected)
 
 
 def test_latents_are_uniform_or_normal_and_repeat_with_their_generator():

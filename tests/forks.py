@@ -229,6 +229,7 @@ def _become(request: dict) -> None:
     """Never returns."""
     with as_whole_program():
         _open_streams(request)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell ignores in what it starts with &
         for number in request.get("ignored", ()):
             signal.signal(number, signal.SIG_IGN)
         os.chdir(request["current"])

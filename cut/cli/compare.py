@@ -172,7 +172,8 @@ def _names(metrics: str) -> list[str]:
 
 def _compare(contenders: Sequence["Contender"], metrics: Sequence[str], args: argparse.Namespace) -> int:
     """Does all runs, writes the tables after each, and returns the exit status."""
-    from cut.compare.runs import Outcome, Runner  # only now, because they import torch
+    from cut.compare.own_files import require_own_files  # only now, because these import torch
+    from cut.compare.runs import Outcome, Runner
     from cut.compare.sheet import write_comparison
     from cut.compare.table import csv_table, markdown_table, note_on_styles
     from cut.data.images import list_images
@@ -191,7 +192,7 @@ def _compare(contenders: Sequence["Contender"], metrics: Sequence[str], args: ar
     names = [contender.name for contender in contenders]
     places = {name: 2 * place for place, name in enumerate(names)}
     places |= {c.best_title: places[c.name] + 1 for c in contenders if args.best and c.is_trained}
-    runner.require_own_files(names, args.seeds)
+    require_own_files(args.output, names, args.seeds)
     try:
         baselines = {"input, untranslated": runner.baseline()}
         baselines["input, colour transfer"] = runner.colour_transfer(contenders[0].config)

@@ -1,8 +1,7 @@
 """What the runs of a comparison have left on disk: scores, costs, pictures that they learnt from."""
 
-import os
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,11 @@ from cut.data.picture_list import OTHER_RUN, PictureList
 from cut.errors import UserError, listed, shown
 from cut.methods import method_config
 from cut.storage.checkpoint import BEST_FILE, list_checkpoints, load_checkpoint
-from cut.storage.files import find_collision, open_regular, read_json
-from cut.storage.written import LIST, is_foreign, was_written
-from cut.terminal import say
+from cut.storage.files import read_json
+from cut.storage.written import is_foreign
 from cut.train.history import curves_of, is_number, read_entries
 
-_LOG_BEGINS = b"$ cut-"
+BEST = "_best"  # ends the names of what was made with best.pt
 
 
 def training_list(config: RunConfig) -> PictureList:
@@ -38,6 +36,16 @@ def remarks_of(run_dir: Path) -> list[str]:
 def test_json(run_dir: Path) -> Path:
     """Where cut-test writes what it took."""
     return run_dir.with_name(f"{run_dir.name}_test.json")
+
+
+def outputs_json(result: Path) -> Path:
+    """Where the scores of several outputs of each picture go, and without the suffix the outputs."""
+    return result.with_name(f"{result.stem}_outputs.json")
+
+
+def transferred(output: Path) -> Path:
+    """Where the inputs of a comparison in `output` lie after a colour transfer."""
+    return output / "input_colour_transfer"
 
 
 def costs_of_test(run_dir: Path) -> dict[str, float]:
@@ -64,23 +72,6 @@ def costs_of(run_dir: Path) -> dict[str, float]:
         "training_seconds": statistics.median(seconds.tolist()) * int(steps[-1]),
         "parameters": sum(filter(is_number, parameters.values())) if isinstance(parameters, dict) else 0,
     }
-
-
-def require_own_names(names: Sequence[str], files: Iterable[Path], output: Path) -> None:
-    """Refuses names of rows under which a comparison keeps something else, before the folder of a run is in its way.
-
-    Args:
-        names: Names of the rows.
-        files: All that the comparison writes besides runs.
-        output: Folder of the comparison.
-
-    Raises:
-        UserError: There is such a name.
-    """
-    taken = {path.name for path in files if path.parent == output}
-    found = find_collision([Path(name) for name in (*names, *sorted(taken), ".lock", LIST)], output)
-    if found:
-        raise UserError(f"--configs: {names[found[0]]}: is the name of something else in {output} too; rename the YAML")
 
 
 def require_same_runs(runs: Iterable[tuple[Path, RunConfig]]) -> None:
@@ -132,32 +123,3 @@ def scores_of(result: Path, known: dict[str, Any]) -> dict[str, dict[str, Any]] 
         return None
     values = [score.get("value", "missing") if isinstance(score, dict) else "missing" for score in scores.values()]
     return scores if all(value is None or is_number(value) for value in values) else None
-
-
-def _aside(result: Path) -> Path:
-    return result.with_suffix(".changed.json")
-
-
-def can_move_aside(result: Path) -> bool:
-    """Whether a result was written by this program once, whatever it holds now, and can be renamed."""
-    return was_written(result) and not os.path.lexists(_aside(result))
-
-
-def move_aside(result: Path) -> None:
-    """Renames a result that is not as this program wrote it, whether it was damaged or edited."""
-    if is_foreign(result) and can_move_aside(result):
-        result.rename(_aside(result))
-        say(
-            f"  warning: {result}: damaged, or changed since; it is {_aside(result).name} now, and that part is done "
-            "again"
-        )
-
-
-def is_foreign_log(path: Path) -> bool:
-    """Whether something else has the name of a log, which grows and so is on no list."""
-    if not os.path.lexists(path):
-        return False
-    if path.is_symlink() or not path.is_file():
-        return True
-    with open_regular(path) as file:
-        return file.read(len(_LOG_BEGINS)) not in (b"", _LOG_BEGINS)

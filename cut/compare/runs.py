@@ -9,30 +9,29 @@ from cut.compare.contenders import Contender
 from cut.compare.pace import with_equal_time
 from cut.compare.programs import call, wait_for_others
 from cut.compare.results import (
-    can_move_aside,
+    BEST,
     costs_of,
     costs_of_test,
-    is_foreign_log,
-    move_aside,
+    outputs_json,
     remarks_of,
     require_best,
-    require_own_names,
     require_same_runs,
     scores_of,
     test_json,
     training_list,
+    transferred,
 )
 from cut.config import RunConfig
 from cut.config.own_code import own_code
 from cut.data.colour_transfer import training_colours, transfer_colours
-from cut.data.evaluation_set import EvaluationSet, empty_folder, require_own_pictures
+from cut.data.evaluation_set import EvaluationSet, empty_folder
 from cut.data.images import list_images
 from cut.data.picture_list import changes_of_pictures
-from cut.errors import UserError, listed
+from cut.errors import UserError
 from cut.metrics.names import NEEDS_OUTPUTS, NEEDS_PAIRS, NEEDS_PALETTE, NUM_OUTPUTS, READS_FEATURES, WHEREVER
 from cut.storage.checkpoint import BEST_FILE
 from cut.storage.files import read_json, write_json
-from cut.storage.written import SCORES, TRANSLATIONS, is_foreign, mark
+from cut.storage.written import TRANSLATIONS, is_foreign
 from cut.terminal import say
 
 _READERS = {  # which metrics read an option of cut-eval
@@ -41,7 +40,6 @@ _READERS = {  # which metrics read an option of cut-eval
     "--palette": frozenset(NEEDS_PALETTE),
     "--segmenter": frozenset(NEEDS_PALETTE),
 }
-_BEST = "_best"  # ends the names of what was made with best.pt
 
 
 @dataclass(frozen=True)
@@ -80,40 +78,6 @@ class Runner:
         """What any score depends on."""
         scoring = ["--no-intervals", "--metrics", ",".join(self.metrics), *_words(self.options)]
         return {"pictures": self.source, "scoring": scoring}
-
-    def require_own_files(self, names: Sequence[str], num_seeds: int) -> None:
-        """Refuses to compare where files of a comparison are there that none wrote.
-
-        Results that were damaged or changed are moved aside, and their parts are done again.
-
-        Raises:
-            UserError: so it is.
-        """
-        stems = [f"seed_{seed}{of}" for seed in range(num_seeds) for of in ("", _BEST)]
-        results = [self.output / name / f"{stem}.json" for name in names for stem in stems]
-        several = [_of_several(result) for result in results]
-        tests = [test_json(result.with_suffix("")) for result in results]
-        scored = [self.output / "input.json", self._transferred.with_suffix(".json"), *results]
-        own = [*scored, *several, *tests]
-        for path in own:
-            mark(path, SCORES)
-        whole = [self.output / name for name in ("table.md", "table.csv", "sheet.png", "pace.json")]
-        foreign = [path for path in whole if is_foreign(path)]
-        foreign += [path for path in own if is_foreign(path) and not can_move_aside(path)]
-        logs = [path.with_suffix(".log") for path in [*scored, self.output / "pace.json"]]
-        require_own_names(names, [*own, *whole, *logs, self._transferred], self.output)
-        foreign += [log for log in logs if is_foreign_log(log)]
-        if foreign:
-            raise UserError(
-                f"{listed(foreign)}: is there already, and cut-compare did not write it, or it was changed since; "
-                "rename it, or choose another --output"
-            )
-        for result in results:
-            require_own_pictures(result.with_name(f"{result.stem}_pictures"), TRANSLATIONS)
-            require_own_pictures(_of_several(result).with_suffix(""), TRANSLATIONS)
-        require_own_pictures(self._transferred, TRANSLATIONS)
-        for path in own:
-            move_aside(path)
 
     def require_same_runs(self, contenders: Sequence[Contender], num_seeds: int) -> None:
         """Refuses to go on with runs that were begun with other settings; see `cut.compare.results`."""
@@ -159,7 +123,7 @@ class Runner:
             Stopped: By a signal.
         """
         run_dir = self._run_dir(contender, seed)
-        place, name = run_dir.with_name(f"{run_dir.name}{_BEST}"), contender.best_title
+        place, name = run_dir.with_name(f"{run_dir.name}{BEST}"), contender.best_title
         try:
             found = read_json(run_dir / "evaluation.json").get("best")
             step = found.get("step") if isinstance(found, dict) else None
@@ -211,7 +175,7 @@ class Runner:
         Raises:
             Stopped: By a signal.
         """
-        result, folder = self._transferred.with_suffix(".json"), self._transferred
+        result, folder = transferred(self.output).with_suffix(".json"), transferred(self.output)
         known = {**self._known, "trained_on": training_list(config)}
         try:
             if self.pictures.inputs and scores_of(result, known) is None and (found := training_colours(config.data)):
@@ -222,10 +186,6 @@ class Runner:
             say(f"  warning: no colour transfer: {error}")
         return scores_of(result, known) or {}
 
-    @property
-    def _transferred(self) -> Path:
-        return self.output / "input_colour_transfer"
-
     def _run_dir(self, contender: Contender, seed: int) -> Path:
         return self.output / contender.name / f"seed_{seed}"
 
@@ -235,7 +195,7 @@ class Runner:
         """Translates with the run or the YAML that `translator`, arguments of cut-test, names, and scores: the results
         lie beside `run_dir`, under its name."""
         result = run_dir.with_name(f"{run_dir.name}.json")
-        translated, several = run_dir.with_name(f"{run_dir.name}_pictures"), _of_several(result)
+        translated, several = run_dir.with_name(f"{run_dir.name}_pictures"), outputs_json(result)
         empty_folder(translated, TRANSLATIONS)  # of other pictures, which would be scored with these
         if self.pictures.inputs is None:
             what = ["--num-images", len(list_images(self.pictures.targets)), "--seed", 0]
@@ -302,11 +262,6 @@ class Runner:
             UserError: it failed, with its last line.
         """
         call(program, run_dir.with_name(f"{run_dir.name}.log"), arguments)
-
-
-def _of_several(result: Path) -> Path:
-    """Where scores of several outputs go, and without the suffix the outputs."""
-    return result.with_name(f"{result.stem}_outputs.json")
 
 
 def _words(options: Mapping[str, str]) -> list[str]:

@@ -75,3 +75,12 @@ def small_ceiling() -> None:
     import benchmark_side
 
     benchmark_side._CONVOLUTION = (1, 64, 32)
+
+
+def drawn_losses() -> None:
+    """losses.png is drawn, as outside these tests."""
+    import importlib
+
+    import cut.train.plots
+
+    importlib.reload(cut.train.plots)

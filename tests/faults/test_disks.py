@@ -13,6 +13,8 @@ from cut.data.images import read_image
 from cut.errors import UserError
 from cut.storage.checkpoint import INFERENCE_FILE, list_checkpoints, load_checkpoint, load_inference_file
 
+_DRAWN = {"kind": "drawn_losses"}  # a blank losses.png is too small to meet these bounds
+
 
 @contextmanager
 def _small_disk(folder, kib):
@@ -33,7 +35,7 @@ def test_a_disk_that_fills_up_while_training_costs_no_work(kib, tiny, straight, 
     start = ("train", "--config", tiny, "--run-dir")
     everything = ("--set", "train.sample_every_steps=3", "--set", "train.tensorboard=true")
     with _small_disk(tmp_path / "disk", kib) as disk:
-        ended = forks.run(*start, disk / "run", *everything)
+        ended = forks.run(*start, disk / "run", *everything, fault=_DRAWN)
         assert "cannot be written" in ended.mistake
         for path in list_checkpoints(disk / "run" / "checkpoints"):
             load_checkpoint(path)  # whole, or an error
@@ -48,7 +50,9 @@ def test_a_disk_that_fills_up_while_training_costs_no_work(kib, tiny, straight, 
 def test_a_log_that_cannot_grow_is_told(kib, tiny, forks, tally, tmp_path):
     settings = ("train.log_every_steps=1", "train.checkpoint_every_steps=1000", "train.sample_every_steps=1000")
     arguments = [part for setting in settings for part in ("--set", setting)]
-    ended = forks.run("train", "--config", tiny, "--run-dir", tmp_path / "run", *arguments, file_mib=kib / 1024)
+    ended = forks.run(
+        "train", "--config", tiny, "--run-dir", tmp_path / "run", *arguments, file_mib=kib / 1024, fault=_DRAWN
+    )
     assert "cannot be written" in ended.mistake and "File too large" in ended.mistake
     tally["failing writes"] += 1
 

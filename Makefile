@@ -9,8 +9,8 @@ RESULTS := results/quickstart
 
 help:
 	@echo "make demo    make a small satellite -> map set, train CUT on it, translate, score (4 to 6 minutes on 2 cores)"
-	@echo "make test    run the tests (about 5 minutes)"
-	@echo "make soak    kill, cut, fill and feed with hostile files, thousands of times (about 12 minutes)"
+	@echo "make test    run the tests (5 to 6 minutes)"
+	@echo "make soak    kill, cut, fill and feed with hostile files, thousands of times (about 6 minutes)"
 	@echo "make gpu     check and time everything on a GPU (about 8 minutes; first make demo, or cut-data earth2map, for the pictures)"
 	@echo "make lint    check style and types, and the installed packages for known vulnerabilities"
 	@echo "make clean   delete .venv; data, runs and results are kept"
